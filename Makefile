@@ -1,0 +1,75 @@
+# FluxHero Pipeline: `make` lists what there is. Needs Python 3.11 or newer, git and make.
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint types format lock bench crash clean
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PACKAGES := flows tasks config fluxhero
+CODE := $(PACKAGES) tests $(wildcard benchmarks)
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export DO_NOT_TRACK := 1
+
+help:  ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP)  ## Install everything into .venv (again only when the lock changed)
+
+$(STAMP): requirements.lock pyproject.toml
+	@python=; for name in python3.13 python3.12 python3.11 python3; do \
+	    if $$name -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' \
+	        >/dev/null 2>&1; then python=$$name; break; fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+	    echo "setup: no working Python 3.11 or newer with venv found; install one (Debian: python3-venv)" >&2; \
+	    exit 1; \
+	fi; \
+	if ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
+	    echo "setup: creating $(VENV) with $$($$python --version)"; \
+	    $$python -m venv --clear $(VENV); \
+	fi
+	@echo "setup: installing the packages of requirements.lock (a few minutes the first time)"
+	@$(BIN)/python -m pip install -qq --require-hashes -r requirements.lock
+	@echo "setup: installing fluxhero-pipeline itself"
+	@$(BIN)/python -m pip install -qq --no-deps --no-build-isolation -e .
+	@touch $(STAMP)
+	@echo "setup: done; the command is $(BIN)/fluxhero"
+
+demo: setup  ## Run the whole pipeline on real shipped data
+	@$(BIN)/fluxhero demo
+
+test: setup  ## Lint, check types, run the tests with coverage
+	@$(MAKE) --no-print-directory lint types
+	@echo "test: running the tests"
+	@$(BIN)/python -m pytest -q -n 2 --dist loadgroup --cov --cov-report=term:skip-covered
+
+lint: setup  ## Check style and import rules
+	@echo "lint: ruff, import rules"
+	@$(BIN)/ruff check --quiet $(CODE)
+	@$(BIN)/ruff format --quiet --check $(CODE)
+	@$(BIN)/lint-imports --no-logo > $(VENV)/lint-imports.log || { cat $(VENV)/lint-imports.log; exit 1; }
+
+types: setup  ## Check types (mypy, strict)
+	@echo "types: mypy"
+	@$(BIN)/mypy --no-error-summary
+
+format: setup  ## Format the code and fix what can be fixed
+	@$(BIN)/ruff check --quiet --fix $(CODE)
+	@$(BIN)/ruff format --quiet $(CODE)
+
+lock:  ## Resolve requirements.lock afresh (needs uv)
+	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 \
+	    --all-extras --custom-compile-command "make lock" pyproject.toml -o requirements.lock
+
+bench: setup  ## Measure speed and memory against the baselines
+	@$(BIN)/python -m benchmarks
+
+crash: setup  ## Run the whole kill matrix (minutes)
+	@$(BIN)/python -m pytest -m slow tests/crash
+
+clean:  ## Remove the environment, caches and build leftovers; data stays
+	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache \
+	    .hypothesis .coverage .coverage.* htmlcov
+	@find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,277 @@
+"""Every setting of the product, in one class, read from the environment and `.env`.
+
+What belongs here: what a setting is called, its type, default, meaning and checks. Nothing else
+reads `FLUXHERO_…` variables; `load_settings` is how to obtain them.
+"""
+
+import os
+import re
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import AnyHttpUrl, Field, SecretStr, TypeAdapter, ValidationError, field_validator
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from config.variables import PREFIX, SettingsError, names_in, unknown, variable
+
+__all__ = ["PREFIX", "Settings", "SettingsError", "StoreKind", "load_settings", "variable"]
+
+StoreKind = Literal["duckdb", "sqlite"]
+Fraction = Annotated[Decimal, Field(gt=0, le=1, allow_inf_nan=False)]
+
+_STORE_URL = re.compile(r"(duckdb|sqlite):///(.+)")
+_RATE_LIMIT = re.compile(r"[1-9][0-9]*/(second|minute|hour|day)")
+_HTTP_URL = TypeAdapter(AnyHttpUrl)
+
+
+class Settings(BaseSettings):
+    """The settings; a field `retention_days` is the variable `FLUXHERO_RETENTION_DAYS`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_file_encoding="utf-8-sig",
+        env_ignore_empty=True,
+        extra="ignore",  # a .env also serves other programs; load_settings checks our own names
+        frozen=True,
+        validate_default=True,
+        hide_input_in_errors=True,
+    )
+
+    data_dir: Path = Field(
+        Path("data"), description="Folder of everything the pipeline keeps; created when missing."
+    )
+    store_url: str = Field(
+        default_factory=lambda given: f"duckdb:///{given['data_dir'] / 'fluxhero.duckdb'}",
+        description="Hot store: duckdb:///file (created when missing) or sqlite:///path/to/system.db"
+        " (a FluxHero store, used in place). Three slashes: relative path; four: absolute."
+        " Default: fluxhero.duckdb in FLUXHERO_DATA_DIR.",
+        json_schema_extra={"default": "duckdb:///data/fluxhero.duckdb"},
+    )
+    archive_dir: Path = Field(
+        default_factory=lambda given: given["data_dir"] / "archive",
+        description="Folder of the Parquet archive and its manifests; worth a backup."
+        " Default: archive in FLUXHERO_DATA_DIR.",
+        json_schema_extra={"default": "data/archive"},
+    )
+    cache_dir: Path = Field(
+        default_factory=lambda given: given["data_dir"] / "cache",
+        description="Folder of downloaded and scratch files; safe to delete."
+        " Default: cache in FLUXHERO_DATA_DIR.",
+        json_schema_extra={"default": "data/cache"},
+    )
+    lock_timeout_seconds: float = Field(
+        60,
+        ge=0,
+        allow_inf_nan=False,
+        description="Seconds to wait for a hot store that another process holds.",
+    )
+
+    retention_days: int = Field(
+        30, ge=0, description="Closed trades older than this many days move to the archive."
+    )
+    hold_days: int = Field(
+        30, ge=0, description="Days that a restored or held trade stays in the hot store."
+    )
+    batch_rows: int = Field(
+        131_072, ge=1, description="Most rows in one archive batch; bounds memory, not results."
+    )
+    source_timezone: str = Field(
+        "UTC", description="IANA time zone in which times without an offset were written."
+    )
+    initial_capital: Decimal = Field(
+        Decimal(100_000),
+        gt=0,
+        allow_inf_nan=False,
+        description="Account value before the first trade; drawdown and returns start from it.",
+    )
+
+    api_host: str = Field("127.0.0.1", description="Address the operations API listens on.")
+    api_port: int = Field(8400, ge=1, le=65_535, description="Port the operations API listens on.")
+    auth_secret: SecretStr | None = Field(
+        None, description="Secret that signs access to the operations API."
+    )
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Web origins allowed to call the operations API, separated by commas."
+    )
+    rate_limit: str = Field(
+        "120/minute", description="Requests allowed per client: number/second, minute, hour or day."
+    )
+
+    alpaca_api_url: str = Field(
+        "https://paper-api.alpaca.markets", description="Broker API; the default is paper trading."
+    )
+    alpaca_data_url: str = Field(
+        "https://data.alpaca.markets", description="Market data API of the broker."
+    )
+    alpaca_api_key: SecretStr | None = Field(None, description="Key identifier for both.")
+    alpaca_api_secret: SecretStr | None = Field(None, description="Secret belonging to the key.")
+
+    max_risk_pct_trend: Fraction = Field(
+        Decimal("0.01"), description="Most capital at risk in one trend trade, as a fraction."
+    )
+    max_risk_pct_mean_rev: Fraction = Field(
+        Decimal("0.0075"), description="Most capital at risk in one mean-reversion trade."
+    )
+    max_position_size_pct: Fraction = Field(
+        Decimal("0.20"), description="Largest single position, as a fraction of capital."
+    )
+    max_total_exposure_pct: Fraction = Field(
+        Decimal("0.50"), description="Largest sum of open positions, as a fraction of capital."
+    )
+    max_open_positions: int = Field(5, ge=1, description="Most positions open at one time.")
+    correlation_threshold: Fraction = Field(
+        Decimal("0.7"), description="Correlation from which two positions count as one risk."
+    )
+    drawdown_warning_pct: Fraction = Field(
+        Decimal("0.15"), description="Drawdown that raises a warning, as a fraction of the peak."
+    )
+    drawdown_critical_pct: Fraction = Field(
+        Decimal("0.20"), description="Drawdown that raises a critical alert; not below the warning."
+    )
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="Least severe log record shown: DEBUG, INFO, WARNING or ERROR."
+    )
+    log_format: Literal["auto", "json", "console"] = Field(
+        "auto", description="json lines, console text, or auto: text on a terminal, else json."
+    )
+
+    @property
+    def store_kind(self) -> StoreKind:
+        """Which adapter opens the hot store."""
+        return "sqlite" if self.store_url.startswith("sqlite:") else "duckdb"
+
+    @property
+    def store_path(self) -> Path:
+        """Absolute path of the hot store's file."""
+        return Path(self.store_url.split(":///", 1)[1])
+
+    @property
+    def timezone(self) -> ZoneInfo:
+        """The source time zone as an object."""
+        return ZoneInfo(self.source_timezone)
+
+    @field_validator("data_dir", "archive_dir", "cache_dir")
+    @classmethod
+    def _absolute_folder(cls, path: Path) -> Path:
+        path = _absolute(path)
+        if path.exists() and not path.is_dir():
+            raise ValueError(f"{path} exists and is not a folder")
+        return path
+
+    @field_validator("store_url")
+    @classmethod
+    def _store_url(cls, url: str) -> str:
+        match = _STORE_URL.fullmatch(url)
+        if match is None or match[2].strip("/") in ("", ":memory:"):
+            raise ValueError("should read duckdb:///path/to/file or sqlite:///path/to/file")
+        path = _absolute(Path(match[2]))
+        if path.is_dir():
+            raise ValueError(f"{path} is a folder; the store is a file")
+        return f"{match[1]}:///{path}"
+
+    @field_validator("source_timezone")
+    @classmethod
+    def _known_zone(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+            raise ValueError(
+                "is not an IANA time zone such as UTC, America/New_York or Europe/Berlin"
+            ) from error
+        return name
+
+    @field_validator("alpaca_api_url", "alpaca_data_url")
+    @classmethod
+    def _http_url(cls, url: str) -> str:
+        try:
+            _HTTP_URL.validate_python(url)
+        except ValidationError as error:
+            raise ValueError("should read https://host or https://host/path") from error
+        return url.rstrip("/")
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _split_origins(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        return tuple(part.strip().rstrip("/") for part in value.split(",") if part.strip())
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _http_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in origins:
+            if origin != "*" and not re.fullmatch(r"https?://[^/\s]+", origin):
+                raise ValueError(f"{origin!r} should read https://host or http://host:port")
+        return origins
+
+    @field_validator("rate_limit")
+    @classmethod
+    def _rate(cls, text: str) -> str:
+        if _RATE_LIMIT.fullmatch(text) is None:
+            raise ValueError("should read like 120/minute (or /second, /hour, /day)")
+        return text
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _upper(cls, value: object) -> object:
+        return value.upper() if isinstance(value, str) else value
+
+    @field_validator("drawdown_critical_pct")
+    @classmethod
+    def _not_below_warning(cls, critical: Decimal, info: Any) -> Decimal:
+        warning = info.data.get("drawdown_warning_pct")
+        if warning is not None and critical < warning:
+            raise ValueError(f"is below {variable('drawdown_warning_pct')}={warning}")
+        return critical
+
+
+def load_settings(env_file: str | Path | None = ".env", **overrides: Any) -> Settings:
+    """Read the settings from the environment and a `.env` file.
+
+    Args:
+        env_file: file of `NAME=value` lines; missing is fine, None reads none.
+        overrides: fields that win over both.
+
+    Raises:
+        SettingsError: naming every variable that is unknown or wrong.
+    """
+    path = None if env_file is None else Path(env_file)
+    names = [*os.environ, *(() if path is None else names_in(path))]
+    names += [variable(field) for field in overrides]
+    problems = [*unknown(names, Settings.model_fields)]
+    settings = None
+    try:
+        settings = Settings(_env_file=path, **overrides)
+    except ValidationError as error:
+        problems += [
+            _describe(e) for e in error.errors() if e["type"] != "default_factory_not_called"
+        ]
+    if problems or settings is None:
+        where = f"the environment or {path}" if path else "the environment"
+        raise SettingsError(
+            "The settings cannot be used:\n  " + "\n  ".join(problems) + "\n",
+            next_step=f"correct {'it' if len(problems) == 1 else 'them'} in {where};"
+            " .env.example explains every setting",
+        )
+    return settings
+
+
+def _absolute(path: Path) -> Path:
+    try:
+        return path.expanduser().resolve()
+    except RuntimeError as error:  # a `~name` or symbolic-link loop that leads nowhere
+        raise ValueError(f"{path} does not lead anywhere: {error}") from error
+
+
+def _describe(error: ErrorDetails) -> str:
+    field = str(error["loc"][0])
+    given = error["input"]
+    info = Settings.model_fields[field]
+    secret = info.annotation is not None and "SecretStr" in str(info.annotation)
+    shown = "" if secret else f"={given}"
+    message = error["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    return f"{variable(field)}{shown} {message} ({info.description})"

@@ -1,0 +1,85 @@
+"""Fixtures that every test may use, and the isolation that all of them need.
+
+Prefect reads its environment when it is imported, so a private home is set here, first of all.
+"""
+
+import atexit
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from unittest.mock import patch
+
+import pytest
+
+from config.logging import OUR_LOGGERS, Record, StderrHandler
+from config.prefect_env import DEFAULTS
+from config.redaction import Redactor
+from config.settings import PREFIX, Settings
+
+SERVER_START_SECONDS = 120  # a temporary server on a loaded machine takes most of a minute
+
+_HOME = tempfile.mkdtemp(prefix="prefect-home-")
+atexit.register(shutil.rmtree, _HOME, ignore_errors=True)
+for _name in [name for name in os.environ if name.startswith(("PREFECT_", PREFIX))]:
+    del os.environ[_name]
+os.environ.update(DEFAULTS)
+os.environ["PREFECT_HOME"] = _HOME
+os.environ["PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"] = str(SERVER_START_SECONDS)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests that need a server on one worker, so that one server is started."""
+    for item in items:
+        if item.get_closest_marker("server") is not None:
+            item.add_marker(pytest.mark.xdist_group("prefect-server"))
+
+
+@pytest.fixture(scope="session")
+def prefect_harness() -> Iterator[str]:
+    """A Prefect server for the whole session; its API URL, for processes the test starts."""
+    from prefect.settings import (
+        PREFECT_API_URL,
+        PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
+        temporary_settings,
+    )
+    from prefect.testing.utilities import prefect_test_harness
+
+    with (
+        prefect_test_harness(server_startup_timeout=SERVER_START_SECONDS),
+        temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
+    ):
+        yield str(PREFECT_API_URL.value())
+
+
+@pytest.fixture
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """An empty working folder, and no setting of ours in the environment."""
+    for name in [name for name in os.environ if name.upper().startswith(PREFIX)]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def settings(clean_environment: Path) -> Settings:
+    """Settings with every path under the test's own folder."""
+    return Settings(data_dir=clean_environment / "data")
+
+
+@pytest.fixture
+def restored_logging() -> Iterator[None]:
+    """Undo afterwards what configure_logging changes for the whole process."""
+    root = logging.getLogger()
+    levels = {name: logging.getLogger(name).level for name in OUR_LOGGERS}
+    factory = logging.getLogRecordFactory()
+    with patch.object(Record, "redactor", Redactor()):
+        yield
+    logging.setLogRecordFactory(factory)
+    logging.captureWarnings(capture=False)
+    for handler in [h for h in root.handlers if isinstance(h, StderrHandler)]:
+        root.removeHandler(handler)
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
