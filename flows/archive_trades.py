@@ -1,0 +1,76 @@
+"""Move trades older than the retention to the Parquet archive, with proof."""
+
+from datetime import datetime
+
+from prefect import flow
+
+from fluxhero.archive.report import ArchiveReport
+from tasks.archive import (
+    check_archive,
+    copy_store_before_first_purge,
+    exclusively,
+    open_archive_run,
+    plan_batches,
+    preview_rows,
+    publish_batches,
+    purge_batches,
+    record_refusals,
+    recover_interrupted,
+    stage_batches,
+    summarise_archive_run,
+    verify_batches,
+)
+from tasks.reporting import publish_report
+
+
+@flow(name="archive-trades", flow_run_name="archive-trades as of {as_of}", retries=0)
+def archive_trades(
+    retention_days: int | None = None,
+    as_of: datetime | None = None,
+    dry_run: bool = False,  # noqa: FBT001, FBT002 - flow parameters are edited by name in the UI
+    purge: bool = True,  # noqa: FBT001, FBT002
+    limit: int | None = None,
+    adopt: bool = False,  # noqa: FBT001, FBT002
+) -> ArchiveReport:
+    """Archive every closed or cancelled trade (and finished order) older than the retention.
+
+    Each batch is staged, hashed from disk, read back, compared with the store value by value, and
+    published with a manifest; only then are equal rows purged. Any one run does everything that is
+    due, and finishes what an earlier one left.
+
+    Args:
+        retention_days: days a closed trade stays in the hot store; the setting when empty.
+        as_of: the moment to count back from; now when empty.
+        dry_run: only list what would move.
+        purge: remove archived rows from the hot store; without it the run copies and verifies.
+        limit: move at most this many rows.
+        adopt: take over an archive whose store was moved or made anew.
+    """
+    run = open_archive_run(retention_days, as_of, dry_run=dry_run, purge=purge)
+    with exclusively(run.workspace, "archive_trades"):
+        check_archive(run, adopt=adopt)
+        store_copy = copy_store_before_first_purge(run)
+        recovery = recover_interrupted(run)
+        plan = plan_batches(run, limit)
+        refused_rows, refusals, published = list(plan.refused), [], []
+        if dry_run:
+            refused_rows += preview_rows(run, plan)
+        for group in () if dry_run else plan.groups:
+            staged = stage_batches(run, group)
+            verified = verify_batches(run, staged)
+            published += publish_batches(run, verified)
+            refused_rows += staged.refused_rows
+            refusals += [*staged.refused, *verified.refused]
+        purged = purge_batches(run, published, plan)
+        new_refusals = record_refusals(run, refused_rows)
+        report = summarise_archive_run(
+            run, recovery, plan, refused_rows, refusals, published, purged, new_refusals, store_copy
+        )
+    publish_report("archive-trades", report)
+    return report
+
+
+if __name__ == "__main__":
+    from fluxhero.cli import main
+
+    main(["archive"])

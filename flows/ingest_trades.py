@@ -1,0 +1,43 @@
+"""Bring files into the hot store: a bot's database, an older archive, or canonical rows."""
+
+from prefect import flow
+
+from fluxhero.ledger.ingest_report import IngestReport
+from tasks.archive import exclusively
+from tasks.ingest import ingest_path, open_ingest_run, prepare_store, summarise_ingest_run
+from tasks.reporting import publish_report
+
+
+@flow(name="ingest-trades", retries=0)
+def ingest_trades(
+    paths: list[str],
+    format: str | None = None,
+    table: str | None = None,
+    mode: str | None = None,
+    timezone: str | None = None,
+) -> IngestReport:
+    """Ingest files into the DuckDB store; the same file again adds nothing.
+
+    A bad row goes to quarantine with its reason and the rest goes in; a bad file changes nothing.
+    Ingest and archive never run at the same time.
+
+    Args:
+        paths: files, folders (the files in them that a format recognises) or patterns.
+        format: name of the files' format; found by content when empty.
+        table: ledger table that csv, jsonl and parquet rows belong to; trades when empty.
+        mode: mode of trades whose file does not tell: live, paper or legacy.
+        timezone: IANA zone of times without an offset; the setting when empty.
+    """
+    run = open_ingest_run(paths, format, table, mode, timezone)
+    with exclusively(run.workspace, "ingest_trades"):
+        prepare_store(run)
+        ingested = [ingest_path(run, group) for group in run.groups]
+        report = summarise_ingest_run(run, ingested)
+    publish_report("ingest-trades", report)
+    return report
+
+
+if __name__ == "__main__":
+    from fluxhero.cli import main
+
+    main(["ingest", "--help"])

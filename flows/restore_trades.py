@@ -1,0 +1,63 @@
+"""Bring archived trades back into the hot store."""
+
+from datetime import datetime, timedelta
+
+from prefect import flow
+
+from fluxhero.archive.report import RestoreReport
+from fluxhero.archive.restore import Wanted
+from tasks.archive import (
+    check_archive,
+    exclusively,
+    find_archived,
+    open_restore_run,
+    restore_rows,
+    summarise_restore_run,
+)
+from tasks.reporting import publish_report
+
+
+@flow(name="restore-trades", retries=0)
+def restore_trades(
+    trade_ids: list[str] | None = None,
+    batch_id: str | None = None,
+    closed_from: datetime | None = None,
+    closed_to: datetime | None = None,
+    table: str = "trades",
+    hold_days: int | None = None,
+    reason: str = "restored by hand",
+    dry_run: bool = False,  # noqa: FBT001, FBT002 - flow parameters are edited by name in the UI
+) -> RestoreReport:
+    """Restore some trades, one batch, or whatever was closed in a time range.
+
+    The files are verified first; the rows are put on hold so that the next archive run leaves them,
+    inserted, and read back. Restoring twice changes nothing.
+
+    Args:
+        trade_ids: trades by id, or by a beginning of it that only one trade has.
+        batch_id: a whole batch.
+        closed_from: first close time (inclusive).
+        closed_to: last close time (exclusive).
+        table: "trades" or "orders".
+        hold_days: days the rows stay hot at least; the setting when empty.
+        reason: recorded with the hold and in the archive.
+        dry_run: only list what would come back.
+    """
+    run = open_restore_run(dry_run=dry_run)
+    hold_until = run.started + timedelta(
+        days=run.retention_days if hold_days is None else hold_days
+    )
+    wanted = Wanted(table, tuple(trade_ids or ()), batch_id, closed_from, closed_to)
+    with exclusively(run.workspace, "restore_trades"):
+        check_archive(run, adopt=False)
+        found = find_archived(run, wanted)
+        restored = restore_rows(run, found, reason, hold_until)
+        report = summarise_restore_run(run, found, restored, hold_until)
+    publish_report("restore-trades", report)
+    return report
+
+
+if __name__ == "__main__":
+    from fluxhero.cli import main
+
+    main(["restore", "--help"])

@@ -1,0 +1,171 @@
+"""A batch's Parquet file: written with page checksums, read back with them verified."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fluxhero.durable import make_folder, sha256, storage_errors, sync_file, sync_folder
+from fluxhero.engine import one_row, scratch
+from fluxhero.errors import DamagedFileError, VerificationError
+from fluxhero.ledger.rows import (
+    CLOSED_AT,
+    ROW_HASH,
+    TABLE,
+    archive_schema,
+    digest_sql,
+    hash_algorithm,
+    row_hash_sql,
+)
+
+METADATA_PREFIX = b"fluxhero."
+_READ_ROWS = 8_192  # small enough to be reused by the allocator, large enough for DuckDB
+# Columns with few distinct values; for the others a dictionary costs time and saves nothing.
+_DICTIONARY = frozenset(
+    "mode symbol side status strategy regime source broker order_type _table _archived_at".split()
+)
+# Statistics serve pruning; on long text they only cost.
+_NO_STATISTICS = frozenset({"signal_reason", "signal_explanation", "extra", "_extra", ROW_HASH})
+
+
+@dataclass(frozen=True, slots=True)
+class FileFacts:
+    """What a file was found to hold when it was read back from disk."""
+
+    rows: int
+    bytes: int
+    sha256: str
+    first_key: str
+    last_key: str
+    first_closed_at: datetime
+    last_closed_at: datetime
+    digest: str
+
+
+def write_file(path: Path, rows: pa.Table, metadata: Mapping[str, str]) -> None:
+    """Write rows durably; whoever wants the name published links it afterwards.
+
+    Args:
+        path: a staging path, overwritten if it is there.
+        rows: sorted rows in an archive schema.
+        metadata: stored in the file's footer, each key prefixed with `fluxhero.`.
+
+    Raises:
+        StorageIOError: the disk is full or refuses.
+    """
+    schema = rows.schema.with_metadata(
+        {METADATA_PREFIX + key.encode(): value.encode() for key, value in metadata.items()}
+    )
+    names = schema.names
+    with storage_errors("write", path):
+        make_folder(path.parent)
+        with pq.ParquetWriter(
+            path,
+            schema,
+            compression="zstd",
+            compression_level=1,
+            use_dictionary=[name for name in names if name in _DICTIONARY],
+            write_statistics=[name for name in names if name not in _NO_STATISTICS],
+            write_page_checksum=True,
+            store_decimal_as_integer=True,
+        ) as writer:
+            writer.write_table(rows.cast(schema))
+        sync_file(path)
+        sync_folder(path.parent)
+
+
+def read_back(path: Path, own: pa.Schema, key_range_sql: tuple[str, str]) -> FileFacts:
+    """Hash a file's bytes, then read every value with page checksums verified.
+
+    Args:
+        path: the file.
+        own: the store's own columns; the file must have exactly these and the derived ones.
+        key_range_sql: DuckDB SQL aggregates of the first and the last key.
+
+    Raises:
+        VerificationError: another schema, or a stored row hash is not that of the row's values.
+        DamagedFileError: a page does not match its checksum, or it is no Parquet file.
+    """
+    digest = sha256(path)
+    with storage_errors("read", path), scratch() as engine:
+        try:
+            texts = [
+                name
+                for name in own.names
+                if name in _DICTIONARY and own.field(name).type == pa.string()
+            ]
+            file = pq.ParquetFile(
+                path, page_checksum_verification=True, read_dictionary=[*texts, TABLE]
+            )
+            found = pq.read_schema(path).remove_metadata()
+            if found != archive_schema(own):
+                raise VerificationError(
+                    f"{path} has another schema than declared: {_difference(found, archive_schema(own))}",
+                    next_step="nothing was purged; report this with the file",
+                )
+            rows = pa.RecordBatchReader.from_batches(
+                file.schema_arrow, file.iter_batches(_READ_ROWS, use_threads=False)
+            )
+            engine.register("stored", rows)
+            values = one_row(
+                engine,
+                f"SELECT count(*), {key_range_sql[0]}, {key_range_sql[1]}, min({CLOSED_AT}), max({CLOSED_AT}), "
+                f"{digest_sql(ROW_HASH)}, count(*) FILTER ({ROW_HASH} IS DISTINCT FROM {row_hash_sql(own)}) "
+                f"FROM stored",
+            )
+        except (pa.ArrowInvalid, OSError) as error:
+            raise _unreadable(path, error) from error
+    if not values[0]:
+        raise VerificationError(f"{path} holds no rows", next_step="nothing was purged")
+    if values[6]:
+        raise VerificationError(
+            f"{path}: {values[6]} of {values[0]} rows do not have the hash of their values",
+            next_step="nothing was purged; the batch is made again by the next run",
+        )
+    return FileFacts(
+        rows=int(values[0]),
+        bytes=path.stat().st_size,
+        sha256=digest,
+        first_key=str(values[1]),
+        last_key=str(values[2]),
+        first_closed_at=values[3],
+        last_closed_at=values[4],
+        digest=str(values[5]),
+    )
+
+
+def _unreadable(path: Path, error: Exception) -> DamagedFileError:
+    return DamagedFileError(
+        f"{path} cannot be read back: {error}",
+        next_step="nothing was purged; check the disk, or restore the file from a backup",
+    )
+
+
+def _difference(found: pa.Schema, declared: pa.Schema) -> str:
+    wrong = [f"{f.name} is {f.type}" for f in found if f not in list(declared)]
+    missing = [f"{f.name} is missing" for f in declared if f.name not in found.names]
+    return ", ".join([*wrong, *missing]) or "the columns' order"
+
+
+def read_rows(path: Path) -> pa.Table:
+    """Read a whole file with page checksums verified.
+
+    Raises:
+        DamagedFileError: it does not match its checksums.
+    """
+    with storage_errors("read", path):
+        try:
+            table: pa.Table = pq.read_table(
+                path, page_checksum_verification=True, partitioning=None
+            )
+        except (pa.ArrowInvalid, OSError) as error:
+            raise _unreadable(path, error) from error
+    return table
+
+
+def current_hash(algorithm: str) -> bool:
+    """Whether hashes stored under this algorithm's name are comparable with this engine's."""
+    return algorithm == hash_algorithm()

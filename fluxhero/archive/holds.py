@@ -1,0 +1,93 @@
+"""Trades that must stay hot: restored ones for a while, others for as long as somebody says so.
+
+Kept in one file beside the manifests, replaced atomically under the archive's lock. A released or
+expired hold stays in the file as history.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from pathlib import Path
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from fluxhero.durable import storage_errors, write_atomically
+from fluxhero.errors import ManifestError
+
+
+class Hold(BaseModel):
+    """One trade's hold; without an end it lasts until it is released."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    trade_id: str
+    reason: str
+    since: AwareDatetime
+    until: AwareDatetime | None = None
+    released_at: AwareDatetime | None = None
+
+    def active(self, at: datetime) -> bool:
+        """Whether the trade must stay hot at this moment."""
+        return self.released_at is None and (self.until is None or at < self.until)
+
+
+_HOLDS = TypeAdapter(list[Hold])
+
+
+def read_holds(path: Path) -> list[Hold]:
+    """Read all holds, past ones too.
+
+    Raises:
+        ManifestError: the file is damaged; without it, nobody knows what must stay hot.
+    """
+    if not path.exists():
+        return []
+    with storage_errors("read", path):
+        content = path.read_bytes()
+    try:
+        return _HOLDS.validate_json(content)
+    except ValidationError as error:
+        raise ManifestError(
+            f"the list of holds {path} is damaged",
+            next_step="restore it from a backup, or move it aside if no trade is on hold",
+        ) from error
+
+
+def held_trades(path: Path, at: datetime) -> frozenset[str]:
+    """Keys of the trades on hold at this moment."""
+    return frozenset(hold.trade_id for hold in read_holds(path) if hold.active(at))
+
+
+def add_holds(
+    path: Path, trade_ids: Iterable[str], *, reason: str, at: datetime, until: datetime | None
+) -> list[Hold]:
+    """Put trades on hold; one that already is keeps whichever end is later."""
+    holds = read_holds(path)
+    added = []
+    for trade_id in dict.fromkeys(trade_ids):
+        active = [hold for hold in holds if hold.trade_id == trade_id and hold.active(at)]
+        if any(hold.until is None or (until and hold.until >= until) for hold in active):
+            continue
+        added.append(Hold(trade_id=trade_id, reason=reason, since=at, until=until))
+    if added:
+        _write(path, [*holds, *added])
+    return added
+
+
+def release_holds(path: Path, trade_ids: Iterable[str], *, at: datetime) -> list[Hold]:
+    """End the active holds of these trades, and return those that were active."""
+    wanted = frozenset(trade_ids)
+    holds = read_holds(path)
+    released = [hold for hold in holds if hold.trade_id in wanted and hold.active(at)]
+    if released:
+        ended = [
+            hold.model_copy(update={"released_at": at}) if hold in released else hold
+            for hold in holds
+        ]
+        _write(path, ended)
+    return released
+
+
+def _write(path: Path, holds: Sequence[Hold]) -> None:
+    rows = [hold.model_dump(mode="json") for hold in holds]
+    write_atomically(path, (json.dumps(rows, indent=1, ensure_ascii=False) + "\n").encode())

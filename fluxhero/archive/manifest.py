@@ -1,0 +1,251 @@
+"""Manifests: the proof of what an archive holds, chained so that a missing or edited one shows.
+
+A batch exists when its manifest does. Manifests never change; what happens to a batch later is an
+event file beside it, which names the manifest's hash.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+
+from fluxhero.archive.layout import Layout, partition_of, sequence_of
+from fluxhero.durable import storage_errors, write_atomically
+from fluxhero.errors import ManifestError
+
+FORMAT_VERSION = 1
+GENESIS = "0" * 64  # what the first manifest names as its predecessor
+_REPAIR = "restore the file from a backup of the archive; until then nothing is archived or purged"
+
+
+class Record(BaseModel):
+    """A document that is written once and never changed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def to_bytes(self) -> bytes:
+        """The exact bytes that are stored and hashed."""
+        return (
+            json.dumps(self.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n"
+        ).encode()
+
+
+_R = TypeVar("_R", bound=Record)
+
+
+class DataFile(Record):
+    """What is known of a batch's Parquet file.
+
+    `digest` is the sum of all row hashes modulo 2⁶⁴ (see `hash_algorithm`), which no order of
+    rows changes.
+    """
+
+    path: str
+    rows: int
+    bytes: int
+    sha256: str
+    first_key: str
+    last_key: str
+    first_closed_at: AwareDatetime
+    last_closed_at: AwareDatetime
+    digest: str
+    hash_algorithm: str
+
+
+class Manifest(Record):
+    """One archived batch."""
+
+    format_version: Literal[1] = FORMAT_VERSION
+    batch_id: str
+    sequence: int
+    store_id: str
+    store_kind: Literal["duckdb", "sqlite"]
+    schema_version: int
+    table: str
+    mode: str
+    correction: bool
+    cutoff: AwareDatetime
+    created_at: AwareDatetime
+    software_version: str
+    file: DataFile
+    previous_sha256: str
+
+    @property
+    def month(self) -> str:
+        """Month (UTC) of the rows' close times, as 2026-09."""
+        partition = partition_of(self.batch_id)
+        return f"{partition.year:04d}-{partition.month:02d}"
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the stored bytes: what the next manifest and every event name."""
+        return hashlib.sha256(self.to_bytes()).hexdigest()
+
+
+class EventKind(StrEnum):
+    """What can happen to a batch after it was published."""
+
+    PURGED = "purged"
+    RESTORED = "restored"
+
+
+class Event(Record):
+    """Something that happened to a batch."""
+
+    kind: EventKind
+    batch_id: str
+    manifest_sha256: str
+    at: AwareDatetime
+    rows: int
+    kept_hot: tuple[str, ...] = ()  # purge: keys whose hot row differs or is on hold
+    keys: tuple[str, ...] = ()  # restore: what came back
+    reason: str = ""
+
+
+class Chain:
+    """All manifests of an archive in order, proven to be complete and unedited, with their events."""
+
+    def __init__(self, manifests: Sequence[Manifest], events: Iterable[Event]) -> None:
+        """Hold manifests that `load_chain` has already proven."""
+        self.manifests = tuple(manifests)
+        self._by_id = {manifest.batch_id: manifest for manifest in self.manifests}
+        self._events: dict[str, list[Event]] = {
+            manifest.batch_id: [] for manifest in self.manifests
+        }
+        for event in events:
+            self._events[event.batch_id].append(event)
+
+    def __len__(self) -> int:
+        return len(self.manifests)
+
+    @property
+    def head(self) -> str:
+        """Hash that the next manifest names as its predecessor."""
+        return self.manifests[-1].sha256 if self.manifests else GENESIS
+
+    @property
+    def next_sequence(self) -> int:
+        """Number for the next batch; a batch that was given up leaves a gap."""
+        return self.manifests[-1].sequence + 1 if self.manifests else 1
+
+    @property
+    def last_created_at(self) -> datetime | None:
+        """When the newest batch was made."""
+        return self.manifests[-1].created_at if self.manifests else None
+
+    def followed_by(self, manifest: Manifest) -> "Chain":
+        """The chain with one more batch at its end."""
+        events = [event for known in self._events.values() for event in known]
+        return Chain((*self.manifests, manifest), events)
+
+    def get(self, batch_id: str) -> Manifest | None:
+        """The manifest of a batch, if there is one."""
+        return self._by_id.get(batch_id)
+
+    def events(self, batch_id: str, kind: EventKind) -> list[Event]:
+        """What happened to a batch, oldest first."""
+        return [event for event in self._events[batch_id] if event.kind is kind]
+
+    def unpurged(self) -> list[Manifest]:
+        """Batches whose purge never completed."""
+        return [m for m in self.manifests if not self.events(m.batch_id, EventKind.PURGED)]
+
+    def of_table(self, table: str) -> list[Manifest]:
+        """Batches of one table."""
+        return [manifest for manifest in self.manifests if manifest.table == table]
+
+
+def load_chain(layout: Layout) -> Chain:
+    """Read every manifest and prove the chain.
+
+    Raises:
+        ManifestError: one is damaged, edited, missing or of an unknown format.
+    """
+    manifests: list[Manifest] = []
+    events: list[Event] = []
+    for path in _listed(layout.manifests):
+        stem = path.name.removesuffix(".json")
+        if "." in stem:
+            events.append(_read(path, Event))
+        else:
+            manifests.append(_read_manifest(path))
+    _prove_chain(manifests, layout)
+    known = {manifest.batch_id: manifest.sha256 for manifest in manifests}
+    for event in events:
+        if known.get(event.batch_id) != event.manifest_sha256:
+            raise ManifestError(
+                f"the {event.kind} event of batch {event.batch_id} does not name its manifest's hash",
+                next_step=_REPAIR,
+            )
+    return Chain(manifests, sorted(events, key=lambda event: event.at))
+
+
+def _listed(folder: Path) -> list[Path]:
+    """Finished files in order of their names.
+
+    A listing is no snapshot: one made while a run publishes may have a later file and lack an earlier
+    one. So it is made again until two are equal.
+    """
+    before: list[Path] | None = None
+    while True:
+        names = sorted(path for path in folder.glob("*.json") if not path.name.startswith("."))
+        if names == before:
+            return names
+        before = names
+
+
+def _read(path: Path, kind: type[_R]) -> _R:
+    with storage_errors("read", path):
+        content = path.read_bytes()
+    try:
+        record = kind.model_validate_json(content)
+    except ValidationError as error:
+        raise ManifestError(
+            f"{path} is damaged: {error.errors()[0]['msg']}", next_step=_REPAIR
+        ) from error
+    if record.to_bytes() != content:
+        raise ManifestError(f"{path} has been edited since it was written", next_step=_REPAIR)
+    return record
+
+
+def _read_manifest(path: Path) -> Manifest:
+    manifest = _read(path, Manifest)
+    if manifest.batch_id != path.stem or sequence_of(manifest.batch_id) != manifest.sequence:
+        raise ManifestError(
+            f"{path} has another batch's name: {manifest.batch_id}", next_step=_REPAIR
+        )
+    return manifest
+
+
+def _prove_chain(manifests: Sequence[Manifest], layout: Layout) -> None:
+    expected = GENESIS
+    for manifest in manifests:
+        if manifest.previous_sha256 != expected:
+            raise ManifestError(
+                f"{layout.manifest(manifest.batch_id)} does not follow the manifest before it: one has "
+                f"been removed, added or exchanged",
+                next_step=_REPAIR,
+            )
+        expected = manifest.sha256
+
+
+def write_manifest(layout: Layout, manifest: Manifest) -> None:
+    """Make the batch exist."""
+    write_atomically(layout.manifest(manifest.batch_id), manifest.to_bytes())
+
+
+def write_event(layout: Layout, chain: Chain, event: Event) -> None:
+    """Record what happened to a batch: `.purged.json`, then `.purged-2.json`; `.restored-1.json` ….
+
+    Raises:
+        StorageIOError: it could not be written.
+    """
+    number = len(chain.events(event.batch_id, event.kind)) + 1
+    plain = event.kind is EventKind.PURGED and number == 1
+    name = f"{event.batch_id}.{event.kind}{'' if plain else f'-{number}'}.json"
+    write_atomically(layout.manifests / name, event.to_bytes())

@@ -1,0 +1,200 @@
+"""What an archive or restore run did, as data and as text. Rendering only; publishing is elsewhere."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from pydantic import BaseModel, ConfigDict
+
+from fluxhero.archive.batches import Refusal
+from fluxhero.ledger.rejected import Rejected
+
+
+class BatchLine(BaseModel):
+    """One batch of a report: planned (dry run) or published."""
+
+    model_config = ConfigDict(frozen=True)
+
+    table: str
+    mode: str
+    month: str
+    rows: int
+    correction: bool = False
+    batch: str | None = None
+    bytes: int | None = None
+    file: str | None = None
+    sha256: str | None = None
+
+
+class RefusedLine(BaseModel):
+    """Something that was not moved, and why."""
+
+    model_config = ConfigDict(frozen=True)
+
+    what: str
+    reason: str
+    rule: str
+
+
+class ArchiveReport(BaseModel):
+    """Outcome of `archive_trades`.
+
+    `refused` lists every row and batch that should have moved and did not; `news` says whether any of
+    them was not known before, which is what makes a run end with exit status 1.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    store: str
+    archive: str
+    cutoff: datetime
+    retention_days: int
+    dry_run: bool
+    copy_only: bool
+    batches: tuple[BatchLine, ...] = ()
+    purged: int = 0
+    purge_only: int = 0
+    late_corrections: tuple[str, ...] = ()
+    held: int = 0
+    undated: int = 0
+    refused: tuple[RefusedLine, ...] = ()
+    news: bool = False
+    recovered_purges: int = 0
+    discarded: tuple[str, ...] = ()
+    quarantined_files: tuple[str, ...] = ()
+    store_copy: str | None = None
+
+    @property
+    def rows(self) -> int:
+        """Rows archived, or that would be."""
+        return sum(batch.rows for batch in self.batches)
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing new went wrong."""
+        return not self.news and not self.quarantined_files
+
+    @property
+    def verdict(self) -> str:
+        """One sentence: the answer first."""
+        moved = f"{self.rows:,} rows in {len(self.batches)} batches"
+        if self.dry_run:
+            purge_only = f", {self.purge_only:,} would only be purged" if self.purge_only else ""
+            return f"Dry run: {moved} would move{purge_only}. Nothing was changed."
+        if self.copy_only:
+            text = f"Copied and verified {moved}; nothing was purged."
+        elif not self.batches and not self.purged:
+            text = "Nothing was due."
+        else:
+            text = f"Archived {moved}; purged {self.purged:,} rows from the hot store."
+        if self.refused:
+            text += f" {len(self.refused)} refused."
+        if self.recovered_purges:
+            text += f" Completed the purge of {self.recovered_purges:,} rows of an interrupted run."
+        return text
+
+    def details(self) -> list[str]:
+        """What else a reader should know, a line each."""
+        lines = [
+            f"Store: {self.store}",
+            f"Archive: {self.archive}",
+            f"Cut-off: closed before {self.cutoff:%Y-%m-%d %H:%M} UTC (retention {self.retention_days} days)",
+        ]
+        if self.batches and not self.dry_run:
+            lines.append(
+                "Verified: every file was hashed from disk, read back with page checksums, and each value "
+                "compared with the store before anything was purged"
+            )
+        if self.held:
+            lines.append(f"On hold, stays hot: {self.held:,}")
+        if self.undated:
+            lines.append(f"Dated by their last update, having no exit time: {self.undated:,}")
+        if self.late_corrections:
+            shown = ", ".join(self.late_corrections[:5])
+            lines.append(f"Changed after they were archived, stay hot until the next run: {shown}")
+        if self.store_copy:
+            lines.append(f"Copy of the store made before its first purge: {self.store_copy}")
+        lines += [
+            f"Discarded leftover of an interrupted run: {path}" for path in self.discarded[:5]
+        ]
+        lines += [f"Moved to quarantine: {path}" for path in self.quarantined_files]
+        return lines
+
+    def table(self) -> list[dict[str, str | int]]:
+        """Batches as rows of a table, at most 200."""
+        return [
+            {
+                "table": line.table,
+                "mode": line.mode,
+                "month": line.month,
+                "rows": line.rows,
+                "kind": "correction" if line.correction else "first version",
+                "bytes": line.bytes or "",
+                "file": line.file or "(dry run)",
+                "sha256": (line.sha256 or "")[:16],
+            }
+            for line in self.batches[:200]
+        ]
+
+    def markdown(self) -> str:
+        """The whole report for a page."""
+        parts = [f"**{self.verdict}**", "", *(f"- {line}" for line in self.details())]
+        if self.refused:
+            parts += ["", "### Refused", *(f"- {r.what}: {r.reason}" for r in self.refused[:100])]
+        return "\n".join(parts)
+
+
+class RestoreReport(BaseModel):
+    """Outcome of `restore_trades`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    store: str
+    archive: str
+    dry_run: bool
+    found: dict[str, tuple[str, ...]]
+    restored: tuple[str, ...] = ()
+    already_hot: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
+    hold_until: datetime
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything asked for is hot now."""
+        return not self.refused
+
+    @property
+    def verdict(self) -> str:
+        """One sentence: the answer first."""
+        rows = sum(len(keys) for keys in self.found.values())
+        if self.dry_run:
+            return f"Dry run: {rows:,} rows of {len(self.found)} batches would be restored. Nothing was changed."
+        text = f"Restored {len(self.restored):,} of {rows:,} rows; on hold until {self.hold_until:%Y-%m-%d}."
+        if self.already_hot:
+            text += f" {len(self.already_hot):,} were hot already."
+        if self.refused:
+            text += f" {len(self.refused):,} refused: the hot row differs, or its id is taken."
+        return text
+
+    def table(self) -> list[dict[str, str | int]]:
+        """Rows by batch, at most 200."""
+        return [
+            {"batch": batch, "rows": len(keys), "first": keys[0]}
+            for batch, keys in list(self.found.items())[:200]
+        ]
+
+    def markdown(self) -> str:
+        """The whole report for a page."""
+        refused = [f"- refused: {key}" for key in self.refused[:100]]
+        lines = [f"- Store: {self.store}", f"- Archive: {self.archive}", *refused]
+        return "\n".join([f"**{self.verdict}**", "", *lines])
+
+
+def refused_lines(rows: Sequence[Rejected], batches: Sequence[Refusal]) -> tuple[RefusedLine, ...]:
+    """Refused rows and batches in one list."""
+    return (
+        *(RefusedLine(what=row.position, reason=row.reason, rule=row.rule) for row in rows),
+        *(
+            RefusedLine(what=refusal.what, reason=refusal.reason, rule="batch")
+            for refusal in batches
+        ),
+    )

@@ -1,0 +1,260 @@
+"""Bringing archived rows back into the hot store: the inverse of archiving, with the same care."""
+
+import logging
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import pyarrow as pa
+
+from fluxhero.archive.files import read_rows
+from fluxhero.archive.holds import add_holds
+from fluxhero.archive.manifest import Chain, Event, EventKind, Manifest, write_event
+from fluxhero.archive.workspace import Workspace
+from fluxhero.engine import connect, literal, scratch
+from fluxhero.errors import BadInputError, VerificationError
+from fluxhero.ledger.rows import ARCHIVED_AT, CLOSED_AT, ROW_HASH, row_hash_sql
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What to bring back: some trades, one batch, or whatever was closed in a time range."""
+
+    table: str = "trades"
+    keys: tuple[str, ...] = ()
+    batch_id: str | None = None
+    closed_from: datetime | None = None
+    closed_to: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Restorable:
+    """Rows found in the archive, by the batch of their latest version.
+
+    Attributes:
+        table: the ledger table.
+        keys: batch id → keys.
+    """
+
+    table: str
+    keys: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> int:
+        """How many rows."""
+        return sum(len(keys) for keys in self.keys.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What a restore did.
+
+    Attributes:
+        restored: keys inserted.
+        already_hot: keys that were there, identical.
+        refused: keys whose hot row differs from the archive, or whose place another row has.
+    """
+
+    restored: tuple[str, ...] = ()
+    already_hot: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
+
+
+def find(workspace: Workspace, chain: Chain, wanted: Wanted) -> Restorable:
+    """Look up the latest archived versions of what is wanted.
+
+    A key may be given by its beginning where only one row begins so ("live_trades:17").
+
+    Raises:
+        BadInputError: nothing is wanted, or something wanted is not in the archive.
+        DamagedFileError: a file of the archive is not the one that was published.
+    """
+    if not (wanted.keys or wanted.batch_id or wanted.closed_from or wanted.closed_to):
+        raise BadInputError(
+            "nothing to restore was named",
+            next_step="give --trade ID, --batch ID or --from and --to",
+        )
+    table = wanted.table
+    if wanted.batch_id:
+        manifest = chain.get(wanted.batch_id)
+        if manifest is None:
+            raise BadInputError(
+                f"the archive has no batch {wanted.batch_id}",
+                next_step="list them with `fluxhero status --batches`",
+            )
+        table = manifest.table
+    manifests = chain.of_table(table)
+    for manifest in manifests:  # a damaged one could hide the latest version of a row
+        workspace.prove_file(manifest)
+    rows = _latest_versions(workspace, manifests, table, wanted) if manifests else []
+    by_path = {str(workspace.layout.root / m.file.path): m.batch_id for m in manifests}
+    found: dict[str, list[str]] = defaultdict(list)
+    for key, path in rows:
+        if wanted.batch_id in {None, by_path[path]}:
+            found[by_path[path]].append(key)
+    _check_all_found(wanted, [key for keys in found.values() for key in keys])
+    return Restorable(table, {batch: tuple(sorted(keys)) for batch, keys in sorted(found.items())})
+
+
+def _latest_versions(
+    workspace: Workspace, manifests: Sequence[Manifest], table: str, wanted: Wanted
+) -> list[tuple[str, str]]:
+    """(key, path of the file with its latest version)."""
+    paths = ", ".join(literal(str(workspace.layout.root / m.file.path)) for m in manifests)
+    key = workspace.store.key_sql(table)
+    conditions = ["true"]
+    if wanted.keys:
+        begins = " OR ".join(f"starts_with({key}, {literal(prefix)})" for prefix in wanted.keys)
+        conditions.append(f"({begins})")
+    if wanted.closed_from:
+        conditions.append(f"{CLOSED_AT} >= TIMESTAMPTZ {literal(wanted.closed_from.isoformat())}")
+    if wanted.closed_to:
+        conditions.append(f"{CLOSED_AT} < TIMESTAMPTZ {literal(wanted.closed_to.isoformat())}")
+    if wanted.batch_id:
+        path = next(m.file.path for m in manifests if m.batch_id == wanted.batch_id)
+        chosen = f"SELECT {key} FROM read_parquet({literal(str(workspace.layout.root / path))})"
+        conditions.append(f"{key} IN ({chosen})")
+    with connect(temp_dir=workspace.data_dir / "tmp") as engine:
+        rows: list[tuple[str, str]] = engine.execute(
+            f"SELECT {key} AS key, arg_max(filename, {ARCHIVED_AT}) "
+            f"FROM read_parquet([{paths}], filename = true, hive_partitioning = false) "
+            f"WHERE {' AND '.join(conditions)} GROUP BY 1 ORDER BY 1"
+        ).fetchall()
+    return rows
+
+
+def _check_all_found(wanted: Wanted, keys: Sequence[str]) -> None:
+    for prefix in wanted.keys:
+        matching = [key for key in keys if key == prefix] or [
+            k for k in keys if k.startswith(prefix)
+        ]
+        if not matching:
+            raise BadInputError(
+                f"the archive has no trade {prefix}",
+                next_step='look it up: fluxhero query "SELECT trade_id, symbol, exit_time FROM trades"',
+            )
+        if len(matching) > 1:
+            raise BadInputError(
+                f"{prefix} is the beginning of {len(matching)} trades: {', '.join(matching[:3])} …",
+                next_step="give the whole trade id",
+            )
+
+
+def restore(
+    workspace: Workspace,
+    chain: Chain,
+    restorable: Restorable,
+    *,
+    reason: str,
+    now: datetime,
+    hold_until: datetime,
+) -> Restored:
+    """Verify the files, put the rows on hold, insert those that are not hot, and read them back.
+
+    The hold comes first, so that no archive run can take a row away again between the steps.
+    Restoring twice changes nothing.
+
+    Raises:
+        DamagedFileError: a file is not the one that was published; nothing was restored.
+        VerificationError: a row read back from the store is not the archived one.
+    """
+    manifests = {batch: _manifest(chain, batch) for batch in restorable.keys}
+    for manifest in manifests.values():
+        workspace.prove_file(manifest)
+    result = Restored()
+    for batch, keys in restorable.keys.items():
+        add_holds(workspace.layout.holds, keys, reason=reason, at=now, until=hold_until)
+        done = _restore_batch(workspace, manifests[batch], keys)
+        _record(workspace, chain, manifests[batch], done, reason, now)
+        result = Restored(
+            result.restored + done.restored,
+            result.already_hot + done.already_hot,
+            result.refused + done.refused,
+        )
+    return result
+
+
+def _manifest(chain: Chain, batch_id: str) -> Manifest:
+    manifest = chain.get(batch_id)
+    if manifest is None:
+        raise BadInputError(
+            f"the archive has no batch {batch_id}", next_step="plan the restore again"
+        )
+    return manifest
+
+
+def _restore_batch(workspace: Workspace, manifest: Manifest, keys: Sequence[str]) -> Restored:
+    store, table = workspace.store, manifest.table
+    archived = _rows_of(workspace, manifest, keys)
+    before = _hashes(workspace, table, store.fetch(table, keys))
+    absent = [key for key in keys if key not in before]
+    taken = store.occupied(table, absent)
+    going = [key for key in absent if key not in taken]
+    if going:
+        store.insert(table, _rows_of(workspace, manifest, going))
+    after = _hashes(workspace, table, store.fetch(table, keys))
+    expected = _hashes(workspace, table, archived)
+    wrong = [key for key in going if after.get(key) != expected[key]]
+    if wrong:
+        raise VerificationError(
+            f"{len(wrong)} restored rows read back from {store.path} are not the archived ones, among them "
+            f"{', '.join(wrong[:3])}",
+            next_step="the archive still has them; compare the store's columns with the archive's",
+        )
+    same = tuple(key for key in before if before[key] == expected[key])
+    differ = tuple(key for key in before if before[key] != expected[key])
+    return Restored(tuple(going), same, differ + tuple(taken))
+
+
+def _rows_of(workspace: Workspace, manifest: Manifest, keys: Sequence[str]) -> pa.Table:
+    own = workspace.store.own_schema(manifest.table)
+    key = workspace.store.key_sql(manifest.table, "r.")
+    with scratch() as engine:
+        engine.register("archived", read_rows(workspace.layout.root / manifest.file.path))
+        engine.register("keys", pa.table({"key": pa.array(keys, pa.string())}))
+        names = ", ".join(f"r.{name}" for name in own.names)
+        rows = engine.sql(
+            f"SELECT {names}, r._table, r.{ROW_HASH} FROM archived r SEMI JOIN keys ON {key} = keys.key"
+        ).to_arrow_table()
+    return rows.cast(
+        pa.schema([*own, pa.field("_table", pa.string()), pa.field(ROW_HASH, pa.uint64())])
+    )
+
+
+def _hashes(workspace: Workspace, table: str, rows: pa.Table) -> dict[str, int]:
+    """Key → hash of the row's values, computed by this engine."""
+    with scratch() as engine:
+        engine.register("hashed", rows)
+        key = workspace.store.key_sql(table)
+        sql = row_hash_sql(workspace.store.own_schema(table))
+        return {
+            str(k): int(v) for k, v in engine.execute(f"SELECT {key}, {sql} FROM hashed").fetchall()
+        }
+
+
+def _record(
+    workspace: Workspace,
+    chain: Chain,
+    manifest: Manifest,
+    done: Restored,
+    reason: str,
+    now: datetime,
+) -> None:
+    """Write the restore event, unless an earlier run that was killed has restored and recorded all."""
+    recorded = {k for e in chain.events(manifest.batch_id, EventKind.RESTORED) for k in e.keys}
+    keys = done.restored + tuple(key for key in done.already_hot if key not in recorded)
+    if not keys:
+        return
+    event = Event(
+        kind=EventKind.RESTORED,
+        batch_id=manifest.batch_id,
+        manifest_sha256=manifest.sha256,
+        at=now,
+        rows=len(keys),
+        keys=keys,
+        reason=reason,
+    )
+    write_event(workspace.layout, chain, event)

@@ -1,0 +1,146 @@
+"""`fluxhero archive` and `fluxhero restore`."""
+
+from datetime import datetime
+
+import click
+
+from fluxhero.commands.output import finish
+from fluxhero.commands.parameters import UTC_TIME, json_option
+from fluxhero.commands.running import prefect_ready
+
+
+@click.command(short_help="Move trades older than the retention to the Parquet archive.")
+@click.option(
+    "--retention-days",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Days a closed trade stays hot (default: FLUXHERO_RETENTION_DAYS).",
+)
+@click.option("--as-of", type=UTC_TIME, help="Moment to count back from (default: now).")
+@click.option("--dry-run", is_flag=True, help="Only list what would move.")
+@click.option(
+    "--no-purge", is_flag=True, help="Copy and verify; remove nothing from the hot store."
+)
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    metavar="ROWS",
+    help="Move at most this many rows, oldest first.",
+)
+@click.option(
+    "--adopt", is_flag=True, help="Take over an archive whose store was moved or made anew."
+)
+@json_option
+def archive(
+    retention_days: int | None,
+    as_of: datetime | None,
+    *,
+    dry_run: bool,
+    no_purge: bool,
+    limit: int | None,
+    adopt: bool,
+    as_json: bool,
+) -> None:
+    r"""Move closed and cancelled trades, and finished orders, older than the retention.
+
+    Each batch is written, hashed from disk, read back and compared with the store value by value.
+    Only then are its rows removed from the hot store. Stop it whenever you like: the next run
+    completes what was interrupted.
+
+    \b
+    Examples:
+      fluxhero archive --dry-run            what would move; changes nothing
+      fluxhero archive --no-purge           copy and verify, remove nothing
+      fluxhero archive                      the real thing
+      fluxhero archive --retention-days 90  keep three months hot
+    """
+    with prefect_ready():
+        from flows.archive_trades import archive_trades
+
+        report = archive_trades(
+            retention_days=retention_days,
+            as_of=as_of,
+            dry_run=dry_run,
+            purge=not no_purge,
+            limit=limit,
+            adopt=adopt,
+        )
+    finish(report, as_json=as_json)
+
+
+@click.command(short_help="Bring archived trades back into the hot store.")
+@click.option(
+    "--trade",
+    "trades",
+    multiple=True,
+    metavar="ID",
+    help="A trade, or a beginning of its id that only it has; repeat for more.",
+)
+@click.option(
+    "--batch", metavar="ID", help="A whole batch; `fluxhero status --batches` lists them."
+)
+@click.option("--from", "closed_from", type=UTC_TIME, help="Closed at this time or later.")
+@click.option("--to", "closed_to", type=UTC_TIME, help="Closed before this time.")
+@click.option(
+    "--table",
+    type=click.Choice(["trades", "orders"]),
+    default="trades",
+    show_default=True,
+    help="What to restore.",
+)
+@click.option(
+    "--hold",
+    "hold_days",
+    type=click.IntRange(min=0),
+    metavar="DAYS",
+    help="Days the rows stay hot at least (default: FLUXHERO_HOLD_DAYS).",
+)
+@click.option(
+    "--reason",
+    default="restored by hand",
+    show_default=True,
+    help="Recorded with the hold and in the archive.",
+)
+@click.option("--dry-run", is_flag=True, help="Only list what would come back.")
+@json_option
+def restore(
+    trades: tuple[str, ...],
+    batch: str | None,
+    closed_from: datetime | None,
+    closed_to: datetime | None,
+    *,
+    table: str,
+    hold_days: int | None,
+    reason: str,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    r"""Bring archived rows back, exactly as they were; restoring twice changes nothing.
+
+    Name trades, one batch, or a range of close times. The rows stay in the archive too, and are on
+    hold, so that the next archive run leaves them where they are.
+
+    \b
+    Examples:
+      fluxhero restore --trade live_trades:17 --dry-run
+      fluxhero restore --trade T-1 --trade T-2 --reason "broker dispute" --hold 90
+      fluxhero restore --from 2026-03-01 --to 2026-04-01
+    """
+    if not (trades or batch or closed_from or closed_to):
+        raise click.UsageError(
+            "nothing to restore was named; give --trade, --batch or --from and --to"
+        )
+    with prefect_ready():
+        from flows.restore_trades import restore_trades
+
+        report = restore_trades(
+            trade_ids=list(trades),
+            batch_id=batch,
+            closed_from=closed_from,
+            closed_to=closed_to,
+            table=table,
+            hold_days=hold_days,
+            reason=reason,
+            dry_run=dry_run,
+        )
+    finish(report, as_json=as_json)

@@ -1,0 +1,127 @@
+"""`fluxhero hold`: trades that must stay in the hot store."""
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import click
+
+from fluxhero.commands.output import show_json, show_records
+from fluxhero.commands.parameters import json_option
+from fluxhero.commands.running import settings_with_logging
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fluxhero.archive.holds import Hold
+
+_TRADES = click.option(
+    "--trade",
+    "trades",
+    multiple=True,
+    required=True,
+    metavar="ID",
+    help="A trade, or a beginning of its id that only it has; repeat for more.",
+)
+
+
+@click.group(short_help="Keep trades hot: for a dispute, a tax audit, or until you say so.")
+def hold() -> None:
+    r"""Keep trades in the hot store whatever the retention says.
+
+    A restored trade is put on hold by itself. A hold ends after its days, or when it is released.
+
+    \b
+    Examples:
+      fluxhero hold add --trade live_trades:17 --reason "tax audit 2026"
+      fluxhero hold list
+      fluxhero hold release --trade live_trades:17
+    """
+
+
+@hold.command("add", short_help="Put trades on hold.")
+@_TRADES
+@click.option(
+    "--reason", default="held by hand", show_default=True, help="Why; listed with the hold."
+)
+@click.option(
+    "--days",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="End after so many days (default: when released).",
+)
+@json_option
+def add(trades: tuple[str, ...], reason: str, days: int | None, *, as_json: bool) -> None:
+    r"""Put trades on hold, so that no archive run moves them.
+
+    \b
+    Example:
+      fluxhero hold add --trade live_trades:17 --reason "broker dispute" --days 90
+    """
+    from fluxhero.archive.holds import add_holds
+    from fluxhero.archive.lock import archive_lock
+    from fluxhero.archive.workspace import Workspace
+    from fluxhero.ledger.lookup import whole_trade_ids
+
+    workspace = Workspace.of(settings_with_logging())
+    now = datetime.now(UTC)
+    until = None if days is None else now + timedelta(days=days)
+    with archive_lock(workspace.layout, "hold add"):
+        keys = whole_trade_ids(workspace, trades)
+        added = add_holds(workspace.layout.holds, keys, reason=reason, at=now, until=until)
+    _show(
+        added, f"{len(added)} trades put on hold; {len(keys) - len(added)} were already.", as_json
+    )
+
+
+@hold.command("list", short_help="List the trades on hold.")
+@click.option("--all", "everything", is_flag=True, help="Past holds too.")
+@json_option
+def list_holds(*, everything: bool, as_json: bool) -> None:
+    r"""List the trades on hold, and why.
+
+    \b
+    Example:
+      fluxhero hold list --all
+    """
+    from fluxhero.archive.holds import read_holds
+    from fluxhero.archive.workspace import Workspace
+
+    workspace = Workspace.of(settings_with_logging())
+    now = datetime.now(UTC)
+    holds = read_holds(workspace.layout.holds)
+    active = [hold for hold in holds if hold.active(now)]
+    _show(holds if everything else active, f"{len(active)} trades are on hold.", as_json)
+
+
+@hold.command("release", short_help="End holds.")
+@_TRADES
+@json_option
+def release(trades: tuple[str, ...], *, as_json: bool) -> None:
+    r"""End the holds of trades; the next archive run moves those that are due.
+
+    \b
+    Example:
+      fluxhero hold release --trade live_trades:17
+    """
+    from fluxhero.archive.holds import held_trades, release_holds
+    from fluxhero.archive.lock import archive_lock
+    from fluxhero.archive.workspace import Workspace
+    from fluxhero.ledger.lookup import whole_keys
+
+    workspace = Workspace.of(settings_with_logging())
+    now = datetime.now(UTC)
+    with archive_lock(workspace.layout, "hold release"):
+        held = sorted(held_trades(workspace.layout.holds, now))
+        keys = whole_keys(
+            trades, held, "no trade on hold is called", "`fluxhero hold list` lists them"
+        )
+        released = release_holds(workspace.layout.holds, keys, at=now)
+    _show(released, f"{len(released)} holds released.", as_json)
+
+
+def _show(holds: "Sequence[Hold]", verdict: str, as_json: bool) -> None:
+    if as_json:
+        show_json({"verdict": verdict, "holds": [hold.model_dump(mode="json") for hold in holds]})
+        return
+    click.echo(verdict)
+    show_records([hold.model_dump() for hold in holds])

@@ -1,0 +1,129 @@
+"""What commands print on stdout: reports, tables, JSON. Logs and notices go to stderr elsewhere."""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Protocol
+
+import click
+
+_WIDTH_OF_PIPES = 200
+_KIB = 1024
+
+
+class Report(Protocol):
+    """What every run's report can do."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing new went wrong."""
+
+    @property
+    def verdict(self) -> str:
+        """One sentence: the answer first."""
+
+    def details(self) -> list[str]:
+        """What else a reader should know, a line each."""
+
+    def table(self) -> list[dict[str, str | int]]:
+        """The rows of its table."""
+
+    def model_dump(self, *, mode: str) -> dict[str, Any]:
+        """The report as plain data."""
+
+
+def show_report(report: Report, *, as_json: bool) -> None:
+    """Print a run's report, the answer first."""
+    if as_json:
+        document = report.model_dump(mode="json")
+        show_json({"verdict": report.verdict, "ok": report.ok, **document})
+        return
+    click.secho(report.verdict, bold=True)
+    for line in report.details():
+        click.echo(f"  {line}")
+    if rows := report.table():
+        show_records(rows)
+
+
+def finish(report: Report, *, as_json: bool) -> None:
+    """Print a run's report and end with the exit status it deserves."""
+    show_report(report, as_json=as_json)
+    if not report.ok:
+        sys.exit(1)
+
+
+def show_json(document: Any) -> None:
+    """Print one JSON document; numbers keep all their digits, times are ISO 8601."""
+    from fluxhero.ledger.formats import exact_json
+
+    click.echo(exact_json.dump(plain(document)))
+
+
+def plain(value: Any) -> Any:
+    """The same value in the types JSON has."""
+    from decimal import Decimal
+
+    from fluxhero.ledger.formats.exact_json import Number
+
+    if isinstance(value, Mapping):
+        return {str(key): plain(member) for key, member in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(member) for member in value]
+    if isinstance(value, Decimal):
+        return Number(format(value, "f")) if value.is_finite() else str(value)
+    if isinstance(value, float):
+        return Number(json.dumps(value)) if value - value == 0 else str(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return Number(value)
+    if isinstance(value, datetime):
+        value = value.isoformat()
+    return value if value is None or isinstance(value, bool) else str(value)
+
+
+def show_records(records: Sequence[Mapping[str, Any]]) -> None:
+    """Print dictionaries of the same keys as a table."""
+    if records:
+        show_table(list(records[0]), [list(record.values()) for record in records])
+
+
+def show_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Print a table that fits the terminal; piped, its lines are long instead of cut."""
+    from rich.box import SIMPLE
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=SIMPLE, pad_edge=False)
+    for place, column in enumerate(columns):
+        numeric = any(_is_number(row[place]) for row in rows)
+        table.add_column(Text(column), justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(text(value)) for value in row))
+    width = None if sys.stdout.isatty() else _WIDTH_OF_PIPES
+    Console(file=sys.stdout, width=width, highlight=False).print(table)
+
+
+def _is_number(value: Any) -> bool:
+    from decimal import Decimal
+
+    return isinstance(value, int | float | Decimal) and not isinstance(value, bool)
+
+
+def text(value: Any) -> str:
+    """A value for human readers."""
+    if value is None:
+        return ""
+    if isinstance(value, datetime):
+        return value.isoformat(sep=" ", timespec="seconds")
+    return str(value)
+
+
+def size(count: int) -> str:
+    """Bytes for human readers."""
+    amount = float(count)
+    for unit in ("bytes", "KiB", "MiB"):
+        if amount < _KIB:
+            return f"{amount:,.0f} {unit}" if unit == "bytes" else f"{amount:,.1f} {unit}"
+        amount /= _KIB
+    return f"{amount:,.1f} GiB"

@@ -1,0 +1,87 @@
+"""`fluxhero query`."""
+
+import sys
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from fluxhero.commands.output import show_json, show_table, text
+from fluxhero.commands.parameters import json_option
+from fluxhero.commands.running import settings_with_logging
+
+if TYPE_CHECKING:
+    from fluxhero.ledger.query import QueryResult
+
+_LIMIT = 1000
+
+
+@click.command(short_help="Read-only SQL over everything, hot and archived.")
+@click.argument("sql")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=0),
+    default=_LIMIT,
+    show_default=True,
+    metavar="ROWS",
+    help="Print at most this many rows; 0 prints all.",
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    default=60.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Stop a query that takes longer.",
+)
+@click.option("--csv", "as_csv", is_flag=True, help="Print comma-separated values.")
+@json_option
+def query(sql: str, *, limit: int, timeout: float, as_csv: bool, as_json: bool) -> None:
+    r"""Run one reading SQL statement (DuckDB's dialect) over hot and archived rows together.
+
+    Each row of `trades`, `orders`, `cash_flows`, `equity` and `positions` is there once;
+    `_location` says where a trade or order is, hot or archive. `batches` lists what was archived,
+    `quarantine` what could not be used. With - the statement is read from standard input.
+
+    \b
+    Examples:
+      fluxhero query "SELECT _location, count(*) FROM trades GROUP BY 1"
+      fluxhero query "FROM trades WHERE symbol = 'AAPL' ORDER BY exit_time" --csv > aapl.csv
+      fluxhero query "DESCRIBE trades"
+    """
+    from fluxhero.archive.workspace import Workspace
+    from fluxhero.ledger.query import run_query
+
+    if as_csv and as_json:
+        raise click.UsageError("--csv and --json exclude each other")
+    settings = settings_with_logging()
+    statement = click.get_text_stream("stdin").read() if sql == "-" else sql
+    result = run_query(
+        Workspace.of(settings),
+        statement,
+        limit or None,
+        timeout=timeout,
+        readable=[settings.cache_dir],
+    )
+    if as_json:
+        show_json(
+            {"columns": result.columns, "rows": result.records(), "truncated": result.truncated}
+        )
+    elif as_csv:
+        _show_csv(result)
+    else:
+        show_table(result.columns, result.rows)
+    if result.truncated and not as_json:
+        click.echo(f"Only the first {limit:,} rows are shown; --limit 0 shows all.", err=True)
+
+
+def _show_csv(result: "QueryResult") -> None:
+    import csv
+
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(result.columns)
+    writer.writerows([_csv(value) for value in row] for row in result.rows)
+
+
+def _csv(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else text(value)

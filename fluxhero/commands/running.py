@@ -1,0 +1,56 @@
+"""How a command gets its settings, its logs and, where it runs a flow, Prefect."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from config.settings import Settings
+
+
+def settings_with_logging() -> "Settings":
+    """Read the settings and set logging up by them."""
+    from config.logging import configure_logging
+    from config.settings import load_settings
+
+    settings = load_settings()
+    configure_logging(settings)
+    return settings
+
+
+@contextmanager
+def prefect_ready() -> Iterator["Settings"]:
+    """Import Prefect, set up for us; flows are imported and run inside the block.
+
+    A flow runs in this process. Its history is kept by the server that is configured, or by the
+    local one if it runs; without either, Prefect starts one that lives as long as the command.
+    """
+    from config.prefect_env import prepare_prefect_environment, starts_temporary_server
+
+    settings = settings_with_logging()
+    prepare_prefect_environment()
+    if starts_temporary_server():
+        click.echo(
+            "No Prefect server runs; starting a temporary one, this can take a minute.", err=True
+        )
+    from prefect import flow  # noqa: F401 - `import prefect` alone would load nothing yet
+
+    from config.logging import configure_logging
+
+    configure_logging(settings)
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(_without_traceback_of_known_errors)
+    yield settings
+
+
+def _without_traceback_of_known_errors(record: logging.LogRecord) -> bool:
+    """An error raised on purpose explains itself; where in our code it was raised helps nobody."""
+    from fluxhero.errors import FluxHeroError
+
+    if record.exc_info and isinstance(record.exc_info[1], FluxHeroError):
+        record.exc_info = None
+        record.exc_text = None
+    return True

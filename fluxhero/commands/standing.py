@@ -1,0 +1,78 @@
+"""`fluxhero status`."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from fluxhero.commands.output import show_json, show_records, size
+from fluxhero.commands.parameters import json_option
+from fluxhero.commands.running import settings_with_logging
+
+if TYPE_CHECKING:
+    from fluxhero.status import Status
+
+
+@click.command(short_help="Where things stand, and what to do next.")
+@click.option("--batches", is_flag=True, help="List every archived batch.")
+@json_option
+def status(*, batches: bool, as_json: bool) -> None:
+    r"""Show what is hot, what is archived, what is due, and what to do next. Changes nothing.
+
+    \b
+    Examples:
+      fluxhero status
+      fluxhero status --batches
+      fluxhero status --json
+    """
+    from fluxhero.archive.workspace import Workspace
+    from fluxhero.status import collect_status
+
+    settings = settings_with_logging()
+    found = collect_status(Workspace.of(settings), settings.retention_days, batches=batches)
+    if as_json:
+        show_json(found.model_dump(mode="json"))
+    else:
+        _show(found)
+
+
+def _show(status: "Status") -> None:
+    click.secho(status.next_step, bold=True)
+    click.echo()
+    for name, value in _lines(status):
+        click.echo(f"{name + ':':<12} {value}")
+    if status.archived:
+        show_records([total.model_dump() for total in status.archived])
+    if status.batches:
+        show_records([batch.model_dump() for batch in status.batches])
+
+
+def _lines(status: "Status") -> list[tuple[str, str]]:
+    hot = ", ".join(f"{rows:,} {table}" for table, rows in status.hot_rows.items() if rows)
+    lines = [
+        ("Hot", f"{hot or 'nothing'}; {size(status.hot_bytes)} in {status.store}"),
+        (
+            "Archive",
+            f"{status.archived_rows:,} rows in {status.archived_files:,} files; "
+            f"{size(status.archived_bytes)} in {status.archive}",
+        ),
+        ("Due", f"{status.due:,} rows older than {status.retention_days} days"),
+    ]
+    if status.due_purge_only:
+        lines.append(("", f"{status.due_purge_only:,} archived already, still to be purged"))
+    if oldest := status.oldest_due:
+        lines.append(
+            (
+                "Oldest",
+                f"{oldest.key}, closed {oldest.closed_at:%Y-%m-%d %H:%M} UTC, "
+                f"{oldest.age_days:,} days ago",
+            )
+        )
+    if last := status.last_batch:
+        lines.append(("Last batch", f"{last.batch} at {last.created_at:%Y-%m-%d %H:%M} UTC"))
+    if status.unpurged:
+        lines.append(("Unpurged", f"{len(status.unpurged)} batches, from {status.unpurged[0]}"))
+    lines += [
+        ("On hold", f"{status.holds:,}"),
+        ("Quarantine", f"{status.quarantined:,} rows"),
+    ]
+    return lines

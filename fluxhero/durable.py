@@ -1,0 +1,143 @@
+"""Putting bytes on disk so that they survive a power cut, and only ever whole.
+
+The one place that fsyncs, renames and links. No Parquet writer fsyncs, and a rename is durable only
+once the folder that holds the name has been fsynced too.
+"""
+
+import errno
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from fluxhero.errors import FluxHeroError, StorageIOError
+
+
+@contextmanager
+def storage_errors(verb: str, path: Path) -> Iterator[None]:
+    """Turn what the operating system says into an error that names the file and the next step."""
+    try:
+        yield
+    except OSError as error:
+        raise storage_error(error, verb, path) from error
+
+
+def storage_error(error: OSError, verb: str, path: Path) -> FluxHeroError:
+    """Describe a failed file operation."""
+    steps = {
+        errno.ENOSPC: "make room on that disk and run again; nothing was purged",
+        errno.EDQUOT: "raise the quota or make room and run again; nothing was purged",
+        errno.EROFS: "mount it writable and run again; nothing was purged",
+        errno.EACCES: "give this user write permission there and run again; nothing was purged",
+        errno.EPERM: "give this user write permission there and run again; nothing was purged",
+    }
+    return StorageIOError(
+        f"could not {verb} {path}: {error.strerror or error}",
+        next_step=steps.get(error.errno or 0, "check the disk, then run again; nothing was lost"),
+    )
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_file(path: Path) -> None:
+    """Make a file's bytes durable."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def make_folder(folder: Path) -> None:
+    """Create a folder and its parents, each name durable."""
+    missing = [folder, *folder.parents]
+    missing = [path for path in missing if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in missing:
+        sync_folder(path.parent)
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a whole file or nothing: temporary name, fsync, rename, fsync of the folder."""
+    with storage_errors("write", path):
+        make_folder(path.parent)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+        try:
+            with temporary.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        sync_folder(path.parent)
+
+
+def link_into_place(source: Path, target: Path) -> None:
+    """Give a finished file its final name; a link, unlike a rename, never overwrites.
+
+    Where the file system knows no links, an exclusive copy does the same. Doing it again is fine.
+
+    Raises:
+        StorageIOError: another file has that name, or the operating system refuses.
+    """
+    with storage_errors("publish", target):
+        make_folder(target.parent)
+        if not (target.exists() and target.samefile(source)):
+            _link_or_copy(source, target)
+        sync_folder(target.parent)
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError as error:
+        if error.errno not in {errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP}:
+            raise
+        _copy_exclusively(source, target)
+
+
+def _copy_exclusively(source: Path, target: Path) -> None:
+    with source.open("rb") as reader, target.open("xb") as writer:
+        while block := reader.read(1 << 20):
+            writer.write(block)
+        writer.flush()
+        os.fsync(writer.fileno())
+
+
+def remove(path: Path) -> None:
+    """Remove a file durably; a file that is already gone is fine."""
+    with storage_errors("remove", path):
+        path.unlink(missing_ok=True)
+        if path.parent.exists():
+            sync_folder(path.parent)
+
+
+def move_aside(path: Path, folder: Path) -> Path:
+    """Move a file into another folder under a name that is free, and return where it went."""
+    with storage_errors("move", path):
+        make_folder(folder)
+        target = folder / path.name
+        attempt = 0
+        while target.exists():
+            attempt += 1
+            target = folder / f"{path.stem}.{attempt}{path.suffix}"
+        _link_or_copy(path, target)
+        sync_folder(folder)
+        path.unlink()
+        sync_folder(path.parent)
+        return target
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of the bytes on disk, in hexadecimal."""
+    with storage_errors("read", path), path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

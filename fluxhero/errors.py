@@ -1,0 +1,119 @@
+"""Every error the product raises on purpose, as one tree.
+
+    FluxHeroError                     could not be done (exit status 3)
+    ├── TransientError                may pass by itself: tasks retry it with back-off
+    │   ├── StoreLockedError          another process holds the hot store
+    │   ├── SourceChangedError        rows changed while they were being copied
+    │   └── StorageIOError            the operating system refused a read or a write
+    ├── IntegrityError                stored data contradicts its own proof: never retried
+    │   ├── VerificationError         what was read back is not what was written
+    │   ├── ManifestError             a manifest is damaged, missing or out of its chain
+    │   ├── DamagedFileError          a data file does not match its manifest
+    │   └── DamagedStoreError         the hot store itself cannot be read
+    ├── ConfigurationError            wrong settings or installation (exit status 2)
+    │   ├── ForeignStoreError         the file is not a store this product knows
+    │   ├── ForeignArchiveError       the archive belongs to another store
+    │   ├── MissingArchiveError       the archive this store had is gone
+    │   └── SchemaVersionError        written by a newer release
+    ├── BadInputError                 the user's input cannot be used (exit status 2)
+    └── AlreadyRunningError           another run holds the archive
+
+A message says what happened, to which object, and what to do next.
+"""
+
+from typing import ClassVar
+
+
+class FluxHeroError(Exception):
+    """Base of the tree.
+
+    Args:
+        what: what happened, naming the object it happened to.
+        next_step: what the reader should do about it.
+    """
+
+    exit_status: ClassVar[int] = 3
+
+    def __init__(self, what: str, *, next_step: str) -> None:
+        super().__init__(what, next_step)
+        self.what = what
+        self.next_step = next_step
+
+    def __str__(self) -> str:
+        return f"{self.what} → {self.next_step}"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), self.what, self.next_step)
+
+
+def _rebuild(kind: type[FluxHeroError], what: str, next_step: str) -> FluxHeroError:
+    """Unpickle an error, whose constructor takes a keyword that pickle does not know of."""
+    return kind(what, next_step=next_step)
+
+
+class TransientError(FluxHeroError):
+    """May pass by itself; worth retrying."""
+
+
+class StoreLockedError(TransientError):
+    """Another process holds the hot store."""
+
+
+class SourceChangedError(TransientError):
+    """Rows changed in the hot store while they were being copied."""
+
+
+class StorageIOError(TransientError):
+    """The operating system refused a read or a write."""
+
+
+class IntegrityError(FluxHeroError):
+    """Stored data contradicts its own proof."""
+
+
+class VerificationError(IntegrityError):
+    """What was read back is not what was written."""
+
+
+class ManifestError(IntegrityError):
+    """A manifest is damaged, missing or out of its chain."""
+
+
+class DamagedFileError(IntegrityError):
+    """A data file does not match its manifest."""
+
+
+class DamagedStoreError(IntegrityError):
+    """The hot store itself cannot be read."""
+
+
+class ConfigurationError(FluxHeroError):
+    """Wrong settings or a wrong installation."""
+
+    exit_status = 2
+
+
+class ForeignStoreError(ConfigurationError):
+    """The file is not a store this product knows."""
+
+
+class ForeignArchiveError(ConfigurationError):
+    """The archive belongs to another store."""
+
+
+class MissingArchiveError(ConfigurationError):
+    """The archive this store had is gone."""
+
+
+class SchemaVersionError(ConfigurationError):
+    """The store was written by a newer release."""
+
+
+class BadInputError(FluxHeroError):
+    """The user's input cannot be used."""
+
+    exit_status = 2
+
+
+class AlreadyRunningError(FluxHeroError):
+    """Another run holds the archive."""

@@ -1,0 +1,91 @@
+"""Removing archived rows from a DuckDB hot store: compare and delete in one transaction.
+
+DuckDB raises nothing when a row that one connection deletes was changed by another after it was
+read, so both happen on one connection, under the file's exclusive lock.
+"""
+
+from collections.abc import Sequence
+
+import duckdb
+import pyarrow as pa
+
+from fluxhero.engine import identifier, one_row, scalar
+from fluxhero.ledger.duckdb_archiving import compare, equal_rows_sql
+from fluxhero.ledger.schema import Table
+from fluxhero.ledger.store import ArchivedFile, Progress, PurgeOutcome
+
+# Deleting a row from a table with a primary key costs about as much as inserting eight (measured by
+# benchmarks/purge.py): where most rows go, the survivors are copied into a new table instead.
+_DELETE_COSTS_INSERTS = 8
+
+
+def purge(
+    con: duckdb.DuckDBPyConnection,
+    table: Table,
+    files: Sequence[ArchivedFile],
+    held: frozenset[str],
+    progress: Progress,
+) -> list[PurgeOutcome]:
+    """Remove the hot rows that equal their archived copy, for all files in one transaction."""
+    con.register("held", pa.table({"key": pa.array(sorted(held), pa.string())}))
+    con.execute("CREATE TEMP TABLE purging (id BIGINT)")
+    con.execute("BEGIN")
+    try:
+        outcomes = []
+        for number, file in enumerate(files, start=1):
+            outcomes.append(_mark(con, table, file, held))
+            progress(number, len(files))
+        _delete_marked(con, table)
+    except BaseException:
+        con.execute("ROLLBACK")
+        raise
+    con.execute("COMMIT")
+    con.execute("DROP TABLE purging")
+    return outcomes
+
+
+def _mark(
+    con: duckdb.DuckDBPyConnection, table: Table, file: ArchivedFile, held: frozenset[str]
+) -> PurgeOutcome:
+    """Add a file's equal rows to `purging`, less those on hold."""
+    if not held:
+        purged = scalar(con, f"INSERT INTO purging SELECT id FROM ({equal_rows_sql(table, file)})")
+        kept: list[tuple[str]] = []
+    else:
+        con.execute(f"CREATE OR REPLACE TEMP TABLE equal AS {equal_rows_sql(table, file)}")
+        kept = con.execute(
+            "SELECT key FROM equal SEMI JOIN held USING (key) ORDER BY key"
+        ).fetchall()
+        purged = scalar(con, "INSERT INTO purging SELECT id FROM equal ANTI JOIN held USING (key)")
+    changed = () if purged + len(kept) == file.rows else compare(con, table, file).changed
+    return PurgeOutcome(file.batch_id, purged, changed, tuple(key for (key,) in kept))
+
+
+def _delete_marked(con: duckdb.DuckDBPyConnection, table: Table) -> None:
+    name = f"hot.{table.name}"
+    going = scalar(con, "SELECT count(*) FROM purging")
+    present = scalar(con, f"SELECT count(*) FROM {name}")
+    if going * _DELETE_COSTS_INSERTS > present - going and not _has_dependants(con, table):
+        _replace_by_survivors(con, table)
+    elif going:
+        con.execute(f"DELETE FROM {name} WHERE rowid IN (SELECT id FROM purging)")
+
+
+def _has_dependants(con: duckdb.DuckDBPyConnection, table: Table) -> bool:
+    """Whether a user's own index would be lost with the table."""
+    indexes = "SELECT count(*) FROM duckdb_indexes() WHERE database_name = 'hot' AND table_name = ?"
+    return scalar(con, indexes, [table.name]) > 0
+
+
+def _replace_by_survivors(con: duckdb.DuckDBPyConnection, table: Table) -> None:
+    tables = "SELECT sql FROM duckdb_tables() WHERE database_name = 'hot' AND table_name = ?"
+    ddl = str(one_row(con, tables, [table.name])[0])
+    survivors = f"{table.name}_survivors"
+    body = ddl[ddl.index("(") :]
+    con.execute(f"CREATE TABLE hot.{identifier(survivors)} {body}")
+    con.execute(
+        f"INSERT INTO hot.{identifier(survivors)} SELECT * FROM hot.{table.name} "
+        f"WHERE rowid NOT IN (SELECT id FROM purging)"
+    )
+    con.execute(f"DROP TABLE hot.{table.name}")
+    con.execute(f"ALTER TABLE hot.{identifier(survivors)} RENAME TO {identifier(table.name)}")

@@ -1,0 +1,68 @@
+"""Writes to the DuckDB store: what ingest and restore may do inside one transaction."""
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import duckdb
+import pyarrow as pa
+
+from fluxhero.engine import scalar
+from fluxhero.ledger.rejected import Rejected
+from fluxhero.ledger.schema import QUARANTINE, Table
+
+
+class Transaction:
+    """An open transaction on a store attached as `hot`."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Wrap a connection on which BEGIN has been executed."""
+        self._connection = connection
+
+    def existing(self, table: Table, keys: pa.Table) -> pa.Table:
+        """Read the hot rows that have these keys (a table of the key columns)."""
+        self._connection.register("wanted", keys)
+        names = ", ".join(f"t.{name}" for name in table.names)
+        on = " AND ".join(f't."{name}" = w."{name}"' for name in table.key)
+        rows = self._connection.sql(
+            f"SELECT {names} FROM hot.{table.name} t SEMI JOIN wanted w ON {on}"
+        ).to_arrow_table()
+        self._connection.unregister("wanted")
+        return rows.cast(table.arrow)
+
+    def upsert(self, table: Table, rows: pa.Table) -> None:
+        """Insert rows, replacing those with the same key."""
+        self._connection.register("incoming", rows)
+        names = ", ".join(f'"{name}"' for name in table.names)
+        self._connection.execute(
+            f"INSERT OR REPLACE INTO hot.{table.name} ({names}) SELECT {names} FROM incoming"
+        )
+        self._connection.unregister("incoming")
+
+    def quarantine(self, source: str, rejected: Sequence[Rejected]) -> int:
+        """Add refused rows, each once; returns how many were new."""
+        if not rejected:
+            return 0
+        now = datetime.now(UTC)
+        incoming = pa.table(
+            {
+                "at": pa.array([now] * len(rejected), pa.timestamp("us", tz="UTC")),
+                "source": pa.array([f"{source} {row.position}" for row in rejected], pa.string()),
+                "row": pa.array(
+                    [json.dumps(r.row, ensure_ascii=False, default=str) for r in rejected],
+                    pa.string(),
+                ),
+                "reason": pa.array([row.reason for row in rejected], pa.string()),
+                "rule": pa.array([row.rule for row in rejected], pa.string()),
+            }
+        )
+        self._connection.register("refused", incoming)
+        added = scalar(
+            self._connection,
+            f'INSERT INTO hot.{QUARANTINE.name} ("at", source, "row", reason, rule) '
+            f'SELECT "at", source, "row", reason, rule FROM refused r WHERE NOT EXISTS ('
+            f'FROM hot.{QUARANTINE.name} q WHERE q.source = r.source AND q."row"::VARCHAR = r."row" '
+            f"AND q.rule = r.rule AND q.resolved_at IS NULL)",
+        )
+        self._connection.unregister("refused")
+        return added

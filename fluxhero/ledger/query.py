@@ -1,0 +1,170 @@
+"""Read-only SQL over the view: one statement, no file outside the data folders, nothing written.
+
+DuckDB writes from places that look like reading: a COPY inside WITH is part of a SELECT. So a
+statement's type says too little, and its plan is looked at before it runs.
+"""
+
+import json
+import re
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from fluxhero.archive.workspace import Workspace
+from fluxhero.engine import literal, one_row
+from fluxhero.errors import BadInputError, FluxHeroError
+from fluxhero.ledger.view import VIEWS, open_view
+
+TIMEOUT = 60.0  # seconds
+# What makes DuckDB look at tables that the text does not name.
+_LOOKS_AROUND = re.compile(r"\b(show|query|query_table|\w+_schema|\w+_catalog|duckdb_\w+)\b", re.I)
+_WRITING = re.compile(r"COPY|INSERT|UPDATE|DELETE|MERGE|CREATE|ALTER|DROP|EXPORT|ATTACH|TRUNCATE")
+_ALLOWED = "SELECT, FROM, WITH, DESCRIBE, SUMMARIZE, SHOW and EXPLAIN are"
+
+
+@dataclass(frozen=True, slots=True)
+class QueryResult:
+    """Rows of a query; `truncated` says that there were more."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Any, ...], ...]
+    truncated: bool
+
+    def records(self) -> list[dict[str, Any]]:
+        """The rows as dictionaries; of columns with the same name, the last one wins."""
+        return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
+
+
+def run_query(
+    workspace: Workspace,
+    sql: str,
+    limit: int | None = None,
+    *,
+    timeout: float = TIMEOUT,
+    readable: Sequence[Path] = (),
+) -> QueryResult:
+    """Run one reading statement over the views.
+
+    Args:
+        workspace: the store and its archive.
+        sql: the statement.
+        limit: at most this many rows; None for all.
+        timeout: seconds after which the statement is stopped.
+        readable: folders whose files it may read, beside the archive's.
+
+    Raises:
+        BadInputError: it is not one reading statement, or DuckDB refuses it.
+        FluxHeroError: it took longer than `timeout`.
+    """
+    _check_statement(sql)
+    with open_view(workspace, _named_in(sql)) as connection:
+        _lock_down(connection, [workspace.layout.root, *readable])
+        with _watchdog(connection, timeout), _explained(timeout):
+            _check_plan(connection, sql)
+            connection.execute(sql)
+            columns = tuple(column[0] for column in connection.description or ())
+            rows = connection.fetchall() if limit is None else connection.fetchmany(limit + 1)
+    kept = rows if limit is None else rows[:limit]
+    return QueryResult(columns, tuple(kept), truncated=len(kept) < len(rows))
+
+
+def _named_in(sql: str) -> Sequence[str]:
+    """Views that the text mentions: only what is needed is read from the hot store."""
+    if _LOOKS_AROUND.search(sql):
+        return VIEWS
+    words = set(re.findall(r"\w+", sql.lower()))
+    return [name for name in VIEWS if name in words]
+
+
+def _check_statement(sql: str) -> None:
+    with _explained(TIMEOUT):
+        statements = duckdb.extract_statements(sql)
+    if len(statements) != 1:
+        raise BadInputError(
+            f"{len(statements)} statements were given", next_step="give exactly one, without others"
+        )
+    kind = statements[0].type
+    if kind == duckdb.StatementType.EXPLAIN and re.search(r"\banaly[sz]e\b", sql, re.I):
+        raise BadInputError(
+            "EXPLAIN ANALYZE runs what it explains, writing statements too",
+            next_step="use EXPLAIN without ANALYZE, or run the query itself",
+        )
+    if kind not in {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN}:
+        raise _refused(f"{kind.name} statements are not allowed here")
+
+
+def _refused(what: str) -> BadInputError:
+    return BadInputError(
+        f"{what}: a query only reads",
+        next_step=f"{_ALLOWED} allowed; trades change through ingest, archive and restore",
+    )
+
+
+def _lock_down(connection: duckdb.DuckDBPyConnection, folders: Sequence[Path]) -> None:
+    """From here on no file outside these folders can be opened, and no setting changed."""
+    allowed = ", ".join(literal(str(folder)) for folder in folders if folder.is_dir())
+    connection.execute(f"SET allowed_directories = [{allowed}]")
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")
+
+
+def _check_plan(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
+    """Refuse a SELECT that has a writing step in it; an EXPLAIN runs nothing."""
+    if duckdb.extract_statements(sql)[0].type != duckdb.StatementType.SELECT:
+        return
+    plan = json.loads(one_row(connection, f"EXPLAIN (FORMAT json) {sql}")[1])
+    writing = sorted(name for name in _operators(plan) if _WRITING.search(name))
+    if writing:
+        raise _refused(f"the statement would write ({', '.join(writing)})")
+
+
+def _operators(plan: Sequence[dict[str, Any]]) -> Iterator[str]:
+    for operator in plan:
+        yield str(operator["name"])
+        yield from _operators(operator.get("children", ()))
+
+
+@contextmanager
+def _watchdog(connection: duckdb.DuckDBPyConnection, timeout: float) -> Iterator[None]:
+    """Stop whatever runs on the connection when the time is up."""
+    timer = threading.Timer(timeout, connection.interrupt)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+@contextmanager
+def _explained(timeout: float) -> Iterator[None]:
+    """Say what a DuckDB error means to who wrote the SQL."""
+    try:
+        yield
+    except duckdb.InterruptException as error:
+        raise FluxHeroError(
+            f"the query was stopped after {timeout:g} seconds",
+            next_step="narrow it down with a WHERE on exit_time, or raise --timeout",
+        ) from error
+    except duckdb.PermissionException as error:
+        raise BadInputError(
+            _first_line(error), next_step="a query reads the views and the archive's files only"
+        ) from error
+    except duckdb.CatalogException as error:
+        raise BadInputError(
+            _first_line(error), next_step=f"the views are {', '.join(VIEWS)}"
+        ) from error
+    except duckdb.Error as error:
+        raise BadInputError(
+            str(error).strip(),
+            next_step='correct the SQL; `fluxhero query "DESCRIBE trades"` lists columns',
+        ) from error
+
+
+def _first_line(error: duckdb.Error) -> str:
+    return str(error).splitlines()[0]

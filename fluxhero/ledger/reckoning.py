@@ -1,0 +1,97 @@
+"""Comparing incoming rows with the ledger: which are new, changed, known, stale or another's.
+
+The hot row counts where there is one, else the latest archived version. All canonical columns are
+compared except `source_id`, which says where in its source a row was found: a file that was sorted
+or cut anew says nothing new about its trades.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import duckdb
+import pyarrow as pa
+
+from fluxhero.engine import connect, identifier
+from fluxhero.ledger.schema import Table
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What to do with a page.
+
+    Attributes:
+        write: rows to insert or replace.
+        foreign: rows whose key the ledger has from another source, named in `_owner`.
+    """
+
+    write: pa.Table
+    foreign: pa.Table
+    inserted: int
+    updated: int
+    unchanged: int
+    stale: int
+
+
+class Reckoning:
+    """Compares pages of one table; `reckoning` gives it a connection."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, table: Table) -> None:
+        """Prepare the comparison for a table."""
+        self._connection = connection
+        self._table = table
+        self._sql = _compare_sql(table)
+
+    def compare(self, incoming: pa.Table, hot: pa.Table, archived: pa.Table) -> Verdict:
+        """Compare a page with the rows of the same keys, all in `table.arrow`, keys unique."""
+        for name, rows in (("incoming", incoming), ("hot", hot), ("archived", archived)):
+            self._connection.register(name, rows)
+        self._connection.execute(f"CREATE OR REPLACE TEMP TABLE verdict AS {self._sql}")
+        counted = self._connection.execute("SELECT _verdict, count(*) FROM verdict GROUP BY 1")
+        counts: dict[str, int] = dict(counted.fetchall())
+        names = ", ".join(map(identifier, self._table.names))
+        write = self._connection.sql(
+            f"SELECT {names} FROM verdict WHERE _verdict IN ('inserted', 'updated')"
+        ).to_arrow_table()
+        foreign = self._connection.sql(
+            f"SELECT {names}, _owner FROM verdict WHERE _verdict = 'foreign'"
+        ).to_arrow_table()
+        return Verdict(
+            write=write.cast(self._table.arrow),
+            foreign=foreign,
+            inserted=counts.get("inserted", 0),
+            updated=counts.get("updated", 0),
+            unchanged=counts.get("unchanged", 0),
+            stale=counts.get("stale", 0),
+        )
+
+
+@contextmanager
+def reckoning(table: Table) -> Iterator[Reckoning]:
+    """Yield a `Reckoning` with a connection of its own."""
+    with connect() as connection:
+        yield Reckoning(connection, table)
+
+
+def _compare_sql(table: Table) -> str:
+    keys = ", ".join(map(identifier, table.key))
+    names = set(table.names)
+    first_key = identifier(table.key[0])
+    equal = " AND ".join(
+        f"i.{identifier(name)} IS NOT DISTINCT FROM k.{identifier(name)}"
+        for name in table.names
+        if name not in (*table.key, "source_id")
+    )
+    cases = [f"WHEN k.{first_key} IS NULL THEN 'inserted'"]
+    owner = "NULL::VARCHAR"
+    if "source" in names:
+        owner = "k.source"
+        cases.append("WHEN i.source IS DISTINCT FROM k.source THEN 'foreign'")
+    cases.append(f"WHEN {equal} THEN 'unchanged'")
+    if "updated_at" in names:
+        cases.append("WHEN i.updated_at < k.updated_at THEN 'stale'")
+    return (
+        f"WITH known AS (FROM hot UNION ALL FROM archived ANTI JOIN hot USING ({keys})) "
+        f"SELECT i.*, {owner} AS _owner, CASE {' '.join(cases)} ELSE 'updated' END AS _verdict "
+        f"FROM incoming i LEFT JOIN known k USING ({keys})"
+    )

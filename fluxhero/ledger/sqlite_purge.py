@@ -1,0 +1,121 @@
+"""Removing archived rows from a FluxHero SQLite store while its bot goes on writing.
+
+At most 500 rows a transaction, BEGIN IMMEDIATE only around the comparison and the delete, and a pause
+after each transaction when somebody else is writing.
+"""
+
+import time
+from collections.abc import Hashable
+
+import duckdb
+import pyarrow as pa
+
+from fluxhero.engine import identifier, literal
+from fluxhero.errors import SourceChangedError
+from fluxhero.ledger.rows import CLOSED_AT, ROW_HASH, row_hash_sql
+from fluxhero.ledger.sqlite_archiving import hashed_by_id, rowid_tail
+from fluxhero.ledger.sqlite_connection import SqliteConnection
+from fluxhero.ledger.sqlite_meaning import key_sql
+from fluxhero.ledger.sqlite_schema import OWN_SCHEMA, ROWID, SourceTable
+from fluxhero.ledger.store import ArchivedFile, PurgeOutcome
+
+CHUNK_ROWS = 500
+_SHORTEST_PAUSE = 0.01  # seconds left to a writer between two transactions
+
+
+class ChunkedPurge:
+    """The purge of one batch."""
+
+    def __init__(
+        self,
+        connection: SqliteConnection,
+        engine: duckdb.DuckDBPyConnection,
+        table: SourceTable,
+        timezone: str,
+        unchanged_since: Hashable | None,
+    ) -> None:
+        """Prepare a purge.
+
+        Args:
+            connection: read-write, and the one that `unchanged_since` was taken on.
+            engine: DuckDB for hashing.
+            table: where the rows are.
+            timezone: zone of times without an offset.
+            unchanged_since: change token at which every row of the batch was proven equal to its
+                archived copy; while the token stays the same, so do the rows. None: not proven.
+        """
+        self._connection = connection
+        self._engine = engine
+        self._table = table
+        self._timezone = timezone
+        self._proven = unchanged_since if table.unique_id else None
+        self._seen = connection.change_token
+        self._differing: list[int] = []
+
+    def run(self, file: ArchivedFile, held: frozenset[str]) -> PurgeOutcome:
+        """Remove the rows that equal their archived copy, less those on hold."""
+        scan = f"read_parquet({literal(str(file.path))}, hive_partitioning = false)"
+        stored = ROW_HASH if file.hash_is_current else row_hash_sql(OWN_SCHEMA)
+        self._engine.register("held", pa.table({"key": pa.array(sorted(held), pa.string())}))
+        on_hold = f"{key_sql()} IN (SELECT key FROM held)" if held else "false"
+        due = f"{CLOSED_AT} < TIMESTAMPTZ {literal(file.cutoff.isoformat())}"
+        archived = self._engine.sql(
+            f"SELECT id, {stored} AS hash FROM {scan} WHERE {due} AND NOT {on_hold} ORDER BY id"
+        ).to_arrow_table()
+        purged = sum(
+            self._purge_chunk(archived.slice(start, CHUNK_ROWS))
+            for start in range(0, archived.num_rows, CHUNK_ROWS)
+        )
+        kept = self._engine.execute(
+            f"SELECT {key_sql()} FROM {scan} WHERE {due} AND {on_hold} ORDER BY 1"
+        ).fetchall()
+        return PurgeOutcome(
+            file.batch_id, purged, self._changed(scan), tuple(str(key) for (key,) in kept)
+        )
+
+    def _purge_chunk(self, wanted: pa.Table) -> int:
+        began = time.monotonic()
+        with self._connection.write_transaction():
+            token = self._connection.change_token
+            ids = wanted["id"].combine_chunks()
+            going = ids if token == self._proven else self._equal_rowids(wanted, ids)
+            if len(going):
+                name = identifier(self._table.name)
+                deleted = self._connection.execute(f"DELETE FROM {name} {rowid_tail(going)}")
+                if deleted != len(going):
+                    raise SourceChangedError(
+                        f"{self._table.name} in {self._connection.path}: {deleted} rows would go where "
+                        f"{len(going)} were found equal",
+                        next_step="this chunk was rolled back; the next run completes the purge",
+                    )
+        if token != self._seen:
+            time.sleep(max(_SHORTEST_PAUSE, 2 * (time.monotonic() - began)))
+        self._seen = token
+        return len(going)
+
+    def _equal_rowids(self, wanted: pa.Table, ids: pa.Int64Array) -> pa.Int64Array:
+        """Rowids, ascending, of the rows whose values (the id is one of them) are the archived ones."""
+        found = hashed_by_id(self._connection, self._engine, self._table, ids, self._timezone)
+        self._engine.register("wanted", wanted)
+        self._engine.register("found", found)
+        equal = self._engine.sql(
+            f"SELECT f.{ROWID} AS rowid_, w.id FROM wanted w "
+            f"JOIN found f ON f.id = w.id AND f.{ROW_HASH} = w.hash ORDER BY 1"
+        ).to_arrow_table()
+        self._engine.unregister("found")
+        self._differing += set(found["id"].to_pylist()) - set(equal["id"].to_pylist())
+        return equal["rowid_"].combine_chunks()
+
+    def _changed(self, scan: str) -> tuple[str, ...]:
+        """Keys of the batch's rows that are there and differ; another row with the same id is not."""
+        if not self._differing:
+            return ()
+        ids = pa.array(self._differing, pa.int64())
+        found = hashed_by_id(self._connection, self._engine, self._table, ids, self._timezone)
+        self._engine.register("found", found)
+        rows = self._engine.execute(
+            f"SELECT {key_sql('a.')} FROM {scan} a JOIN found f "
+            f"ON {key_sql('a.')} = {key_sql('f.')} ORDER BY 1"
+        ).fetchall()
+        self._engine.unregister("found")
+        return tuple(str(key) for (key,) in rows)

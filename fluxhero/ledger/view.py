@@ -1,0 +1,189 @@
+"""The one view of the ledger: what is hot and what is archived, each key once.
+
+A key's row is the hot one where there is one, else the latest archived version. The hot store is
+read first and the manifests after it: rows get into the archive before they leave the hot store, so
+that no purge or restore running meanwhile can hide one. Hot rows are copied into memory, archived
+ones stay where they are and are scanned as a query needs them.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+import duckdb
+import pyarrow as pa
+
+from fluxhero.archive.identity import check_owner
+from fluxhero.archive.manifest import Chain, EventKind, Manifest
+from fluxhero.archive.workspace import Workspace
+from fluxhero.engine import connect, literal, one_row
+from fluxhero.ledger.rows import ARCHIVED_AT
+from fluxhero.ledger.schema import ALL_TABLES, LEDGER_TABLES, Table
+
+BATCHES = "batches"
+VIEWS = (*ALL_TABLES, BATCHES)
+LOCATION, BATCH_ID = "_location", "_batch_id"
+
+ArchivedRows = Callable[[Table, pa.Table], pa.Table]
+
+
+@contextmanager
+def open_view(
+    workspace: Workspace, tables: Iterable[str] = VIEWS
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Yield a connection that has the ledger as views.
+
+    `trades` and `orders` have three columns more than the ledger: `_location` (hot or archive),
+    `_archived_at` and `_batch_id`. `batches` has one row a manifest.
+
+    Args:
+        workspace: the store and its archive; neither is changed.
+        tables: names from `VIEWS`; only these are made.
+
+    Raises:
+        ForeignArchiveError: the archive belongs to another store.
+        ManifestError: the archive's manifests are damaged or incomplete.
+    """
+    wanted = [name for name in VIEWS if name in set(tables)]
+    store = workspace.store
+    check_owner(workspace.layout, store)
+    with connect(temp_dir=workspace.data_dir / "tmp") as connection:
+        connection.execute(
+            "SET python_enable_replacements = false"
+        )  # no Python variable is a table
+        connection.execute("CREATE SCHEMA hot")
+        for name in wanted:
+            if name != BATCHES:
+                store.load(connection, name, f"hot.{name}")
+        chain = workspace.chain()  # after the hot rows, never before
+        for name in wanted:
+            if name == BATCHES:
+                _create_batches(connection, chain)
+            elif name in store.archived_tables:
+                sql = _whole_sql(workspace, LEDGER_TABLES[name], chain.of_table(name))
+                connection.execute(f"CREATE VIEW {name} AS {sql}")
+            else:
+                connection.execute(f"CREATE VIEW {name} AS FROM hot.{name}")
+        yield connection
+
+
+def _whole_sql(workspace: Workspace, table: Table, manifests: Sequence[Manifest]) -> str:
+    """SELECT each row of a table once, wherever it is."""
+    names = ", ".join(f'"{name}"' for name in table.names)
+    hot = (
+        f"SELECT {names}, 'hot' AS {LOCATION}, NULL::TIMESTAMPTZ AS {ARCHIVED_AT}, "
+        f"NULL::VARCHAR AS {BATCH_ID} FROM hot.{table.name}"
+    )
+    if not manifests:
+        return hot
+    key = table.key[0]
+    archived = _latest_sql(workspace, table, manifests)
+    return (
+        f"{hot} UNION ALL SELECT {names}, 'archive', {ARCHIVED_AT}, {BATCH_ID} FROM ({archived}) "
+        f"AS archived ANTI JOIN hot.{table.name} AS current ON current.{key} = archived.{key}"
+    )
+
+
+def _latest_sql(workspace: Workspace, table: Table, manifests: Sequence[Manifest]) -> str:
+    """SELECT each row's latest archived version: canonical columns, `_archived_at`, `_batch_id`.
+
+    Only a correction can supersede an older version, so that nothing but the corrections' keys is
+    held against the rows.
+    """
+    store, key = workspace.store, table.key[0]
+    rows = (
+        f"(SELECT *, parse_filename(filename, true) AS {BATCH_ID} "
+        f"FROM {_scan(workspace, manifests)})"
+    )
+    every = store.canonical_sql(table.name, rows, carried=(ARCHIVED_AT, BATCH_ID))
+    corrections = [manifest for manifest in manifests if manifest.correction]
+    if not corrections:
+        return every
+    return (
+        f"SELECT version.* FROM ({every}) AS version ANTI JOIN ("
+        f"SELECT {store.key_sql(table.name)} AS key, max({ARCHIVED_AT}) AS at "
+        f"FROM {_scan(workspace, corrections)} GROUP BY 1) AS newer "
+        f"ON newer.key = version.{key} AND newer.at > version.{ARCHIVED_AT}"
+    )
+
+
+def _scan(workspace: Workspace, manifests: Sequence[Manifest]) -> str:
+    paths = ", ".join(literal(str(workspace.layout.root / m.file.path)) for m in manifests)
+    return f"read_parquet([{paths}], hive_partitioning = false, filename = true)"
+
+
+def _create_batches(connection: duckdb.DuckDBPyConnection, chain: Chain) -> None:
+    batches = [
+        {
+            "batch_id": manifest.batch_id,
+            "table_name": manifest.table,
+            "mode": manifest.mode,
+            "year": int(manifest.month[:4]),
+            "month": int(manifest.month[5:]),
+            "correction": manifest.correction,
+            "rows": manifest.file.rows,
+            "bytes": manifest.file.bytes,
+            "sha256": manifest.file.sha256,
+            "created_at": manifest.created_at.isoformat(),
+            "purged_rows": _total(chain, manifest, EventKind.PURGED),
+            "restored_rows": _total(chain, manifest, EventKind.RESTORED),
+            "file": manifest.file.path,
+        }
+        for manifest in chain.manifests
+    ]
+    shape = (
+        '[{"batch_id":"VARCHAR","table_name":"VARCHAR","mode":"VARCHAR","year":"INTEGER",'
+        '"month":"INTEGER","correction":"BOOLEAN","rows":"BIGINT","bytes":"BIGINT",'
+        '"sha256":"VARCHAR","created_at":"TIMESTAMPTZ","purged_rows":"BIGINT",'
+        '"restored_rows":"BIGINT","file":"VARCHAR"}]'
+    )
+    connection.execute(
+        f"CREATE TABLE {BATCHES} AS SELECT unnest(from_json(?, '{shape}'), recursive := true)",
+        [json.dumps(batches)],
+    )
+
+
+def _total(chain: Chain, manifest: Manifest, kind: EventKind) -> int:
+    return sum(event.rows for event in chain.events(manifest.batch_id, kind))
+
+
+def archived_rows(workspace: Workspace) -> ArchivedRows:
+    """Make a look-up of archived rows as the archive stands now, for a holder of its lock.
+
+    Returns:
+        A function of a ledger table and rows of its key columns. It returns the latest archived
+        version of each key that has one, in canonical columns.
+    """
+    chain = workspace.chain()
+
+    def look_up(table: Table, keys: pa.Table) -> pa.Table:
+        if not keys.num_rows or table.name not in workspace.store.archived_tables:
+            return table.arrow.empty_table()
+        with connect(temp_dir=workspace.data_dir / "tmp") as engine:
+            return _archived(engine, workspace, table, chain, keys)
+
+    return look_up
+
+
+def _archived(
+    engine: duckdb.DuckDBPyConnection,
+    workspace: Workspace,
+    table: Table,
+    chain: Chain,
+    keys: pa.Table,
+) -> pa.Table:
+    key = table.key[0]
+    engine.register("keys", keys)
+    first, last = one_row(engine, f"SELECT min({key}), max({key}) FROM keys")
+    near = [
+        manifest
+        for manifest in chain.of_table(table.name)
+        if manifest.file.first_key <= last and manifest.file.last_key >= first
+    ]
+    if not near:
+        return table.arrow.empty_table()
+    names = ", ".join(f'"{name}"' for name in table.names)
+    rows = engine.sql(
+        f"SELECT {names} FROM ({_latest_sql(workspace, table, near)}) SEMI JOIN keys USING ({key})"
+    ).to_arrow_table()
+    return rows.cast(table.arrow)

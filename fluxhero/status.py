@@ -1,0 +1,235 @@
+"""Where things stand: what is hot, archived and due, and what to do next. Reads only."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from fluxhero.archive.batches import utc_now
+from fluxhero.archive.holds import held_trades
+from fluxhero.archive.identity import check_owner
+from fluxhero.archive.manifest import Chain, EventKind, Manifest
+from fluxhero.archive.workspace import Workspace
+from fluxhero.ledger.store import BatchSpec, PlanRequest, StoreStatistics
+
+
+class ArchivedTotal(BaseModel):
+    """What the archive holds of one table's rows of one mode."""
+
+    model_config = ConfigDict(frozen=True)
+
+    table: str
+    mode: str
+    rows: int
+    files: int
+    bytes: int
+    first_month: str
+    last_month: str
+
+
+class Batch(BaseModel):
+    """One archived batch."""
+
+    model_config = ConfigDict(frozen=True)
+
+    batch: str
+    created_at: datetime
+    rows: int
+    bytes: int
+    purged: int
+    restored: int
+    correction: bool
+
+
+class OldestDue(BaseModel):
+    """The row that has been due for longest."""
+
+    model_config = ConfigDict(frozen=True)
+
+    key: str
+    closed_at: datetime
+    age_days: int
+
+
+class Status(BaseModel):
+    """The state of a store and its archive.
+
+    Attributes:
+        due: rows that an archive run would move now.
+        due_purge_only: hot rows that are archived already and would only be purged.
+        refused: finished rows that cannot be archived as they are.
+        unpurged: batches whose purge never completed.
+        next_step: what to do, in a sentence.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    store: str
+    store_kind: Literal["duckdb", "sqlite"]
+    store_exists: bool
+    archive: str
+    retention_days: int
+    hot_rows: dict[str, int]
+    hot_bytes: int
+    archived: tuple[ArchivedTotal, ...]
+    archived_rows: int
+    archived_files: int
+    archived_bytes: int
+    due: int
+    due_purge_only: int
+    refused: int
+    oldest_due: OldestDue | None
+    last_batch: Batch | None
+    unpurged: tuple[str, ...]
+    holds: int
+    quarantined: int
+    next_step: str
+    batches: tuple[Batch, ...] = ()
+
+
+class _Due(BaseModel):
+    """What an archive run would find."""
+
+    rows: int = 0
+    purge_only: int = 0
+    refused: int = 0
+    oldest: OldestDue | None = None
+
+
+def collect_status(
+    workspace: Workspace, retention_days: int, *, batches: bool = False, now: datetime | None = None
+) -> Status:
+    """Look at everything and change nothing; fine without a store and without an archive.
+
+    Args:
+        workspace: the store and its archive.
+        retention_days: days a closed trade stays hot.
+        batches: whether to list every batch.
+        now: the moment to count back from.
+
+    Raises:
+        ForeignArchiveError: the archive belongs to another store.
+        ManifestError: the archive's manifests are damaged or incomplete.
+    """
+    now = now or utc_now()
+    store = workspace.store
+    exists = store.kind == "sqlite" or store.path.exists()  # a bot's database has to be there
+    check_owner(workspace.layout, store)
+    statistics = store.statistics() if exists else StoreStatistics({}, 0, 0)
+    chain = workspace.chain()
+    held = held_trades(workspace.layout.holds, now)
+    due = _due(workspace, chain, held, retention_days, now) if exists else _Due()
+    store.close()
+    unpurged = tuple(manifest.batch_id for manifest in chain.unpurged())
+    lines = [_batch(chain, manifest) for manifest in chain.manifests]
+    return Status(
+        store=str(store.path),
+        store_kind=store.kind,
+        store_exists=exists,
+        archive=str(workspace.layout.root),
+        retention_days=retention_days,
+        hot_rows=statistics.rows,
+        hot_bytes=statistics.bytes,
+        archived=_totals(chain.manifests),
+        archived_rows=sum(manifest.file.rows for manifest in chain.manifests),
+        archived_files=len(chain),
+        archived_bytes=sum(manifest.file.bytes for manifest in chain.manifests),
+        due=due.rows,
+        due_purge_only=due.purge_only,
+        refused=due.refused,
+        oldest_due=due.oldest,
+        last_batch=lines[-1] if lines else None,
+        unpurged=unpurged,
+        holds=len(held),
+        quarantined=statistics.quarantined,
+        next_step=_next_step(
+            due, exists=exists, unpurged=len(unpurged), quarantined=statistics.quarantined
+        ),
+        batches=tuple(lines) if batches else (),
+    )
+
+
+def _due(
+    workspace: Workspace, chain: Chain, held: frozenset[str], retention_days: int, now: datetime
+) -> _Due:
+    request = PlanRequest(now - timedelta(days=retention_days), held, workspace.batch_rows)
+    specs: list[BatchSpec] = []
+    purge_only = refused = 0
+    for table in workspace.store.archived_tables:
+        known = [workspace.archived_file(manifest) for manifest in chain.of_table(table)]
+        plan = workspace.store.plan(table, request, known)
+        specs += plan.batches
+        purge_only += sum(plan.purge_only.values())
+        refused += len(plan.refused)
+    return _Due(
+        rows=sum(spec.rows for spec in specs),
+        purge_only=purge_only,
+        refused=refused,
+        oldest=_oldest(workspace, specs, now),
+    )
+
+
+def _oldest(workspace: Workspace, specs: Sequence[BatchSpec], now: datetime) -> OldestDue | None:
+    """The first row of the first batches: each batch is in order of close time."""
+    month = min(((s.partition.year, s.partition.month) for s in specs), default=None)
+    early = [s for s in specs if (s.partition.year, s.partition.month) == month]
+    firsts = [first for spec in early if (first := workspace.store.first_row(spec))]
+    if not firsts:
+        return None
+    closed_at, key = min(firsts)
+    return OldestDue(key=key, closed_at=closed_at, age_days=(now - closed_at).days)
+
+
+def _totals(manifests: Sequence[Manifest]) -> tuple[ArchivedTotal, ...]:
+    parts = sorted({(manifest.table, manifest.mode) for manifest in manifests}, reverse=True)
+    totals = []
+    for table, mode in parts:
+        chosen = [m for m in manifests if (m.table, m.mode) == (table, mode)]
+        totals.append(
+            ArchivedTotal(
+                table=table,
+                mode=mode,
+                rows=sum(manifest.file.rows for manifest in chosen),
+                files=len(chosen),
+                bytes=sum(manifest.file.bytes for manifest in chosen),
+                first_month=min(manifest.month for manifest in chosen),
+                last_month=max(manifest.month for manifest in chosen),
+            )
+        )
+    return tuple(totals)
+
+
+def _batch(chain: Chain, manifest: Manifest) -> Batch:
+    def rows(kind: EventKind) -> int:
+        return sum(event.rows for event in chain.events(manifest.batch_id, kind))
+
+    return Batch(
+        batch=manifest.batch_id,
+        created_at=manifest.created_at,
+        rows=manifest.file.rows,
+        bytes=manifest.file.bytes,
+        purged=rows(EventKind.PURGED),
+        restored=rows(EventKind.RESTORED),
+        correction=manifest.correction,
+    )
+
+
+def _next_step(due: _Due, *, exists: bool, unpurged: int, quarantined: int) -> str:
+    if not exists:
+        return "There is no store yet: bring trades in with `fluxhero ingest PATH`."
+    if unpurged:
+        return (
+            f"{unpurged} batches are copied and not yet purged: `fluxhero archive` completes them."
+        )
+    if due.rows or due.purge_only:
+        return (
+            f"{due.rows + due.purge_only:,} rows are due: `fluxhero archive --dry-run` lists what "
+            "would move, `fluxhero archive` moves it."
+        )
+    if due.refused or quarantined:
+        return (
+            "Nothing is due, but some rows cannot be used: "
+            '`fluxhero query "SELECT rule, reason, source FROM quarantine"` says why.'
+        )
+    return "Nothing is due, nothing is left to do."

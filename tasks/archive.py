@@ -1,0 +1,395 @@
+"""The steps of the archive protocol and of its inverse, a task each."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from config.logging import log_context
+from config.settings import load_settings
+from fluxhero.archive import batches as making
+from fluxhero.archive import purge as purging
+from fluxhero.archive import recover as recovering
+from fluxhero.archive import restore as restoring
+from fluxhero.archive.batches import Refusal, StagedBatch, VerifiedBatch
+from fluxhero.archive.holds import held_trades
+from fluxhero.archive.identity import claim
+from fluxhero.archive.lock import archive_lock
+from fluxhero.archive.manifest import Manifest
+from fluxhero.archive.purge import PurgeReport
+from fluxhero.archive.recover import Recovery
+from fluxhero.archive.report import ArchiveReport, BatchLine, RestoreReport, refused_lines
+from fluxhero.archive.restore import Restorable, Restored, Wanted
+from fluxhero.archive.workspace import Workspace
+from fluxhero.errors import BadInputError, IntegrityError, SourceChangedError
+from fluxhero.ledger.rejected import Rejected
+from fluxhero.ledger.store import BatchSpec, PlanRequest
+from tasks.policy import compute_task, io_task
+
+logger = logging.getLogger(__name__)
+
+# A flow stays far under the 200 task runs at which the server slows down for everybody.
+_MOST_GROUPS = 40
+
+
+@dataclass(frozen=True)
+class ArchiveRun:
+    """What every step of one run needs to know."""
+
+    workspace: Workspace
+    started: datetime
+    retention_days: int
+    cutoff: datetime
+    dry_run: bool
+    purge: bool
+
+    @property
+    def copy_only(self) -> bool:
+        """Whether the run copies and verifies, and purges nothing."""
+        return not self.purge
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run has to do, over all tables: groups of batches, so that tasks stay few."""
+
+    groups: tuple[tuple[BatchSpec, ...], ...] = ()
+    purge_only: dict[str, int] = field(default_factory=dict)
+    refused: tuple[Rejected, ...] = ()
+    held: int = 0
+    undated: int = 0
+
+    @property
+    def batches(self) -> tuple[BatchSpec, ...]:
+        """All batches."""
+        return tuple(batch for group in self.groups for batch in group)
+
+
+@dataclass(frozen=True)
+class Staged:
+    """Batches in the staging folder, and what could not get there."""
+
+    batches: tuple[StagedBatch, ...] = ()
+    refused: tuple[Refusal, ...] = ()
+    refused_rows: tuple[Rejected, ...] = ()
+
+
+@dataclass(frozen=True)
+class Verified:
+    """Batches proven equal to the store, and those that are not."""
+
+    batches: tuple[VerifiedBatch, ...] = ()
+    refused: tuple[Refusal, ...] = ()
+
+
+@io_task
+def open_archive_run(
+    retention_days: int | None, as_of: datetime | None, *, dry_run: bool, purge: bool
+) -> ArchiveRun:
+    """Read the settings and fix the cut-off.
+
+    Raises:
+        BadInputError: the parameters make no sense.
+    """
+    settings = load_settings()
+    now = making.utc_now()
+    days = settings.retention_days if retention_days is None else retention_days
+    if days < 0:
+        raise BadInputError(f"a retention of {days} days", next_step="give 0 or more days")
+    moment = now if as_of is None else as_of if as_of.tzinfo else as_of.replace(tzinfo=UTC)
+    if moment > now:
+        raise BadInputError(
+            f"--as-of {moment.isoformat()} lies in the future: trades younger than the retention would move",
+            next_step="give a time that has passed, or a smaller --retention-days",
+        )
+    return ArchiveRun(
+        workspace=Workspace.of(settings),
+        started=now,
+        retention_days=days,
+        cutoff=moment - timedelta(days=days),
+        dry_run=dry_run,
+        purge=purge and not dry_run,
+    )
+
+
+@contextmanager
+def exclusively(workspace: Workspace, purpose: str) -> Iterator[None]:
+    """Hold the archive for the whole run, and let go of the store at its end.
+
+    Raises:
+        AlreadyRunningError: another run holds it.
+    """
+    try:
+        with log_context(store=str(workspace.store.path)), archive_lock(workspace.layout, purpose):
+            yield
+    finally:
+        workspace.store.close()
+
+
+@io_task
+def check_archive(run: ArchiveRun, *, adopt: bool) -> None:
+    """Make sure that the archive is this store's, complete and unedited."""
+    store, layout = run.workspace.store, run.workspace.layout
+    chain = run.workspace.chain()  # first: an archive that is gone is an error, not a new beginning
+    identity = claim(layout, store, run.started, adopt=adopt)
+    logger.info(
+        "archive %s of store %s: %d batches, chain proven",
+        layout.root,
+        identity.store_id,
+        len(chain),
+    )
+
+
+@io_task
+def recover_interrupted(run: ArchiveRun) -> Recovery:
+    """Finish or discard what an earlier run left; a dry run leaves everything as it is."""
+    if run.dry_run:
+        return Recovery()
+    chain = run.workspace.chain()
+    return recovering.recover(run.workspace, chain, now=run.started, finish_purges=run.purge)
+
+
+@io_task
+def plan_batches(run: ArchiveRun, limit: int | None) -> Plan:
+    """Find everything due up to now and cut it into batches."""
+    if limit is not None and limit < 1:
+        raise BadInputError(f"a limit of {limit} rows", next_step="give 1 or more rows")
+    workspace = run.workspace
+    chain = workspace.chain()
+    held = held_trades(workspace.layout.holds, run.started)
+    batches: list[BatchSpec] = []
+    plan = Plan()
+    for table in workspace.store.archived_tables:
+        left = None if limit is None else limit - sum(batch.rows for batch in batches)
+        if left == 0:
+            break
+        request = PlanRequest(run.cutoff, held, workspace.batch_rows, left)
+        manifests = chain.of_table(table)
+        known = [workspace.archived_file(manifest) for manifest in manifests]
+        with workspace.scanning(manifests):
+            part = workspace.store.plan(table, request, known)
+        batches += part.batches
+        plan = Plan(
+            purge_only=plan.purge_only | part.purge_only,
+            refused=plan.refused + part.refused,
+            held=plan.held + part.held,
+            undated=plan.undated + part.undated,
+        )
+    rows = sum(batch.rows for batch in batches)
+    logger.info("%d rows due in %d batches, cut-off %s", rows, len(batches), run.cutoff.isoformat())
+    return Plan(_groups(batches), plan.purge_only, plan.refused, plan.held, plan.undated)
+
+
+def _groups(batches: Sequence[BatchSpec]) -> tuple[tuple[BatchSpec, ...], ...]:
+    size = max(1, -(-len(batches) // _MOST_GROUPS))
+    return tuple(tuple(batches[start : start + size]) for start in range(0, len(batches), size))
+
+
+@io_task
+def preview_rows(run: ArchiveRun, plan: Plan) -> tuple[Rejected, ...]:
+    """Read what would move, without writing, to find the rows that would be refused."""
+    refused: list[Rejected] = []
+    for batch in plan.batches:
+        refused += run.workspace.store.read(batch, run.started).refused
+    return tuple(refused)
+
+
+@io_task
+def copy_store_before_first_purge(run: ArchiveRun) -> str | None:
+    """Copy a bot's own database once, before anything is ever removed from it."""
+    return purging.copy_store_once(run.workspace) if run.purge else None
+
+
+@io_task
+def stage_batches(run: ArchiveRun, group: Sequence[BatchSpec]) -> Staged:
+    """Copy a group's rows into the staging folder, durably."""
+    workspace = run.workspace
+    chain = workspace.chain()
+    recovering.discard_staging(workspace.layout)
+    store_id = workspace.store.identity()
+    archived_at = making.next_archived_at(chain, run.started)
+    staged: list[StagedBatch] = []
+    refused: list[Refusal] = []
+    for place, spec in enumerate(group):
+        moment = archived_at + timedelta(microseconds=place)
+        try:
+            batch = making.stage(workspace, store_id, spec, chain.next_sequence + place, moment)
+        except SourceChangedError as error:
+            logger.warning("%s refused: %s", spec.partition, error)
+            refused.append(Refusal(str(spec.partition), str(error)))
+        else:
+            staged.append(batch)
+    rows = tuple(row for batch in staged for row in batch.refused)
+    return Staged(tuple(batch for batch in staged if batch.rows), tuple(refused), rows)
+
+
+@io_task
+def verify_batches(run: ArchiveRun, staged: Staged) -> Verified:
+    """Read the staged files back from disk and compare every value with the store as it stands."""
+    verified: list[VerifiedBatch] = []
+    refused: list[Refusal] = []
+    for batch in staged.batches:
+        with log_context(batch=batch.batch_id):
+            try:
+                verified.append(making.verify(run.workspace, batch))
+            except IntegrityError as error:
+                logger.error("%s stopped, nothing of it is purged: %s", batch.batch_id, error)  # noqa: TRY400
+                refused.append(Refusal(batch.batch_id, str(error)))
+    return Verified(tuple(verified), tuple(refused))
+
+
+@io_task
+def publish_batches(run: ArchiveRun, verified: Verified) -> list[Manifest]:
+    """Link the verified files into place and write their manifests: now the batches exist."""
+    workspace = run.workspace
+    chain = workspace.chain()
+    store_id = workspace.store.identity()
+    published: list[Manifest] = []
+    for batch in verified.batches:
+        known = chain.get(batch.staged.batch_id)  # published by an attempt that failed afterwards
+        if known is None:
+            with log_context(batch=batch.staged.batch_id):
+                known = making.publish(workspace, store_id, chain, batch)
+                logger.info("published %s: %d rows", known.file.path, known.file.rows)
+            chain = chain.followed_by(known)
+        published.append(known)
+    return published
+
+
+@io_task
+def purge_batches(run: ArchiveRun, published: Sequence[Manifest], plan: Plan) -> PurgeReport:
+    """Remove from the hot store what has just been proven, and rows that were archived long ago."""
+    if not run.purge:
+        return PurgeReport()
+    workspace = run.workspace
+    chain = workspace.chain()
+
+    def progress(done: int, total: int | None) -> None:
+        if done == total or done % 10 == 0:
+            logger.info("purged %d of %s batches", done, total)
+
+    report = purging.purge(
+        workspace, chain, published, now=run.started, proven=True, progress=progress
+    )
+    again = [known for batch in plan.purge_only if (known := chain.get(batch))]
+    more = purging.purge(workspace, chain, again, now=run.started, cutoff=run.cutoff)
+    return report.plus(more)
+
+
+@io_task
+def record_refusals(run: ArchiveRun, refused: Sequence[Rejected]) -> int:
+    """List rows that cannot be archived in the store's quarantine; returns how many are new."""
+    if run.dry_run or not refused:
+        return 0
+    return run.workspace.store.quarantine("archive", refused)
+
+
+@compute_task
+def summarise_archive_run(
+    run: ArchiveRun,
+    recovery: Recovery,
+    plan: Plan,
+    refused_rows: Sequence[Rejected],
+    refusals: Sequence[Refusal],
+    published: Sequence[Manifest],
+    purge: PurgeReport,
+    new_refusals: int,
+    store_copy: str | None,
+) -> ArchiveReport:
+    """Put the run's outcome together."""
+    lines = [_planned_line(batch) for batch in plan.batches] if run.dry_run else []
+    lines += [_published_line(manifest) for manifest in published]
+    return ArchiveReport(
+        store=str(run.workspace.store.path),
+        archive=str(run.workspace.layout.root),
+        cutoff=run.cutoff,
+        retention_days=run.retention_days,
+        dry_run=run.dry_run,
+        copy_only=run.copy_only and not run.dry_run,
+        batches=tuple(lines),
+        purged=purge.purged,
+        purge_only=sum(plan.purge_only.values()),
+        late_corrections=recovery.purge.changed + purge.changed,
+        held=plan.held,
+        undated=plan.undated,
+        refused=refused_lines(refused_rows, refusals),
+        news=bool(new_refusals or refusals),
+        recovered_purges=recovery.purge.purged,
+        discarded=recovery.discarded,
+        quarantined_files=recovery.quarantined,
+        store_copy=store_copy,
+    )
+
+
+def _planned_line(batch: BatchSpec) -> BatchLine:
+    partition = batch.partition
+    return BatchLine(
+        table=partition.table,
+        mode=partition.mode,
+        month=f"{partition.year:04d}-{partition.month:02d}",
+        rows=batch.rows,
+        correction=batch.correction,
+    )
+
+
+def _published_line(manifest: Manifest) -> BatchLine:
+    return BatchLine(
+        table=manifest.table,
+        mode=manifest.mode,
+        month=manifest.month,
+        rows=manifest.file.rows,
+        correction=manifest.correction,
+        batch=manifest.batch_id,
+        bytes=manifest.file.bytes,
+        file=manifest.file.path,
+        sha256=manifest.file.sha256,
+    )
+
+
+@io_task
+def open_restore_run(*, dry_run: bool) -> ArchiveRun:
+    """Read the settings for a restore."""
+    settings = load_settings()
+    now = making.utc_now()
+    return ArchiveRun(
+        Workspace.of(settings), now, settings.hold_days, now, dry_run=dry_run, purge=False
+    )
+
+
+@io_task
+def find_archived(run: ArchiveRun, wanted: Wanted) -> Restorable:
+    """Look up the latest archived versions of what is wanted."""
+    return restoring.find(run.workspace, run.workspace.chain(), wanted)
+
+
+@io_task
+def restore_rows(run: ArchiveRun, found: Restorable, reason: str, hold_until: datetime) -> Restored:
+    """Verify, hold, insert, read back, and record it."""
+    if run.dry_run:
+        return Restored()
+    return restoring.restore(
+        run.workspace,
+        run.workspace.chain(),
+        found,
+        reason=reason,
+        now=run.started,
+        hold_until=hold_until,
+    )
+
+
+@compute_task
+def summarise_restore_run(
+    run: ArchiveRun, found: Restorable, restored: Restored, hold_until: datetime
+) -> RestoreReport:
+    """Put the run's outcome together."""
+    return RestoreReport(
+        store=str(run.workspace.store.path),
+        archive=str(run.workspace.layout.root),
+        dry_run=run.dry_run,
+        found=found.keys,
+        restored=restored.restored,
+        already_hot=restored.already_hot,
+        refused=restored.refused,
+        hold_until=hold_until,
+    )

@@ -1,0 +1,53 @@
+"""The few kinds of task: what is retried, how often, and with what pauses. No other file says so.
+
+An `io_task` touches the store, the disk or the network: what can pass by itself (locks, I/O) is tried
+again with exponential back-off and jitter, what cannot (bad input, wrong settings, damaged data) is
+not. A `compute_task` only computes or reports, and is never tried again.
+"""
+
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+from prefect import Task, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.tasks import exponential_backoff
+
+from fluxhero.errors import TransientError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+RETRIES = 3
+BACKOFF_SECONDS = 2  # pauses of 2, 4 and 8 seconds, each stretched by up to the jitter
+JITTER = 0.5
+
+
+def worth_retrying(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
+    """Whether a failure may pass by itself."""
+    return isinstance(state.result(raise_on_failure=False), TransientError)
+
+
+def io_task(function: Callable[P, R]) -> Task[P, R]:
+    """A step that touches the store, the disk or the network."""
+    return task(
+        function,
+        name=_name(function),
+        retries=RETRIES,
+        retry_delay_seconds=exponential_backoff(BACKOFF_SECONDS),
+        retry_jitter_factor=JITTER,
+        retry_condition_fn=worth_retrying,
+        cache_policy=NO_CACHE,
+        persist_result=False,
+    )
+
+
+def compute_task(function: Callable[P, R]) -> Task[P, R]:
+    """A step that cannot fail for a reason that passes by itself."""
+    return task(
+        function, name=_name(function), retries=0, cache_policy=NO_CACHE, persist_result=False
+    )
+
+
+def _name(function: Callable[..., Any]) -> str:
+    return function.__name__.replace("_", "-")

@@ -1,0 +1,210 @@
+"""The chain of manifests, the archive's identity, and what is refused because of them."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from fluxhero.archive.identity import HEAD_FILE
+from fluxhero.errors import ForeignArchiveError, ManifestError, MissingArchiveError
+from tests import samples
+from tests.archive.conftest import make_house
+from tests.house import House
+
+
+def three_batches(house: House) -> list[Path]:
+    """Three batches of a trade each; returns their manifests."""
+    for number in (1, 2, 3):
+        house.add(number)
+        house.archive()
+    return [house.workspace.layout.manifest(m.batch_id) for m in house.chain.manifests]
+
+
+def remove(paths: list[Path]) -> Path:
+    paths[1].unlink()
+    return paths[2]
+
+
+def edit(paths: list[Path]) -> Path:
+    paths[1].write_text(paths[1].read_text().replace('"rows": 1', '"rows": 2'))
+    return paths[2]
+
+
+def swap(paths: list[Path]) -> Path:
+    first, second = paths[0].read_bytes(), paths[1].read_bytes()
+    paths[0].write_bytes(second)
+    paths[1].write_bytes(first)
+    return paths[0]
+
+
+def reformat(paths: list[Path]) -> Path:
+    paths[1].write_text(json.dumps(json.loads(paths[1].read_bytes())))
+    return paths[1]
+
+
+def truncate(paths: list[Path]) -> Path:
+    paths[2].write_bytes(paths[2].read_bytes()[:100])
+    return paths[2]
+
+
+def add_a_field(paths: list[Path]) -> Path:
+    content = json.loads(paths[0].read_bytes()) | {"note": "harmless"}
+    paths[0].write_text(json.dumps(content, indent=1) + "\n")
+    return paths[0]
+
+
+def of_a_later_format(paths: list[Path]) -> Path:
+    paths[2].write_text(paths[2].read_text().replace('"format_version": 1', '"format_version": 2'))
+    return paths[2]
+
+
+@pytest.mark.parametrize(
+    "damage", [remove, edit, swap, reformat, truncate, add_a_field, of_a_later_format]
+)
+def test_a_damaged_chain_stops_everything(
+    duckdb_house: House, damage: Callable[[list[Path]], Path]
+) -> None:
+    house = duckdb_house
+    named = damage(three_batches(house))
+    house.add(4)
+    with pytest.raises(ManifestError) as caught:
+        house.archive()
+    assert str(named) in caught.value.what
+    assert "backup" in caught.value.next_step
+    assert caught.value.exit_status == 3
+    with pytest.raises(ManifestError):
+        house.restore(trade_ids=["t-00001"])
+    assert house.numbers_hot == {4}, "nothing was archived or restored"
+
+
+def test_a_missing_event_is_only_done_again(duckdb_house: House) -> None:
+    three_batches(duckdb_house)
+    before = duckdb_house.look().view
+    for path in (duckdb_house.archive_dir / "manifests").glob("*.purged.json"):
+        path.unlink()
+    duckdb_house.archive()
+    assert not duckdb_house.chain.unpurged()
+    assert duckdb_house.look().view == before
+
+
+def test_an_edited_event_is_an_error(duckdb_house: House) -> None:
+    paths = three_batches(duckdb_house)
+    event = paths[0].with_name(paths[0].name.replace(".json", ".purged.json"))
+    event.write_text(event.read_text().replace('"rows": 1', '"rows": 7'))
+    duckdb_house.archive()  # a count in an event proves nothing and endangers nothing
+    other = json.loads(event.read_bytes()) | {"manifest_sha256": "f" * 64}
+    event.write_text(json.dumps(other, indent=1) + "\n")
+    with pytest.raises(ManifestError, match="purged event"):
+        duckdb_house.archive()
+
+
+def test_the_newest_batches_missing_is_noticed(house: House) -> None:
+    """Nothing follows the newest manifest, so that only the data folder knows of it."""
+    paths = three_batches(house)
+    for path in (house.archive_dir / "manifests").glob(f"{paths[2].stem}*"):
+        path.unlink()
+    with pytest.raises(MissingArchiveError, match="held 3 batches and now holds 2"):
+        house.archive()
+
+
+@pytest.mark.parametrize("emptied", [False, True], ids=["deleted", "an empty folder in its place"])
+def test_an_archive_that_is_gone_is_no_new_beginning(house: House, *, emptied: bool) -> None:
+    three_batches(house)
+    house.add(4)
+    shutil.rmtree(house.archive_dir)
+    if emptied:
+        house.archive_dir.mkdir()
+    for run in (house.archive, lambda: house.restore(trade_ids=[house.key(1)])):
+        with pytest.raises(MissingArchiveError) as caught:
+            run()
+        assert str(house.archive_dir) in caught.value.what
+        assert HEAD_FILE in caught.value.next_step
+        assert caught.value.exit_status == 2
+    assert house.hot == {4}
+    assert not house.workspace.layout.identity.exists(), "nothing is begun in its place"
+
+
+def test_an_archive_that_comes_back_is_taken_up_again(house: House, tmp_path: Path) -> None:
+    three_batches(house)
+    before = house.look().view
+    away = house.archive_dir.rename(tmp_path / "away")
+    with pytest.raises(MissingArchiveError):
+        house.archive()
+    shutil.rmtree(house.archive_dir, ignore_errors=True)
+    away.rename(house.archive_dir)
+    house.archive()
+    assert house.look().view == before
+
+
+def test_an_archive_given_up_on_purpose_can_be_begun_anew(house: House) -> None:
+    three_batches(house)
+    shutil.rmtree(house.archive_dir)
+    (house.data / HEAD_FILE).unlink()
+    house.add(4)
+    assert house.archive().purged == 1
+
+
+def other_store(house: House) -> Path:
+    """A store of the same kind at another place, with a trade that is due."""
+    other = House(house.kind, house.data, house.store.with_name("other" + house.store.suffix))
+    create = samples.create_duckdb_store if house.kind == "duckdb" else samples.create_fluxhero_store
+    create(other.store)
+    other.add(9)
+    return other.store
+
+
+def test_an_archive_of_another_store_is_refused_by_name(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    three_batches(house)
+    other = other_store(house)
+    monkeypatch.setenv("FLUXHERO_STORE_URL", f"{house.kind}:///{other}")
+    for run in (house.archive, lambda: house.restore(trade_ids=[house.key(1)])):
+        with pytest.raises(ForeignArchiveError) as caught:
+            run()
+        assert str(house.store) in caught.value.what
+        assert str(other) in caught.value.what
+        assert caught.value.exit_status == 2
+    assert House(house.kind, house.data, other).hot == {9}
+
+
+def test_a_moved_store_can_adopt_its_archive(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    three_batches(house)
+    other = other_store(house)
+    monkeypatch.setenv("FLUXHERO_STORE_URL", f"{house.kind}:///{other}")
+    report = house.archive(adopt=True)
+    assert report.purged == 1
+    assert (report.store_copy is not None) == (house.kind == "sqlite"), "another file, another copy"
+    assert house.archive().purged == 0, "it is this store's archive from now on"
+    monkeypatch.setenv("FLUXHERO_STORE_URL", f"{house.kind}:///{house.store}")
+    with pytest.raises(ForeignArchiveError):
+        house.archive()
+
+
+def test_a_store_of_another_kind_cannot_adopt(
+    clean_environment: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = make_house("duckdb", clean_environment, monkeypatch)
+    samples.create_duckdb_store(first.store)
+    first.add(1)
+    first.archive()
+    second = make_house("sqlite", clean_environment, monkeypatch)
+    samples.create_fluxhero_store(second.store)
+    with pytest.raises(ForeignArchiveError):
+        second.archive(adopt=True)
+
+
+@pytest.mark.parametrize("name", ["archive.json", HEAD_FILE, "holds.json"])
+def test_a_damaged_record_is_named(house: House, name: str) -> None:
+    house.add(1, 2)
+    house.hold(house.key(2))
+    house.archive()
+    house.add(3)
+    path = house.data / name if name == HEAD_FILE else house.archive_dir / name
+    path.write_bytes(path.read_bytes()[:-8])
+    with pytest.raises(ManifestError) as caught:
+        house.archive()
+    assert str(path) in caught.value.what
+    assert house.hot == {2, 3}

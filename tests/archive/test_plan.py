@@ -1,0 +1,175 @@
+"""What is due, and how it is cut into batches."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from tests import samples
+from tests.house import House
+from tests.samples import CUTOFF
+
+
+def batches(house: House, **parameters: Any) -> list[tuple[str, str, str, int]]:
+    """(table, mode, month, rows) of what a dry run would make."""
+    report = house.archive(dry_run=True, **parameters)
+    return [(line.table, line.mode, line.month, line.rows) for line in report.batches]
+
+
+def closing(house: House, at: str) -> dict[str, Any]:
+    """Changes that make a trade close at this moment (naive UTC text)."""
+    if house.kind == "duckdb":
+        from datetime import UTC, datetime
+
+        return {"exit_time": datetime.fromisoformat(at).replace(tzinfo=UTC)}
+    return {"exit_time": at}
+
+
+def test_nothing_due_is_a_run_that_does_nothing(house: House) -> None:
+    report = house.archive()
+    assert (report.batches, report.purged, report.refused) == ((), 0, ())
+    assert not any(path.suffix == ".parquet" for path in house.archive_dir.rglob("*"))
+    assert house.archive().purged == 0
+
+
+def test_a_batch_holds_one_month_and_no_more_rows_than_told(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLUXHERO_BATCH_ROWS", "4")
+    house.add(*range(1, 10))
+    house.add(20, **closing(house, "2025-02-28T23:59:59.999999"))
+    house.add(21, **closing(house, "2025-03-01T00:00:00"))
+    assert batches(house) == [
+        ("trades", "live", "2025-01", 4),
+        ("trades", "live", "2025-01", 4),
+        ("trades", "live", "2025-01", 1),
+        ("trades", "live", "2025-02", 1),
+        ("trades", "live", "2025-03", 1),
+    ]
+    report = house.archive()
+    assert [line.rows for line in report.batches] == [4, 4, 1, 1, 1]
+    assert house.hot == set()
+
+
+def test_modes_and_tables_have_batches_of_their_own(house: House) -> None:
+    if house.kind == "duckdb":
+        for number, mode in enumerate(("live", "paper", "legacy"), start=1):
+            house.add(number, mode=mode)
+        samples.insert_duckdb(house.store, "orders", samples.ledger_order(1))
+        expected = {("trades", "live"), ("trades", "paper"), ("trades", "legacy"), ("orders", "live")}
+    else:
+        for table in samples.SQLITE_DDL:
+            samples.insert_sqlite(house.store, table, samples.fluxhero_trade(1))
+        expected = {("trades", "live"), ("trades", "paper"), ("trades", "legacy")}
+    found = batches(house)
+    assert {(table, mode) for table, mode, *_ in found} == expected
+    assert len(found) == len(expected)
+    house.archive()
+    assert house.look().hot == {}
+
+
+def test_the_cut_off_is_exact(house: House) -> None:
+    for number, offset in ((1, -1), (2, 0), (3, 1)):
+        at = CUTOFF + timedelta(microseconds=offset)
+        house.add(number, **closing(house, at.replace(tzinfo=None).isoformat()))
+    house.archive()
+    assert (house.archived, house.hot) == ({1}, {2, 3})
+
+
+def test_open_trades_and_those_of_unknown_status_never_move(house: House) -> None:
+    house.add(1)
+    house.add(2, status="open" if house.kind == "duckdb" else 0)
+    house.add(3, status="cancelled" if house.kind == "duckdb" else 2)
+    house.add(4, status="disputed" if house.kind == "duckdb" else 9)
+    house.archive()
+    assert (house.archived, house.hot) == ({1, 3}, {2, 4})
+
+
+def test_without_an_exit_time_the_last_update_dates_a_trade(house: House) -> None:
+    house.add(1, exit_time=None)
+    recent = CUTOFF + timedelta(days=1)
+    house.add(
+        2,
+        exit_time=None,
+        updated_at=recent if house.kind == "duckdb" else recent.replace(tzinfo=None).isoformat(),
+    )
+    report = house.archive()
+    assert (house.archived, house.hot) == ({1}, {2})
+    assert report.undated == 1
+
+
+def test_a_trade_that_cannot_be_dated_stays_and_is_reported(duckdb_house: House) -> None:
+    duckdb_house.add(1, exit_time=None, updated_at=None)
+    report = duckdb_house.archive()
+    (refused,) = report.refused
+    assert refused.rule == "close_time"
+    assert "t-00001" in refused.what
+    assert report.news
+    assert duckdb_house.hot == {1}
+    assert not duckdb_house.archive().news, "what is known is no news"
+
+
+def test_a_limit_takes_the_oldest(house: House) -> None:
+    for number in range(1, 6):
+        house.add(number, **closing(house, f"2025-0{number % 4 + 1}-05T00:00:00"))
+    report = house.archive(limit=3)
+    assert report.purged == 3
+    assert house.hot == {2, 3}
+    house.archive(limit=100)
+    assert house.hot == set()
+
+
+def test_a_dry_run_changes_nothing(house: House) -> None:
+    house.add(1, 2, 3)
+    before = house.store.read_bytes()
+    report = house.archive(dry_run=True)
+    assert sum(line.rows for line in report.batches) == 3
+    assert house.store.read_bytes() == before
+    assert not list(house.data.rglob("*.parquet*"))
+    assert len(house.chain) == 0
+
+
+def test_copy_only_purges_nothing_until_a_run_that_may(house: House) -> None:
+    house.add(1, 2)
+    before = house.look().view
+    report = house.archive(purge=False)
+    assert (report.purged, house.hot, house.archived) == (0, {1, 2}, {1, 2})
+    assert house.look().view == before
+    assert house.archive(purge=False).batches == ()
+    assert house.archive().recovered_purges == 2
+    assert house.hot == set()
+    assert house.look().view == before
+
+
+def test_the_store_is_copied_before_the_first_row_leaves_it(sqlite_house: House) -> None:
+    """Also when that row was copied to the archive by an earlier run."""
+    from tests.evidence import look
+
+    sqlite_house.add(1, 2)
+    before = sqlite_house.look().hot
+    assert sqlite_house.archive(purge=False).store_copy is None
+    copy = sqlite_house.archive().store_copy
+    assert copy is not None
+    from pathlib import Path
+
+    assert look("sqlite", Path(copy), sqlite_house.archive_dir).hot == before
+    sqlite_house.add(3)
+    assert sqlite_house.archive().store_copy is None, "once is enough"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "word"),
+    [
+        ({"retention_days": -1}, "retention"),
+        ({"limit": 0}, "limit"),
+        ({"as_of": samples.AS_OF.replace(year=2999)}, "future"),
+    ],
+)
+def test_senseless_parameters_are_refused(
+    house: House, parameters: dict[str, Any], word: str
+) -> None:
+    from fluxhero.errors import BadInputError
+
+    with pytest.raises(BadInputError, match=word) as caught:
+        house.archive(**parameters)
+    assert caught.value.exit_status == 2

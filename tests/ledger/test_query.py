@@ -1,0 +1,148 @@
+"""Read-only SQL: what it answers, and everything it refuses."""
+
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from fluxhero.archive.workspace import Workspace
+from fluxhero.errors import BadInputError, FluxHeroError
+from fluxhero.ledger.query import run_query
+from tests.protocol import archive, workspace_of
+from tests.samples import (
+    Sample,
+    create_duckdb_store,
+    insert_duckdb,
+    ledger_order,
+    ledger_trade,
+    write_sample,
+)
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    folder = tmp_path_factory.mktemp("query")
+    path = folder / "store.duckdb"
+    create_duckdb_store(path)
+    insert_duckdb(path, "trades", *(ledger_trade(number) for number in range(1, 6)))
+    insert_duckdb(path, "trades", ledger_trade(6, status="open", exit_time=None))
+    insert_duckdb(path, "orders", ledger_order(1))
+    workspace = workspace_of(Sample("duckdb", path, frozenset(), frozenset()), folder / "data")
+    archive(workspace)
+    return workspace
+
+
+def test_both_sides_are_there(workspace: Workspace) -> None:
+    result = run_query(
+        workspace,
+        "SELECT _location, count(*) AS n, sum(realized_pnl) FROM trades GROUP BY 1 ORDER BY 1",
+    )
+    assert result.columns == ("_location", "n", "sum(realized_pnl)")
+    assert result.rows == (("archive", 5, Decimal("62.5")), ("hot", 1, Decimal("12.5")))
+    assert not result.truncated
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "FROM trades",
+        "-- a comment\nSELECT 1;",
+        "WITH x AS (SELECT trade_id FROM trades) SELECT * FROM x",
+        "DESCRIBE trades",
+        "SUMMARIZE trades",
+        "SHOW TABLES",
+        "EXPLAIN SELECT * FROM Trades",
+        "PIVOT trades ON mode IN ('live') USING count(*)",
+        "SELECT * FROM TRADES JOIN orders USING (symbol)",
+        "SELECT * FROM query('SELECT count(*) FROM tra' || 'des')",
+        "SELECT count(*) FROM batches JOIN quarantine ON true",
+        'SELECT \'INSERT\', "mode" AS "copy" FROM trades',
+    ],
+)
+def test_reading_is_allowed(workspace: Workspace, sql: str) -> None:
+    run_query(workspace, sql)
+
+
+@pytest.mark.parametrize(
+    ("sql", "said"),
+    [
+        ("SELECT 1; SELECT 2", "2 statements"),
+        ("", "0 statements"),
+        ("INSERT INTO trades SELECT * FROM trades", "INSERT"),
+        ("COPY trades TO '{folder}/x.csv'", "COPY"),
+        ("CREATE TABLE x AS SELECT 1", "CREATE"),
+        ("ATTACH '{folder}/store.duckdb' AS x", "ATTACH"),
+        ("SET enable_external_access = true", "SET"),
+        ("PRAGMA version", "PRAGMA"),
+        ("INSTALL json", "LOAD"),
+        ("CALL pragma_version()", "CALL"),
+        ("EXPORT DATABASE '{folder}/x'", "EXPORT"),
+        ("DROP VIEW trades", "DROP"),
+        ("WITH x AS (COPY (SELECT 1) TO '{archive}/x.csv') SELECT 1", "COPY_TO_FILE"),
+        ("WITH x AS (DELETE FROM hot.trades) SELECT count(*) FROM trades", "DELETE"),
+        ("EXPLAIN ANALYZE COPY (SELECT 1) TO '{archive}/x.csv'", "EXPLAIN ANALYZE"),
+        ("EXPLAIN (ANALYZE) COPY (SELECT 1) TO '{archive}/x.csv'", "EXPLAIN ANALYZE"),
+        ("SELECT * FROM query('WITH x AS (COPY (SELECT 1) TO ''{archive}/x'') SELECT 1')", "COPY"),
+        (
+            "FROM enable_logging('QueryLog', storage = 'file', storage_path = '{archive}/l')",
+            "locked",
+        ),
+        ("SELECT * FROM read_text('/etc/passwd')", "/etc/passwd"),
+        ("SELECT * FROM '/etc/passwd'", "/etc/passwd"),
+        ("SELECT * FROM read_csv('/etc/passwd')", "/etc/passwd"),
+        ("SELECT * FROM glob('/etc/*')", "/etc/"),
+        ("SELECT * FROM read_blob('{folder}/store.duckdb')", "store.duckdb"),
+        ("SELECT * FROM read_text('{folder}/.env')", ".env"),
+        ("SELECT * FROM read_text('{archive}/../../.env')", ".env"),
+        ("SELECT * FROM read_text('.env')", ".env"),
+        ("SELECT * FROM workspace", "workspace"),
+        ("SELECT getenv('HOME')", "getenv"),
+    ],
+)
+def test_everything_else_is_refused(workspace: Workspace, sql: str, said: str) -> None:
+    folder = workspace.data_dir.parent
+    (folder / ".env").write_text("FLUXHERO_AUTH_SECRET=x")
+    before = sorted(path for path in folder.rglob("*") if path.is_file())
+    text = sql.format(folder=folder, archive=workspace.layout.root)
+    with pytest.raises(BadInputError) as refused:
+        run_query(workspace, text)
+    assert said.lower() in str(refused.value).lower()
+    assert sorted(path for path in folder.rglob("*") if path.is_file()) == before
+
+
+def test_files_of_the_archive_can_be_read(workspace: Workspace) -> None:
+    sql = f"SELECT count(*) FROM read_parquet('{workspace.layout.root}/trades/**/*.parquet')"
+    assert run_query(workspace, sql).rows == ((5,),)
+
+
+def test_an_unknown_table_is_answered_with_the_views(workspace: Workspace) -> None:
+    with pytest.raises(BadInputError, match=r"trade .*the views are trades, orders"):
+        run_query(workspace, "SELECT * FROM trade")
+
+
+def test_sql_that_is_wrong_is_told_why(workspace: Workspace) -> None:
+    with pytest.raises(BadInputError, match="syntax error"):
+        run_query(workspace, "SELEC 1")
+    with pytest.raises(BadInputError, match="nonsense"):
+        run_query(workspace, "SELECT nonsense FROM trades")
+
+
+def test_a_limit_cuts_and_says_so(workspace: Workspace) -> None:
+    result = run_query(workspace, "SELECT trade_id FROM trades", limit=2)
+    assert (len(result.rows), result.truncated) == (2, True)
+    assert not run_query(workspace, "SELECT trade_id FROM trades", limit=6).truncated
+    assert run_query(workspace, "SELECT 1 AS a, 2 AS b", limit=1).records() == [{"a": 1, "b": 2}]
+
+
+def test_a_query_that_takes_too_long_is_stopped(workspace: Workspace) -> None:
+    with pytest.raises(FluxHeroError, match=r"stopped after 0\.2 seconds"):
+        run_query(
+            workspace, "SELECT count(*) FROM range(1000000000000) a, range(1000000) b", timeout=0.2
+        )
+
+
+def test_a_fluxhero_store_can_be_queried_in_place(clean_environment: Path) -> None:
+    sample = write_sample("sqlite", clean_environment / "system.db")
+    workspace = workspace_of(sample, clean_environment / "data")
+    result = run_query(workspace, "SELECT count(*), count(DISTINCT trade_id) FROM trades")
+    assert result.rows[0] == (len(sample.due | sample.staying),) * 2

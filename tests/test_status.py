@@ -1,0 +1,76 @@
+"""The status at every stage, for both kinds of store."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from fluxhero.errors import ForeignStoreError, MissingArchiveError
+from fluxhero.status import collect_status
+from tests.protocol import archive, restore, workspace_of
+from tests.samples import AS_OF, RETENTION_DAYS, Sample, write_sample
+
+KINDS = ("duckdb", "sqlite")
+
+
+def test_without_a_store_it_says_how_to_begin(clean_environment: Path) -> None:
+    sample = Sample("duckdb", clean_environment / "none.duckdb", frozenset(), frozenset())
+    status = collect_status(workspace_of(sample, clean_environment), 30)
+    assert (status.store_exists, status.hot_rows, status.due, status.archived) == (False, {}, 0, ())
+    assert "fluxhero ingest" in status.next_step
+    assert not sample.path.exists()
+
+
+def test_a_bots_database_that_is_not_there_is_an_error(clean_environment: Path) -> None:
+    sample = Sample("sqlite", clean_environment / "system.db", frozenset(), frozenset())
+    with pytest.raises(ForeignStoreError, match=r"system\.db"):
+        collect_status(workspace_of(sample, clean_environment), 30)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_before_and_after_archiving(kind: str, clean_environment: Path) -> None:
+    sample = write_sample(kind, clean_environment / "store")
+    workspace = workspace_of(sample, clean_environment / "data")
+    before = collect_status(workspace, RETENTION_DAYS, now=AS_OF)
+    assert before.due == len(sample.due)
+    assert sum(before.hot_rows.values()) == len(sample.due | sample.staying)
+    assert before.oldest_due is not None
+    assert before.oldest_due.closed_at.month == 2
+    assert before.oldest_due.age_days == (AS_OF - before.oldest_due.closed_at).days
+    assert any(before.oldest_due.key in key for key in sample.due)
+    assert "--dry-run" in before.next_step
+    assert before.last_batch is None
+
+    archive(workspace, purge=False)
+    copied = collect_status(workspace, RETENTION_DAYS, now=AS_OF)
+    assert copied.due == 0
+    assert copied.due_purge_only == len(sample.due)
+    assert len(copied.unpurged) == copied.archived_files > 0
+    assert "completes" in copied.next_step
+
+    archive(workspace)
+    after = collect_status(workspace, RETENTION_DAYS, now=AS_OF, batches=True)
+    assert (after.due, after.due_purge_only, after.unpurged, after.oldest_due) == (0, 0, (), None)
+    assert after.archived_rows == len(sample.due) == sum(total.rows for total in after.archived)
+    files = workspace.layout.data_files()
+    assert after.archived_bytes == sum(file.stat().st_size for file in files)
+    assert {total.mode for total in after.archived if total.table == "trades"} >= {"live", "paper"}
+    assert after.batches[-1] == after.last_batch
+    assert sum(batch.purged for batch in after.batches) == len(sample.due)
+
+    key = min(key.removeprefix("trades/") for key in sample.due if not key.startswith("orders/"))
+    restore(workspace, [key])
+    restored = collect_status(workspace, RETENTION_DAYS, now=AS_OF + timedelta(seconds=1))
+    assert restored.holds == 1
+    assert restored.due == 0
+
+
+def test_an_archive_that_is_gone_is_an_error(clean_environment: Path) -> None:
+    import shutil
+
+    sample = write_sample("duckdb", clean_environment / "store")
+    workspace = workspace_of(sample, clean_environment / "data")
+    archive(workspace)
+    shutil.rmtree(workspace.layout.root)
+    with pytest.raises(MissingArchiveError):
+        collect_status(workspace, RETENTION_DAYS)
