@@ -20,10 +20,11 @@ from tasks.archive import (
     summarise_archive_run,
     verify_batches,
 )
+from tasks.policy import run_name
 from tasks.reporting import publish_report
 
 
-@flow(name="archive-trades", flow_run_name="archive-trades as of {as_of}", retries=0)
+@flow(name="archive-trades", flow_run_name=run_name, retries=0)
 def archive_trades(
     retention_days: int | None = None,
     as_of: datetime | None = None,

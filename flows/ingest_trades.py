@@ -5,10 +5,11 @@ from prefect import flow
 from fluxhero.ledger.ingest_report import IngestReport
 from tasks.archive import exclusively
 from tasks.ingest import ingest_path, open_ingest_run, prepare_store, summarise_ingest_run
+from tasks.policy import run_name
 from tasks.reporting import publish_report
 
 
-@flow(name="ingest-trades", retries=0)
+@flow(name="ingest-trades", flow_run_name=run_name, retries=0)
 def ingest_trades(
     paths: list[str],
     format: str | None = None,

@@ -14,10 +14,11 @@ from tasks.archive import (
     restore_rows,
     summarise_restore_run,
 )
+from tasks.policy import run_name
 from tasks.reporting import publish_report
 
 
-@flow(name="restore-trades", retries=0)
+@flow(name="restore-trades", flow_run_name=run_name, retries=0)
 def restore_trades(
     trade_ids: list[str] | None = None,
     batch_id: str | None = None,

@@ -77,7 +77,7 @@ def _explain(error: BaseException) -> tuple[str, int]:
 @click.version_option(package_name="fluxhero-pipeline", prog_name="fluxhero")
 @click.pass_context
 def cli(context: click.Context, *, debug: bool) -> None:
-    r"""Move a trading bot's closed trades to a verified Parquet archive; query both sides as one.
+    """Move a trading bot's closed trades to a verified Parquet archive; query both sides as one.
 
     \b
     First steps:

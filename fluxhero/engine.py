@@ -8,6 +8,7 @@ import functools
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,11 @@ def scratch() -> Iterator[duckdb.DuckDBPyConnection]:
 def literal(text: str) -> str:
     """Quote text as a SQL string literal."""
     return "'" + text.replace("'", "''") + "'"
+
+
+def moment(at: datetime) -> str:
+    """Write a time as a SQL literal."""
+    return f"TIMESTAMPTZ {literal(at.isoformat())}"
 
 
 def identifier(name: str) -> str:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from config.logging import log_context
-from config.settings import load_settings
 from fluxhero.archive import batches as making
 from fluxhero.archive import purge as purging
 from fluxhero.archive import recover as recovering
@@ -26,6 +25,7 @@ from fluxhero.errors import BadInputError, IntegrityError, SourceChangedError
 from fluxhero.ledger.rejected import Rejected
 from fluxhero.ledger.store import BatchSpec, PlanRequest
 from tasks.policy import compute_task, io_task
+from tasks.starting import settings_of_run
 
 logger = logging.getLogger(__name__)
 
@@ -92,7 +92,7 @@ def open_archive_run(
     Raises:
         BadInputError: the parameters make no sense.
     """
-    settings = load_settings()
+    settings = settings_of_run()
     now = making.utc_now()
     days = settings.retention_days if retention_days is None else retention_days
     if days < 0:
@@ -350,7 +350,7 @@ def _published_line(manifest: Manifest) -> BatchLine:
 @io_task
 def open_restore_run(*, dry_run: bool) -> ArchiveRun:
     """Read the settings for a restore."""
-    settings = load_settings()
+    settings = settings_of_run()
     now = making.utc_now()
     return ArchiveRun(
         Workspace.of(settings), now, settings.hold_days, now, dry_run=dry_run, purge=False

@@ -7,7 +7,6 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from config.settings import load_settings
 from fluxhero.archive.identity import check_owner
 from fluxhero.archive.workspace import Workspace
 from fluxhero.errors import BadInputError, ConfigurationError
@@ -20,6 +19,7 @@ from fluxhero.ledger.ingest_report import IngestReport, RefusedFile, ingest_line
 from fluxhero.ledger.schema import LEDGER_TABLES, MODES, TRADES
 from fluxhero.ledger.view import archived_rows
 from tasks.policy import compute_task, io_task
+from tasks.starting import settings_of_run
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ def open_ingest_run(
         ConfigurationError: the hot store is a bot's own database, which only the bot writes.
         BadInputError: a parameter makes no sense, or a path leads nowhere.
     """
-    settings = load_settings()
+    settings = settings_of_run()
     workspace = Workspace.of(settings)
     store = workspace.store
     if not isinstance(store, DuckDBStore):

@@ -6,11 +6,13 @@ not. A `compute_task` only computes or reports, and is never tried again.
 """
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any, ParamSpec, TypeVar
 
 from prefect import Task, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
+from prefect.runtime import flow_run
 from prefect.tasks import exponential_backoff
 
 from fluxhero.errors import TransientError
@@ -47,6 +49,11 @@ def compute_task(function: Callable[P, R]) -> Task[P, R]:
     return task(
         function, name=_name(function), retries=0, cache_policy=NO_CACHE, persist_result=False
     )
+
+
+def run_name() -> str:
+    """A readable name for a flow run: which flow, and when it started (UTC)."""
+    return f"{flow_run.flow_name or 'run'} {datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
 
 
 def _name(function: Callable[..., Any]) -> str:

@@ -161,6 +161,10 @@ class House:
         """UPDATE one trade from outside."""
         self.execute(f"UPDATE {self.table} SET {assignments} WHERE {self.where(number)}")
 
+    def edit_all(self, assignments: str) -> None:
+        """UPDATE every trade from outside."""
+        self.execute(f"UPDATE {self.table} SET {assignments}")
+
     def execute(self, sql: str) -> None:
         """Run a statement on the store from outside."""
         execute_elsewhere(self.kind, self.store, sql)

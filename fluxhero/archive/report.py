@@ -175,6 +175,11 @@ class RestoreReport(BaseModel):
             text += f" {len(self.refused):,} refused: the hot row differs, or its id is taken."
         return text
 
+    def details(self) -> list[str]:
+        """What else a reader should know, a line each."""
+        refused = [f"Refused: {key}" for key in self.refused[:100]]
+        return [f"Store: {self.store}", f"Archive: {self.archive}", *refused]
+
     def table(self) -> list[dict[str, str | int]]:
         """Rows by batch, at most 200."""
         return [
@@ -184,9 +189,7 @@ class RestoreReport(BaseModel):
 
     def markdown(self) -> str:
         """The whole report for a page."""
-        refused = [f"- refused: {key}" for key in self.refused[:100]]
-        lines = [f"- Store: {self.store}", f"- Archive: {self.archive}", *refused]
-        return "\n".join([f"**{self.verdict}**", "", *lines])
+        return "\n".join([f"**{self.verdict}**", "", *(f"- {line}" for line in self.details())])
 
 
 def refused_lines(rows: Sequence[Rejected], batches: Sequence[Refusal]) -> tuple[RefusedLine, ...]:

@@ -12,7 +12,7 @@ from fluxhero.archive.files import read_rows
 from fluxhero.archive.holds import add_holds
 from fluxhero.archive.manifest import Chain, Event, EventKind, Manifest, write_event
 from fluxhero.archive.workspace import Workspace
-from fluxhero.engine import connect, literal, scratch
+from fluxhero.engine import connect, literal, moment, scratch
 from fluxhero.errors import BadInputError, VerificationError
 from fluxhero.ledger.rows import ARCHIVED_AT, CLOSED_AT, ROW_HASH, row_hash_sql
 
@@ -110,9 +110,9 @@ def _latest_versions(
         begins = " OR ".join(f"starts_with({key}, {literal(prefix)})" for prefix in wanted.keys)
         conditions.append(f"({begins})")
     if wanted.closed_from:
-        conditions.append(f"{CLOSED_AT} >= TIMESTAMPTZ {literal(wanted.closed_from.isoformat())}")
+        conditions.append(f"{CLOSED_AT} >= {moment(wanted.closed_from)}")
     if wanted.closed_to:
-        conditions.append(f"{CLOSED_AT} < TIMESTAMPTZ {literal(wanted.closed_to.isoformat())}")
+        conditions.append(f"{CLOSED_AT} < {moment(wanted.closed_to)}")
     if wanted.batch_id:
         path = next(m.file.path for m in manifests if m.batch_id == wanted.batch_id)
         chosen = f"SELECT {key} FROM read_parquet({literal(str(workspace.layout.root / path))})"

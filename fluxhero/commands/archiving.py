@@ -41,7 +41,7 @@ def archive(
     adopt: bool,
     as_json: bool,
 ) -> None:
-    r"""Move closed and cancelled trades, and finished orders, older than the retention.
+    """Move closed and cancelled trades, and finished orders, older than the retention.
 
     Each batch is written, hashed from disk, read back and compared with the store value by value.
     Only then are its rows removed from the hot store. Stop it whenever you like: the next run
@@ -115,7 +115,7 @@ def restore(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    r"""Bring archived rows back, exactly as they were; restoring twice changes nothing.
+    """Bring archived rows back, exactly as they were; restoring twice changes nothing.
 
     Name trades, one batch, or a range of close times. The rows stay in the archive too, and are on
     hold, so that the next archive run leaves them where they are.

@@ -57,7 +57,7 @@ class Story:
 )
 @json_option
 def demo(folder: Path, *, as_json: bool) -> None:
-    r"""Ingest, archive, query and restore real data, and say what each step did.
+    """Ingest, archive, query and restore real data, and say what each step did.
 
     Your own settings, store and archive are not used and not touched. Everything is in one folder,
     which you may remove at any time.

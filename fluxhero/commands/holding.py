@@ -26,7 +26,7 @@ _TRADES = click.option(
 
 @click.group(short_help="Keep trades hot: for a dispute, a tax audit, or until you say so.")
 def hold() -> None:
-    r"""Keep trades in the hot store whatever the retention says.
+    """Keep trades in the hot store whatever the retention says.
 
     A restored trade is put on hold by itself. A hold ends after its days, or when it is released.
 
@@ -51,7 +51,7 @@ def hold() -> None:
 )
 @json_option
 def add(trades: tuple[str, ...], reason: str, days: int | None, *, as_json: bool) -> None:
-    r"""Put trades on hold, so that no archive run moves them.
+    """Put trades on hold, so that no archive run moves them.
 
     \b
     Example:
@@ -77,7 +77,7 @@ def add(trades: tuple[str, ...], reason: str, days: int | None, *, as_json: bool
 @click.option("--all", "everything", is_flag=True, help="Past holds too.")
 @json_option
 def list_holds(*, everything: bool, as_json: bool) -> None:
-    r"""List the trades on hold, and why.
+    """List the trades on hold, and why.
 
     \b
     Example:
@@ -97,7 +97,7 @@ def list_holds(*, everything: bool, as_json: bool) -> None:
 @_TRADES
 @json_option
 def release(trades: tuple[str, ...], *, as_json: bool) -> None:
-    r"""End the holds of trades; the next archive run moves those that are due.
+    """End the holds of trades; the next archive run moves those that are due.
 
     \b
     Example:

@@ -38,7 +38,7 @@ def ingest(
     *,
     as_json: bool,
 ) -> None:
-    r"""Copy trades, orders or other rows into the DuckDB hot store. Running twice adds nothing.
+    """Copy trades, orders or other rows into the DuckDB hot store. Running twice adds nothing.
 
     PATH is a file, a folder (its files of a known format) or a quoted pattern. A row that cannot be
     used goes to quarantine with its reason and the rest goes in; a bad file changes nothing.

@@ -8,7 +8,8 @@ from typing import Any, Protocol
 
 import click
 
-_WIDTH_OF_PIPES = 200
+_WIDTH_OF_PIPES = 10_000
+_NARROWEST_COLUMN = 10
 _KIB = 1024
 
 
@@ -88,20 +89,35 @@ def show_records(records: Sequence[Mapping[str, Any]]) -> None:
 
 
 def show_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Print a table that fits the terminal; piped, its lines are long instead of cut."""
+    """Print a table that fits the terminal; piped, its lines are as long as they need to be."""
     from rich.box import SIMPLE
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    on_terminal = sys.stdout.isatty()
+    console = Console(
+        file=sys.stdout, width=None if on_terminal else _WIDTH_OF_PIPES, highlight=False
+    )
+    if len(columns) * _NARROWEST_COLUMN > console.width:
+        _show_upright(columns, rows)
+        return
     table = Table(box=SIMPLE, pad_edge=False)
     for place, column in enumerate(columns):
         numeric = any(_is_number(row[place]) for row in rows)
         table.add_column(Text(column), justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text(text(value)) for value in row))
-    width = None if sys.stdout.isatty() else _WIDTH_OF_PIPES
-    Console(file=sys.stdout, width=width, highlight=False).print(table)
+    console.print(table)
+
+
+def _show_upright(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Print a row as a block of lines, for tables too wide for the terminal."""
+    width = max(map(len, columns))
+    for number, row in enumerate(rows, start=1):
+        click.secho(f"row {number}", bold=True)
+        for column, value in zip(columns, row, strict=True):
+            click.echo(f"  {column:<{width}}  {text(value)}")
 
 
 def _is_number(value: Any) -> bool:

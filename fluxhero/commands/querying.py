@@ -2,7 +2,7 @@
 
 import sys
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -37,7 +37,7 @@ _LIMIT = 1000
 @click.option("--csv", "as_csv", is_flag=True, help="Print comma-separated values.")
 @json_option
 def query(sql: str, *, limit: int, timeout: float, as_csv: bool, as_json: bool) -> None:
-    r"""Run one reading SQL statement (DuckDB's dialect) over hot and archived rows together.
+    """Run one reading SQL statement (DuckDB's dialect) over hot and archived rows together.
 
     Each row of `trades`, `orders`, `cash_flows`, `equity` and `positions` is there once;
     `_location` says where a trade or order is, hot or archive. `batches` lists what was archived,
@@ -55,7 +55,7 @@ def query(sql: str, *, limit: int, timeout: float, as_csv: bool, as_json: bool) 
     if as_csv and as_json:
         raise click.UsageError("--csv and --json exclude each other")
     settings = settings_with_logging()
-    statement = click.get_text_stream("stdin").read() if sql == "-" else sql
+    statement = sys.stdin.read() if sql == "-" else sql
     result = run_query(
         Workspace.of(settings),
         statement,
@@ -83,5 +83,5 @@ def _show_csv(result: "QueryResult") -> None:
     writer.writerows([_csv(value) for value in row] for row in result.rows)
 
 
-def _csv(value: object) -> str:
+def _csv(value: Any) -> str:
     return value.isoformat() if isinstance(value, datetime) else text(value)

@@ -38,11 +38,12 @@ def prefect_ready() -> Iterator["Settings"]:
         )
     from prefect import flow  # noqa: F401 - `import prefect` alone would load nothing yet
 
-    from config.logging import configure_logging
+    from config.logging import StderrHandler, configure_logging
 
     configure_logging(settings)
     for handler in logging.getLogger().handlers:
-        handler.addFilter(_without_traceback_of_known_errors)
+        if isinstance(handler, StderrHandler):
+            handler.addFilter(_without_traceback_of_known_errors)
     yield settings
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @click.option("--batches", is_flag=True, help="List every archived batch.")
 @json_option
 def status(*, batches: bool, as_json: bool) -> None:
-    r"""Show what is hot, what is archived, what is due, and what to do next. Changes nothing.
+    """Show what is hot, what is archived, what is due, and what to do next. Changes nothing.
 
     \b
     Examples:
@@ -48,25 +48,17 @@ def _show(status: "Status") -> None:
 
 def _lines(status: "Status") -> list[tuple[str, str]]:
     hot = ", ".join(f"{rows:,} {table}" for table, rows in status.hot_rows.items() if rows)
+    archived = f"{status.archived_rows:,} rows in {status.archived_files:,} files"
     lines = [
         ("Hot", f"{hot or 'nothing'}; {size(status.hot_bytes)} in {status.store}"),
-        (
-            "Archive",
-            f"{status.archived_rows:,} rows in {status.archived_files:,} files; "
-            f"{size(status.archived_bytes)} in {status.archive}",
-        ),
+        ("Archive", f"{archived}; {size(status.archived_bytes)} in {status.archive}"),
         ("Due", f"{status.due:,} rows older than {status.retention_days} days"),
     ]
     if status.due_purge_only:
         lines.append(("", f"{status.due_purge_only:,} archived already, still to be purged"))
     if oldest := status.oldest_due:
-        lines.append(
-            (
-                "Oldest",
-                f"{oldest.key}, closed {oldest.closed_at:%Y-%m-%d %H:%M} UTC, "
-                f"{oldest.age_days:,} days ago",
-            )
-        )
+        closed = f"{oldest.closed_at:%Y-%m-%d %H:%M} UTC, {oldest.age_days:,} days ago"
+        lines.append(("Oldest", f"{oldest.key}, closed {closed}"))
     if last := status.last_batch:
         lines.append(("Last batch", f"{last.batch} at {last.created_at:%Y-%m-%d %H:%M} UTC"))
     if status.unpurged:

@@ -13,6 +13,7 @@ import pyarrow as pa
 from fluxhero.engine import new_instance, one_row, scalar
 from fluxhero.errors import ForeignStoreError
 from fluxhero.ledger import duckdb_archiving as archiving
+from fluxhero.ledger import duckdb_planning as planning
 from fluxhero.ledger.duckdb_file import opened
 from fluxhero.ledger.duckdb_purge import purge
 from fluxhero.ledger.duckdb_transaction import Transaction
@@ -121,7 +122,7 @@ class DuckDBStore(HotStore):
     def plan(self, table: str, request: PlanRequest, archived: Sequence[ArchivedFile]) -> TablePlan:
         """See `HotStore.plan`."""
         with self._open(read_only=True) as connection:
-            return archiving.plan(connection, LEDGER_TABLES[table], request, archived)
+            return planning.plan(connection, LEDGER_TABLES[table], request, archived)
 
     def first_row(self, spec: BatchSpec) -> tuple[datetime, str] | None:
         """See `HotStore.first_row`."""

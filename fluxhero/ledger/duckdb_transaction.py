@@ -3,11 +3,12 @@
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 
-from fluxhero.engine import scalar
+from fluxhero.engine import literal, scalar
 from fluxhero.ledger.rejected import Rejected
 from fluxhero.ledger.schema import QUARANTINE, Table
 
@@ -33,11 +34,18 @@ class Transaction:
     def upsert(self, table: Table, rows: pa.Table) -> None:
         """Insert rows, replacing those with the same key."""
         self._connection.register("incoming", rows)
+        self._upsert_from(table, "incoming")
+        self._connection.unregister("incoming")
+
+    def upsert_file(self, table: Table, path: Path) -> None:
+        """The same from a Parquet file, however large: DuckDB keeps none of it in memory."""
+        self._upsert_from(table, f"read_parquet({literal(str(path))})")
+
+    def _upsert_from(self, table: Table, relation: str) -> None:
         names = ", ".join(f'"{name}"' for name in table.names)
         self._connection.execute(
-            f"INSERT OR REPLACE INTO hot.{table.name} ({names}) SELECT {names} FROM incoming"
+            f"INSERT OR REPLACE INTO hot.{table.name} ({names}) SELECT {names} FROM {relation}"
         )
-        self._connection.unregister("incoming")
 
     def quarantine(self, source: str, rejected: Sequence[Rejected]) -> int:
         """Add refused rows, each once; returns how many were new."""

@@ -34,8 +34,8 @@ class Transaction(Protocol):
     def existing(self, table: Table, keys: pa.Table) -> pa.Table:
         """Read the hot rows that have these keys."""
 
-    def upsert(self, table: Table, rows: pa.Table | pa.RecordBatchReader) -> None:
-        """Insert rows, replacing those with the same key."""
+    def upsert_file(self, table: Table, path: Path) -> None:
+        """Insert a Parquet file's rows, replacing those with the same key."""
 
     def quarantine(self, source: str, rejected: Sequence[Rejected]) -> int:
         """Add refused rows, each once; returns how many were new."""
@@ -175,8 +175,7 @@ def _apply(
             count.quarantined += transaction.quarantine(source, refused)
     if outgoing.rows:
         # One statement: many small ones in one transaction would cost memory for every row.
-        with outgoing.reader() as reader:
-            transaction.upsert(table, reader)
+        transaction.upsert_file(table, outgoing.path)
     for rejected in staging.rejected(table):
         count.quarantined += transaction.quarantine(source, rejected)
     return count

@@ -75,6 +75,12 @@ class Table:
         """SQL for the time a finished row was finished."""
         return f"coalesce({', '.join(self.closed_at)})"
 
+    @property
+    def finished_sql(self) -> str:
+        """SQL condition of the rows that may leave the hot store."""
+        statuses = ", ".join(f"'{status}'" for status in self.archivable)
+        return f"status IN ({statuses})"
+
     def closed_between_sql(self, relation: str, first: str, last: str) -> str:
         """SELECT the rows finished in a range, and their rowid.
 

@@ -136,7 +136,9 @@ class SqliteConnection:
         self.execute("BEGIN IMMEDIATE")
         try:
             yield
-            self.execute("COMMIT")  # fails while a reader of a rollback-journal store goes on reading
+            self.execute(
+                "COMMIT"
+            )  # fails while a reader of a rollback-journal store goes on reading
         except BaseException:
             with suppress(FluxHeroError):  # SQLite has rolled back already, after a full disk
                 self.execute("ROLLBACK")

@@ -15,7 +15,6 @@ from fluxhero.ledger.rows import CLOSED_AT, DERIVED, TABLE
 from fluxhero.ledger.schema import TRADES
 from fluxhero.ledger.sqlite_schema import LARGEST, MODES, MONEY, PROBLEM, REQUIRED, TIMES
 
-
 # Microseconds since 1970 of 0002-01-01 and 9999-12-31: what `_looks_iso` admits.
 _EARLIEST, _LATEST = -62_104_060_800_000_000, 253_402_214_400_000_000
 

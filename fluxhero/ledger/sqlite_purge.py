@@ -10,7 +10,7 @@ from collections.abc import Hashable
 import duckdb
 import pyarrow as pa
 
-from fluxhero.engine import identifier, literal
+from fluxhero.engine import identifier, literal, moment
 from fluxhero.errors import SourceChangedError
 from fluxhero.ledger.rows import CLOSED_AT, ROW_HASH, row_hash_sql
 from fluxhero.ledger.sqlite_archiving import hashed_by_id, rowid_tail
@@ -58,7 +58,7 @@ class ChunkedPurge:
         stored = ROW_HASH if file.hash_is_current else row_hash_sql(OWN_SCHEMA)
         self._engine.register("held", pa.table({"key": pa.array(sorted(held), pa.string())}))
         on_hold = f"{key_sql()} IN (SELECT key FROM held)" if held else "false"
-        due = f"{CLOSED_AT} < TIMESTAMPTZ {literal(file.cutoff.isoformat())}"
+        due = f"{CLOSED_AT} < {moment(file.cutoff)}"
         archived = self._engine.sql(
             f"SELECT id, {stored} AS hash FROM {scan} WHERE {due} AND NOT {on_hold} ORDER BY id"
         ).to_arrow_table()

@@ -22,6 +22,7 @@ from fluxhero.durable import make_folder, storage_errors, write_atomically
 from fluxhero.engine import identifier, new_instance, one_row, scratch, session
 from fluxhero.errors import BadInputError, IntegrityError, VerificationError
 from fluxhero.ledger import sqlite_archiving as archiving
+from fluxhero.ledger import sqlite_planning as planning
 from fluxhero.ledger import sqlite_source as source
 from fluxhero.ledger.proof import ProvenRows
 from fluxhero.ledger.rejected import Rejected
@@ -159,7 +160,7 @@ class SqliteStore(HotStore):
         """See `HotStore.plan`."""
         with self._reading() as (connection, engine):
             tables = inspect(connection)
-            return archiving.plan(connection, engine, tables, request, archived, self._timezone)
+            return planning.plan(connection, engine, tables, request, archived, self._timezone)
 
     def first_row(self, spec: BatchSpec) -> tuple[datetime, str] | None:
         """See `HotStore.first_row`."""
@@ -216,7 +217,7 @@ class SqliteStore(HotStore):
         schema = pa.schema(
             [*OWN_SCHEMA, pa.field(TABLE, pa.string()), pa.field(ROW_HASH, pa.uint64())]
         )
-        wanted = [parts for key in keys if (parts := archiving.split_key(key))]
+        wanted = [parts for key in keys if (parts := planning.split_key(key))]
         pieces = [schema.empty_table()]
         with self._reading() as (connection, engine):
             for found in inspect(connection):
@@ -277,7 +278,7 @@ class SqliteStore(HotStore):
 
     def occupied(self, table: str, keys: Sequence[str]) -> tuple[str, ...]:
         """See `HotStore.occupied`: ids start again in a new file, and an id can be used once."""
-        wanted = {parts[:2]: key for key in keys if (parts := archiving.split_key(key))}
+        wanted = {parts[:2]: key for key in keys if (parts := planning.split_key(key))}
         taken: list[str] = []
         connection = self._connection()
         for found in inspect(connection):
@@ -291,21 +292,32 @@ class SqliteStore(HotStore):
         return tuple(taken)
 
     def load(self, connection: duckdb.DuckDBPyConnection, table: str, target: str) -> None:
-        """See `HotStore.load`; a FluxHero store has trades only."""
+        """See `HotStore.load`; a FluxHero store has trades only.
+
+        The rows are copied as they are; what they mean in canonical columns is worked out as a
+        query needs it, which takes most of the time.
+        """
+        if table == TRADES.name:
+            own = f"{target}_rows"
+            self._load_own(connection, own)
+            connection.execute(f"CREATE VIEW {target} AS {self.canonical_sql(table, own)}")
+            return
         connection.execute(ALL_TABLES[table].create_sql(target))
         if table == QUARANTINE.name:
             self._load_quarantine(connection, target)
-        if table != TRADES.name:
-            return
+
+    def _load_own(self, connection: duckdb.DuckDBPyConnection, target: str) -> None:
+        columns = ", ".join(OWN_SCHEMA.names)
+        connection.register("page", OWN_SCHEMA.empty_table())
+        connection.execute(f"CREATE TABLE {target} AS SELECT {columns}, '' AS {TABLE} FROM page")
         with SqliteConnection(self.path, read_only=True, busy_timeout=self._timeout) as store:
             for found in inspect(store):
                 for page in source.pages(store, found, whole=True):
                     connection.register("page", page)
-                    relation = f"(SELECT *, '{found.name}' AS {TABLE} FROM page)"
                     connection.execute(
-                        f"INSERT INTO {target} {self.canonical_sql(table, relation)}"
+                        f"INSERT INTO {target} SELECT {columns}, '{found.name}' FROM page"
                     )
-                    connection.unregister("page")
+        connection.unregister("page")
 
     def _load_quarantine(self, connection: duckdb.DuckDBPyConnection, target: str) -> None:
         for line in map(json.loads, self._quarantined()):

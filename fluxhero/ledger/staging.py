@@ -6,7 +6,6 @@ settled here: equal rows count once, different ones are not chosen between.
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -22,7 +21,6 @@ from fluxhero.ledger.rejected import Rejected
 from fluxhero.ledger.schema import LEDGER_TABLES, Table
 
 PAGE_ROWS = 100_000
-_STREAM_ROWS = 25_000
 _AT = "_at"
 
 
@@ -50,13 +48,6 @@ class RowFile:
         if self._writer is not None:
             self._writer.close()
             self._writer = None
-
-    @contextmanager
-    def reader(self) -> Iterator[pa.RecordBatchReader]:
-        """Read the rows as a stream, after closing."""
-        with pq.ParquetFile(self.path) as file:
-            batches = file.iter_batches(batch_size=_STREAM_ROWS)
-            yield pa.RecordBatchReader.from_batches(self._schema, batches)
 
 
 class Staging:

@@ -235,7 +235,7 @@ class HotStore(ABC):
 
     @abstractmethod
     def load(self, connection: duckdb.DuckDBPyConnection, table: str, target: str) -> None:
-        """Copy a ledger table or the quarantine, canonical columns, into a connection's new table."""
+        """Copy a ledger table or the quarantine into a connection, as `target` in canonical columns."""
 
     @abstractmethod
     def statistics(self) -> StoreStatistics:

@@ -92,6 +92,7 @@ def test_a_trade_is_the_same_in_store_and_archive(
     from_store, refused = read(store, ReadOptions(timezone=timezone))
     from_archive, also_refused = read(archive, ReadOptions(mode=mode, timezone=timezone))
     assert refused == also_refused == []
+    assert [r["extra"] for r in from_archive] == [r["extra"] for r in from_store]
     assert from_archive == from_store
     assert from_store[0]["trade_id"] == f"{table}:1:2026-01-02T14:30:00"
     assert from_store[0]["mode"] == mode

@@ -130,14 +130,17 @@ _SQL_TYPES = {pa.int64(): "BIGINT", pa.float64(): "DOUBLE", pa.string(): "VARCHA
 
 
 def _extra_sql(names: list[str], schema: pa.Schema) -> str:
-    """Unknown columns as SQL literals, the form in which the SQLite source carries them."""
+    """Unknown columns as SQL literals, those that have a value, as the SQLite source carries them."""
     pairs = []
     for name in names:
         text = f"{identifier(name)}::VARCHAR"
         quoted = f"'''' || replace({text}, '''', '''''') || ''''"
         is_text = schema.field(name).type == pa.string()
-        pairs.append(f"{literal(name)}, coalesce({quoted if is_text else text}, 'NULL')")
-    return f"json_object({', '.join(pairs)})::VARCHAR" if pairs else "NULL::VARCHAR"
+        pairs.append(f"{literal(name)}, {quoted if is_text else text}")
+    if not pairs:
+        return "NULL::VARCHAR"
+    known = f"json_merge_patch('{{}}', json_object({', '.join(pairs)}))"
+    return f"nullif({known}::VARCHAR, '{{}}')"
 
 
 def _problem_sql(schema: pa.Schema) -> str:

@@ -1,0 +1,167 @@
+"""Restores: what comes back, what is on hold afterwards, what is refused."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from fluxhero.archive.holds import read_holds, release_holds
+from fluxhero.errors import BadInputError, VerificationError
+from tests import evidence
+from tests.house import House
+
+
+@pytest.fixture
+def archived(house: House) -> House:
+    """Five trades in the archive, none hot."""
+    house.add(*range(1, 6))
+    house.archive()
+    return house
+
+
+def test_some_trades_come_back_and_stay(archived: House) -> None:
+    house = archived
+    before = house.look().view
+    report = house.restore(trade_ids=[house.key(2), house.key(4)], reason="tax audit")
+    assert (house.hot, len(report.restored)) == ({2, 4}, 2)
+    assert house.look().view == before
+    (event,) = evidence.events(house.archive_dir, "restored")
+    assert event["reason"] == "tax audit"
+    assert sorted(event["keys"]) == sorted([house.key(2), house.key(4)])
+    assert (house.archive().held, house.hot) == (2, {2, 4})
+
+
+def test_restoring_twice_changes_nothing(archived: House) -> None:
+    house = archived
+    for _ in range(2):
+        report = house.restore(trade_ids=[house.key(2)])
+    assert (report.restored, report.already_hot) == ((), (house.key(2),))
+    assert len(evidence.events(house.archive_dir, "restored")) == 1
+
+
+def test_when_the_hold_ends_the_row_only_leaves_the_store(archived: House) -> None:
+    house = archived
+    house.restore(trade_ids=[house.key(2)], hold_days=0)
+    before = house.look().view
+    report = house.archive()
+    assert (report.batches, report.purged, house.hot) == ((), 1, set())
+    assert house.look().view == before
+
+
+def test_a_released_hold_lets_the_row_go(archived: House) -> None:
+    house = archived
+    house.restore(trade_ids=[house.key(2)])
+    release_holds(house.workspace.layout.holds, [house.key(2)], at=datetime.now(UTC))
+    assert house.archive().purged == 1
+    (hold,) = read_holds(house.workspace.layout.holds)
+    assert hold.released_at is not None, "a hold that ended is history, not gone"
+
+
+def test_a_restored_row_that_was_corrected_becomes_a_new_version(archived: House) -> None:
+    house = archived
+    house.restore(trade_ids=[house.key(2)], hold_days=0)
+    house.edit(2, "signal_reason = 'corrected'")
+    now = house.look().view
+    assert [line.correction for line in house.archive().batches] == [True]
+    assert house.look().view == now
+    house.restore(trade_ids=[house.key(2)])
+    assert house.look().view == now, "the latest version comes back"
+
+
+def test_a_hot_row_that_differs_is_never_overwritten(archived: House) -> None:
+    house = archived
+    house.add(2, signal_reason="another")
+    before = house.look().view
+    report = house.restore(trade_ids=[house.key(2)])
+    assert (report.restored, report.refused) == ((), (house.key(2),))
+    assert house.look().view == before
+
+
+def test_a_batch_and_a_range_of_time(archived: House) -> None:
+    house = archived
+    (manifest,) = house.chain.manifests
+    at = manifest.file.first_closed_at
+    report = house.restore(
+        closed_from=at + timedelta(microseconds=1), closed_to=at + timedelta(microseconds=3)
+    )
+    assert (house.hot, len(report.restored)) == ({2, 3}, 2)
+    report = house.restore(batch_id=manifest.batch_id)
+    assert house.hot == {1, 2, 3, 4, 5}
+    assert (len(report.restored), len(report.already_hot)) == (3, 2)
+
+
+def test_a_dry_run_restores_nothing(archived: House) -> None:
+    report = archived.restore(trade_ids=[archived.key(1)], dry_run=True)
+    assert sum(map(len, report.found.values())) == 1
+    assert archived.hot == set()
+    assert not read_holds(archived.workspace.layout.holds)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "words"),
+    [
+        ({}, "nothing to restore"),
+        ({"batch_id": "00000009-trades-live-202501-00000000"}, "no batch 00000009"),
+        ({"trade_ids": ["nobody"]}, "no trade nobody"),
+    ],
+)
+def test_what_is_not_there_is_named(archived: House, wanted: dict[str, Any], words: str) -> None:
+    with pytest.raises(BadInputError, match=words) as caught:
+        archived.restore(**wanted)
+    assert caught.value.exit_status == 2
+    assert caught.value.next_step
+
+
+def test_the_beginning_of_an_id_is_enough_when_it_is_one_trades(archived: House) -> None:
+    house = archived
+    beginning = house.key(3)[:-3] if house.kind == "duckdb" else "live_trades:3"
+    if house.kind == "duckdb":
+        with pytest.raises(BadInputError, match="beginning of 5 trades"):
+            house.restore(trade_ids=[beginning])
+        return
+    house.restore(trade_ids=[beginning])
+    assert house.hot == {3}
+
+
+def test_a_table_that_lost_a_column_gets_nothing_half(sqlite_house: House) -> None:
+    """What cannot be put back exactly is not put back."""
+    house = sqlite_house
+    house.execute("ALTER TABLE live_trades ADD COLUMN note TEXT")
+    house.add(1, note="must not be lost")
+    before = house.look().view
+    house.archive()
+    house.execute("ALTER TABLE live_trades DROP COLUMN note")
+    with pytest.raises(VerificationError, match="cannot hold 1 of the archived rows"):
+        house.restore(trade_ids=[house.key(1)])
+    assert house.hot == set()
+    assert house.look().view == before
+
+
+def test_a_held_trade_is_not_archived_until_its_hold_ends(house: House) -> None:
+    house.add(1, 2, 3)
+    house.hold(house.key(1))
+    house.hold(house.key(2), until=datetime.now(UTC) - timedelta(days=1))
+    report = house.archive()
+    assert (report.held, report.purged, house.hot) == (1, 2, {1})
+
+
+def test_a_hold_put_on_between_verification_and_purge_is_kept(house: House) -> None:
+    house.add(1, 2)
+    before = house.look().view
+    house.archive(after={"verify_batches": lambda: house.hold(house.key(1))})
+    assert (house.hot, house.look().view) == ({1}, before)
+    house.archive()
+    assert house.hot == {1}
+
+
+def test_orders_are_restored_like_trades(duckdb_house: House) -> None:
+    from tests import samples
+
+    house = duckdb_house
+    rows = [samples.ledger_order(n, extra='{"a": 1.50}') for n in (1, 2)]
+    samples.insert_duckdb(house.store, "orders", *rows)
+    before = house.look().view
+    house.archive()
+    house.restore(trade_ids=["o-00001"], table="orders")
+    assert house.look().hot.keys() == {"orders/o-00001"}
+    assert house.look().view == before

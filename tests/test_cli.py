@@ -1,0 +1,422 @@
+"""The command: help, exit statuses, messages, JSON; flows run for real where marked `server`."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import click
+import pytest
+
+from config.settings import load_settings
+from fluxhero.archive.layout import Layout
+from fluxhero.archive.lock import archive_lock
+from fluxhero.cli import cli, main
+from tests.protocol import archive, workspace_of
+from tests.samples import Sample, create_duckdb_store, insert_duckdb, ledger_trade, write_sample
+
+TRADE = {
+    "trade_id": "T-1",
+    "mode": "live",
+    "symbol": "AAPL",
+    "side": "long",
+    "quantity": 1,
+    "entry_price": 10,
+    "entry_time": "2026-01-02T14:30:00Z",
+    "exit_price": 11,
+    "exit_time": "2026-01-03T14:30:00Z",
+    "realized_pnl": "1.00",
+    "status": "closed",
+}
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> Any:
+        return json.loads(self.out)
+
+
+Run = Callable[..., Ended]
+
+
+@pytest.fixture
+def run(clean_environment: Path, capsys: pytest.CaptureFixture[str], restored_logging: None) -> Run:
+    """Run the command in this process, in an empty folder."""
+
+    def _run(*arguments: str) -> Ended:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main(list(arguments))
+        captured = capsys.readouterr()
+        return Ended(int(str(ended.value.code)), captured.out, captured.err)
+
+    return _run
+
+
+def every_command(group: click.Group = cli, *path: str) -> list[tuple[str, ...]]:
+    found: list[tuple[str, ...]] = []
+    for name, command in group.commands.items():
+        found.append((*path, name))
+        if isinstance(command, click.Group):
+            found += every_command(command, *path, name)
+    return found
+
+
+def find(path: tuple[str, ...]) -> click.Command:
+    command: click.Command = cli
+    for name in path:
+        assert isinstance(command, click.Group)
+        command = command.commands[name]
+    return command
+
+
+@pytest.mark.parametrize("path", every_command(), ids=" ".join)
+def test_help_teaches(path: tuple[str, ...], run: Run) -> None:
+    ended = run(*path, "--help")
+    assert ended.status == 0
+    assert "Example" in ended.out, "show how it is used"
+    assert f"fluxhero {' '.join(path)}" in ended.out.split("Example")[1]
+    for option in find(path).params:
+        if isinstance(option, click.Option):
+            assert option.help, f"say what {option.opts} does"
+
+
+@pytest.mark.parametrize("path", every_command(), ids=" ".join)
+def test_every_verb_can_print_json(path: tuple[str, ...]) -> None:
+    command = find(path)
+    if not isinstance(command, click.Group):
+        assert "--json" in [name for param in command.params for name in param.opts]
+
+
+def test_help_imports_nothing_heavy() -> None:
+    program = (
+        "import sys; from fluxhero.cli import cli; cli.main(['--help'], standalone_mode=False); "
+        "heavy = {'prefect', 'pandas', 'duckdb', 'pyarrow', 'pydantic', 'rich'}; "
+        "heavy &= set(sys.modules); "
+        "sys.exit(f'imported {heavy}' if heavy else 0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("verb", [("status",), ("query", "SELECT 1 AS one")], ids=lambda v: v[0])
+def test_status_and_query_do_without_prefect(verb: tuple[str, ...], tmp_path: Path) -> None:
+    program = (
+        "import sys, atexit; from fluxhero.cli import main\n"
+        "def check():\n"
+        "    if {'prefect', 'adbc_driver_manager'} & set(sys.modules): print('HEAVY')\n"
+        f"atexit.register(check); main({list(verb)!r})"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "HEAVY" not in done.stdout
+    assert not list(tmp_path.iterdir()), "looking creates nothing"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["frobnicate"], "frobnicate"),
+        (["archive", "--retention-days", "many"], "many"),
+        (["archive", "--retention-days", "-1"], "-1"),
+        (["archive", "--as-of", "yesterday"], "2026-03-31"),
+        (["archive", "--limit", "0"], "0"),
+        (["restore"], "nothing to restore"),
+        (["ingest"], "PATH"),
+        (["hold", "add"], "--trade"),
+        (["query"], "SQL"),
+        (["query", "SELECT 1", "--csv", "--json"], "exclude"),
+    ],
+)
+def test_bad_usage_is_status_2_with_a_next_step(arguments: list[str], said: str, run: Run) -> None:
+    ended = run(*arguments)
+    assert (ended.status, ended.out) == (2, "")
+    assert ended.err.startswith("error: ")
+    assert said in ended.err
+    assert "--help`" in ended.err
+
+
+def test_bad_settings_are_status_2(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLUXHERO_RETENTION_DAYZ", "3")
+    ended = run("status")
+    assert ended.status == 2
+    assert "FLUXHERO_RETENTION_DAYS" in ended.err
+    assert "Traceback" not in ended.err
+
+
+def test_an_error_nobody_thought_of_is_status_3(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("nobody thought of this")
+
+    monkeypatch.setattr("fluxhero.status.collect_status", broken)
+    ended = run("status")
+    assert ended.status == 3
+    assert "error: ZeroDivisionError: nobody thought of this → " in ended.err
+    assert "Traceback" not in ended.err
+    assert "Traceback" in run("--debug", "status").err
+
+
+def test_interrupted_is_status_130(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fluxhero.status.collect_status", interrupted)
+    ended = run("status")
+    assert ended.status == 130
+    assert "nothing is lost" in ended.err
+
+
+@pytest.fixture
+def sample(clean_environment: Path, monkeypatch: pytest.MonkeyPatch) -> Sample:
+    """Some archived trades and some hot ones, and the settings that lead there."""
+    path = clean_environment / "data" / "fluxhero.duckdb"
+    create_duckdb_store(path)
+    insert_duckdb(path, "trades", *(ledger_trade(number) for number in range(1, 4)))
+    insert_duckdb(path, "trades", ledger_trade(4, status="open", exit_time=None))
+    sample = Sample("duckdb", path, frozenset(), frozenset())
+    archive(workspace_of(sample, clean_environment / "data"))
+    return sample
+
+
+def test_query_on_a_terminal_in_json_and_as_csv(sample: Sample, run: Run) -> None:
+    sql = "SELECT trade_id, realized_pnl, exit_time, _location FROM trades ORDER BY 1"
+    shown = run("query", sql)
+    assert shown.status == 0
+    assert "t-00001" in shown.out
+    document = run("query", sql, "--json", "--limit", "2").document
+    assert document["truncated"] is True
+    assert document["rows"][0] == {
+        "trade_id": "t-00001",
+        "realized_pnl": 12.5,
+        "exit_time": "2025-01-03T10:00:00.000001+00:00",
+        "_location": "archive",
+    }
+    lines = run("query", sql, "--csv").out.splitlines()
+    assert lines[0] == "trade_id,realized_pnl,exit_time,_location"
+    assert lines[4] == "t-00004,12.50000000,,hot"
+    cut = run("query", sql, "--limit", "1")
+    assert "--limit 0" in cut.err
+
+
+def test_query_reads_standard_input(
+    sample: Sample, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import io
+
+    monkeypatch.setattr("sys.stdin", io.StringIO("SELECT count(*) AS n FROM trades"))
+    assert run("query", "-", "--json").document["rows"] == [{"n": 4}]
+
+
+def test_a_query_that_is_refused_is_status_2(sample: Sample, run: Run) -> None:
+    ended = run("query", "DELETE FROM trades")
+    assert ended.status == 2
+    assert ended.err.startswith("error: DELETE")
+
+
+def test_odd_values_are_valid_json(run: Run) -> None:
+    sql = (
+        "SELECT 'nan'::DOUBLE AS a, 1e300 AS b, [1, 2] AS c, {'x': 1.5} AS d, NULL AS e, "
+        "123456789012345678901234567890::HUGEINT AS f, DATE '2026-01-02' AS g, "
+        "true AS h, 'é\"' AS i"
+    )
+    row = run("query", sql, "--json").document["rows"][0]
+    assert row == {
+        "a": "nan",
+        "b": 1e300,
+        "c": [1, 2],
+        "d": {"x": 1.5},
+        "e": None,
+        "f": 123456789012345678901234567890,
+        "g": "2026-01-02",
+        "h": True,
+        "i": 'é"',
+    }
+
+
+def test_status_in_both_forms(sample: Sample, run: Run) -> None:
+    document = run("status", "--json", "--batches").document
+    assert document["hot_rows"]["trades"] == 1
+    assert document["archived_rows"] == 3
+    assert len(document["batches"]) == 1
+    shown = run("status", "--batches").out
+    assert str(sample.path) in shown
+    assert document["batches"][0]["batch"] in shown
+
+
+def test_holds_come_and_go(sample: Sample, run: Run) -> None:
+    added = run("hold", "add", "--trade", "t-00004", "--reason", "audit", "--days", "5", "--json")
+    assert [hold["trade_id"] for hold in added.document["holds"]] == ["t-00004"]
+    assert run("hold", "add", "--trade", "t-00004", "--days", "4", "--json").document["holds"] == []
+    assert "audit" in run("hold", "list").out
+    assert run("hold", "add", "--trade", "t-0000").status == 2, "several trades begin so"
+    assert run("hold", "add", "--trade", "nobody").status == 2
+    assert run("hold", "release", "--trade", "nobody").status == 2
+    assert run("hold", "release", "--trade", "t-00004").status == 0
+    assert run("hold", "list", "--json").document["holds"] == []
+    assert len(run("hold", "list", "--all", "--json").document["holds"]) == 1
+
+
+def test_a_locked_archive_is_status_3_and_names_who_holds_it(sample: Sample, run: Run) -> None:
+    with archive_lock(Layout(load_settings().archive_dir), "archive_trades"):
+        ended = run("hold", "add", "--trade", "t-00004")
+    assert ended.status == 3
+    assert "archive_trades" in ended.err
+
+
+@pytest.mark.server
+def test_from_ingest_to_restore(clean_environment: Path, run: Run, prefect_harness: str) -> None:
+    rows = clean_environment / "rows.jsonl"
+    good = [TRADE | {"trade_id": f"T-{n}"} for n in (1, 2)]
+    rows.write_text("".join(json.dumps(row) + "\n" for row in good))
+    first = run("ingest", str(rows), "--json")
+    assert first.status == 0
+    assert first.document["lines"][0]["inserted"] == 2
+    assert "Prefect server" in first.err
+    assert "Nothing new" in run("ingest", "*.jsonl").out
+
+    dry = run("archive", "--dry-run", "--json")
+    assert (dry.status, dry.document["dry_run"]) == (0, True)
+    moved = run("archive")
+    assert moved.status == 0
+    assert "Archived 2 rows in 1 batches; purged 2 rows" in moved.out
+    assert "Nothing was due" in run("archive").out
+
+    assert "T-1" in run("restore", "--trade", "T-1", "--dry-run", "--json").out
+    back = run("restore", "--trade", "T-1", "--hold", "3", "--reason", "test")
+    assert back.status == 0
+    assert "Restored 1 of 1 rows" in back.out
+    counted = run("query", "SELECT _location, count(*) AS n FROM trades GROUP BY 1", "--json")
+    assert sorted((r["_location"], r["n"]) for r in counted.document["rows"]) == [
+        ("archive", 1),
+        ("hot", 1),
+    ]
+    again = run("ingest", str(rows), "--json").document["lines"][0]
+    assert (again["inserted"], again["unchanged"]) == (0, 2), "archived rows are known too"
+
+
+@pytest.mark.server
+def test_bad_rows_and_files_end_with_the_right_status(
+    clean_environment: Path, run: Run, prefect_harness: str
+) -> None:
+    folder = clean_environment / "in"
+    folder.mkdir()
+    bad = TRADE | {"trade_id": "T-9", "side": "sideways"}
+    (folder / "rows.jsonl").write_text(f"{json.dumps(TRADE)}\n{json.dumps(bad)}\n")
+    (folder / "notes.bin").write_bytes(b"\x00\x01\x02")
+    ended = run("ingest", str(folder), "--json")
+    assert ended.status == 1, "a row went to quarantine"
+    assert ended.document["lines"][0]["quarantined"] == 1
+    assert ended.document["skipped"] == [str(folder / "notes.bin")]
+    assert run("ingest", str(folder)).status == 0, "that row is known to be bad"
+
+    missing = run("ingest", str(clean_environment / "none.csv"))
+    assert missing.status == 2
+    assert "there is no file" in missing.err
+    assert "Traceback" not in missing.err
+    both = run("ingest", str(folder / "rows.jsonl"), str(clean_environment / "none.csv"), "--json")
+    assert both.status == 1
+    assert len(both.document["refused_files"]) == 1
+    for arguments in (["--table", "trade"], ["--format", "cvs"], ["--mode", "lively"]):
+        wrong = run("ingest", str(folder), *arguments)
+        assert wrong.status == 2
+        assert "did you mean" in wrong.err
+
+
+@pytest.mark.server
+def test_errors_inside_tasks_keep_their_status(
+    clean_environment: Path, run: Run, prefect_harness: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nothing = run("archive")
+    assert nothing.status == 2, "there is no store yet"
+    assert nothing.err.rstrip().splitlines()[-1].startswith("error: there is no store")
+    assert "Traceback" not in nothing.err
+    assert run("archive", "--as-of", "2999-01-01").status == 2
+
+    bot = write_sample("sqlite", clean_environment / "system.db")
+    monkeypatch.setenv("FLUXHERO_STORE_URL", bot.url)
+    refused = run("ingest", str(bot.path))
+    assert refused.status == 2
+    assert "the bot writes it" in refused.err
+
+
+@pytest.mark.server
+def test_ctrl_c_ends_with_130(clean_environment: Path, prefect_harness: str) -> None:
+    write_sample("sqlite", clean_environment / "system.db")
+    environment = {
+        **os.environ,
+        "PREFECT_API_URL": prefect_harness,
+        "FLUXHERO_STORE_URL": f"sqlite:///{clean_environment / 'system.db'}",
+        "FLUXHERO_BATCH_ROWS": "1",
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-m", "flows.archive_trades"],
+        env=environment | {"PYTHONPATH": str(Path(__file__).parents[1])},
+        cwd=clean_environment,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    manifests = clean_environment / "data" / "archive" / "manifests"
+    while not (manifests.is_dir() and any(manifests.iterdir())) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err[-2000:]
+    assert "nothing is lost" in err
+
+
+@pytest.mark.server
+def test_the_demo_can_be_run_twice(
+    clean_environment: Path, run: Run, prefect_harness: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLUXHERO_STORE_URL", f"sqlite:///{clean_environment}/the-users-own.db")
+    for _ in range(2):
+        with patch.dict(os.environ):  # so that what the demo sets is undone
+            ended = run("demo", "--json")
+        assert ended.status == 0, ended.err
+    document = ended.document
+    assert [step["step"].split(":")[0] for step in document["steps"]] == [
+        "Ingest real trades",
+        "Ingest simulated trades",
+        "Look before moving anything",
+        "Archive what was closed more than 30 days ago",
+        "Query both sides as one table",
+        "Restore one trade",
+        "Status",
+    ]
+    assert len(document["next"]) == 3
+    trades = sum(row["trades"] for row in document["steps"][4]["rows"])
+    assert trades == 308 + 130
+    assert not (clean_environment / "the-users-own.db").exists()
+
+
+def test_the_demo_replaces_nothing_but_itself(clean_environment: Path, run: Run) -> None:
+    folder = clean_environment / "precious"
+    folder.mkdir()
+    (folder / "file").write_text("mine")
+    ended = run("demo", "--folder", str(folder))
+    assert ended.status == 2
+    assert (folder / "file").read_text() == "mine"
