@@ -48,11 +48,15 @@ def markdown(results: Results, rows: int, large: int) -> str:
     lines = [
         "# Benchmarks",
         "",
-        "Made by `python -m benchmarks --large 10000000`; every ratio is measured in one run on one machine, "
-        "each route in a process of its own, the best of several rounds. CPU seconds are user plus system.",
+        (
+            "Made by `python -m benchmarks --large 10000000`; every ratio is measured in one run on one machine, "
+            "each route in a process of its own, the best of several rounds. CPU seconds are user plus system."
+        ),
         "",
-        f"Machine: {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
-        f"DuckDB {version('duckdb')}, pyarrow {version('pyarrow')}, pandas {version('pandas')}.",
+        (
+            f"Machine: {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
+            f"DuckDB {version('duckdb')}, pyarrow {version('pyarrow')}, pandas {version('pandas')}."
+        ),
         "",
         "| what | measured | bound | verdict |",
         "|---|---|---|---|",
@@ -60,9 +64,11 @@ def markdown(results: Results, rows: int, large: int) -> str:
         "",
         "## Routes",
         "",
-        f"{rows:,} trades due. The archive routes do the whole protocol: plan, copy, fsync, hash from disk, "
-        "read back with page checksums, compare with the store, publish, purge. The orchestrator's own cost "
-        "is not in them.",
+        (
+            f"{rows:,} trades due. The archive routes do the whole protocol: plan, copy, fsync, hash from disk, "
+            "read back with page checksums, compare with the store, publish, purge. The orchestrator's own cost "
+            "is not in them."
+        ),
         "",
         "| route | CPU s | wall s | peak MB |",
         "|---|---|---|---|",
@@ -77,8 +83,10 @@ def markdown(results: Results, rows: int, large: int) -> str:
             if f"large_{kind}" in results
         ),
         "",
-        "`copy_duckdb` is a bare `COPY … TO … (FORMAT parquet, COMPRESSION zstd)`. `pandas_sqlite` is "
-        "`fetchall`, a data frame, `to_parquet` with snappy and one `DELETE`; it verifies nothing.",
+        (
+            "`copy_duckdb` is a bare `COPY … TO … (FORMAT parquet, COMPRESSION zstd)`. `pandas_sqlite` is "
+            "`fetchall`, a data frame, `to_parquet` with snappy and one `DELETE`; it verifies nothing."
+        ),
         "",
         "## A live writer during the archive run",
         "",
@@ -149,7 +157,7 @@ def _memory(results: Results, rows: int) -> list[str]:
     return lines
 
 
-def _line(what: str, measured: str, bound: str, fine: bool) -> str:  # noqa: FBT001
+def _line(what: str, measured: str, bound: str, fine: bool) -> str:
     return f"| {what} | {measured} | {bound} | {'met' if fine else '**missed**'} |"
 
 

@@ -28,10 +28,10 @@ from tasks.reporting import publish_report
 def archive_trades(
     retention_days: int | None = None,
     as_of: datetime | None = None,
-    dry_run: bool = False,  # noqa: FBT001, FBT002 - flow parameters are edited by name in the UI
-    purge: bool = True,  # noqa: FBT001, FBT002
+    dry_run: bool = False,
+    purge: bool = True,
     limit: int | None = None,
-    adopt: bool = False,  # noqa: FBT001, FBT002
+    adopt: bool = False,
 ) -> ArchiveReport:
     """Archive every closed or cancelled trade (and finished order) older than the retention.
 

@@ -27,7 +27,7 @@ def restore_trades(
     table: str = "trades",
     hold_days: int | None = None,
     reason: str = "restored by hand",
-    dry_run: bool = False,  # noqa: FBT001, FBT002 - flow parameters are edited by name in the UI
+    dry_run: bool = False,
 ) -> RestoreReport:
     """Restore some trades, one batch, or whatever was closed in a time range.
 

@@ -32,8 +32,7 @@ def worth_retrying(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> b
 
 def io_task(function: Callable[P, R]) -> Task[P, R]:
     """A step that touches the store, the disk or the network."""
-    return task(
-        function,
+    decorate = task(
         name=_name(function),
         retries=RETRIES,
         retry_delay_seconds=exponential_backoff(BACKOFF_SECONDS),
@@ -42,13 +41,13 @@ def io_task(function: Callable[P, R]) -> Task[P, R]:
         cache_policy=NO_CACHE,
         persist_result=False,
     )
+    return decorate(function)
 
 
 def compute_task(function: Callable[P, R]) -> Task[P, R]:
     """A step that cannot fail for a reason that passes by itself."""
-    return task(
-        function, name=_name(function), retries=0, cache_policy=NO_CACHE, persist_result=False
-    )
+    decorate = task(name=_name(function), retries=0, cache_policy=NO_CACHE, persist_result=False)
+    return decorate(function)
 
 
 def run_name() -> str:

@@ -83,9 +83,7 @@ def _shown(value: object) -> str:
 def _sqlite_row(row: dict[str, Any]) -> Row:
     """Non-null values by column; numbers in columns of prices as their float's bits."""
     return tuple(
-        sorted(
-            (name, _bits(name, value)) for name, value in row.items() if value is not None
-        )
+        sorted((name, _bits(name, value)) for name, value in row.items() if value is not None)
     )
 
 

@@ -28,8 +28,23 @@ CUTOFF = AS_OF - timedelta(days=RETENTION_DAYS)
 CANARY = "broker-canary-7e1d0c"  # stands for the broker's secrets in a FluxHero store
 
 SYMBOLS = ("AAPL", "BRK/B", "BTC/USD", "Grüße AG", "東京 7203", "A B  C", "it's", '"quoted"', "Ω😀")
-TEXTS = (None, "", "crossed the 20-day mean", "naïve – “quotes”", "line one\nline two\ttab", "a;b'c--")
-FLOATS = (0.1 + 0.2, 1 / 3, 5e-324, 2.2250738585072014e-308, 123456.789012345, 9_999_999_999.0, 1e-8)
+TEXTS = (
+    None,
+    "",
+    "crossed the 20-day mean",
+    "naïve – “quotes”",
+    "line one\nline two\ttab",
+    "a;b'c--",
+)
+FLOATS = (
+    0.1 + 0.2,
+    1 / 3,
+    5e-324,
+    2.2250738585072014e-308,
+    123456.789012345,
+    9_999_999_999.0,
+    1e-8,
+)
 
 
 @dataclass(frozen=True)
@@ -87,7 +102,10 @@ _ANYTHING: tuple[Any, ...] = (
 
 
 def create_fluxhero_store(
-    path: Path, tables: Sequence[str] = ("trades", "live_trades", "paper_trades"), *, wal: bool = True
+    path: Path,
+    tables: Sequence[str] = ("trades", "live_trades", "paper_trades"),
+    *,
+    wal: bool = True,
 ) -> None:
     """Create an empty FluxHero store, with a broker's configuration in its settings."""
     path.parent.mkdir(parents=True, exist_ok=True)

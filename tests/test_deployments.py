@@ -6,16 +6,15 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import pytest
-import yaml
 
 from config.prefect_env import DEFAULTS, LOCAL_HOST, LOCAL_PORT, _server_answers
 from tests import samples
@@ -86,12 +85,12 @@ def post(path: str, **body: Any) -> Any:
 
 
 @pytest.fixture(scope="module")
-def deployed(prefect_harness: str) -> Iterator[str]:
+def deployed(prefect_harness: str) -> str:
     """A server that `prefect.yaml` was deployed to, twice; its API URL."""
     run = partial(prefect, api_url=prefect_harness)
     for made in (run(*POOL), run(*QUEUE), run("deploy", "--all"), run("deploy", "--all")):
         assert made.returncode == 0, made.stdout + made.stderr
-    yield prefect_harness
+    return prefect_harness
 
 
 @pytest.fixture(scope="module")
@@ -211,7 +210,7 @@ def test_a_worker_runs_the_deployment(
 
 
 def work_once(api_url: str, folder: Path) -> str:
-    """Let a worker do what is due and return what it said; it is gone afterwards, whatever happens."""
+    """Let a worker do what is due; it is gone afterwards, whatever happens. Returns what it said."""
     command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", "fluxhero"]
     with subprocess.Popen(
         [*command, "--run-once", "--install-policy", "never"],
@@ -249,7 +248,9 @@ def log_lines(run_id: UUID) -> list[dict[str, Any]]:
 
 
 def test_runs_of_a_worker_have_the_commands_prefect_settings() -> None:
-    document = yaml.safe_load((REPOSITORY / "prefect.yaml").read_text(encoding="utf-8"))
+    document = import_module("yaml").safe_load(
+        (REPOSITORY / "prefect.yaml").read_text(encoding="utf-8")
+    )
     wanted = {name: value for name, value in DEFAULTS.items() if "SERVER_EPHEMERAL" not in name}
     for one in document["deployments"]:
         assert one["work_pool"]["job_variables"]["env"] == wanted, (
@@ -333,8 +334,8 @@ def test_nothing_sends_telemetry(beginning: str) -> None:
 
 def test_prefects_own_commands_see_telemetry_switched_off() -> None:
     show = (
-        "import subprocess, sys; subprocess.run([sys.executable, '-m', 'prefect', 'config', 'view', "
-        "'--show-defaults', '--show-sources'], check=True)"
+        "import subprocess, sys; subprocess.run([sys.executable, '-m', 'prefect', 'config', "
+        "'view', '--show-defaults', '--show-sources'], check=True)"
     )
     prepared = python(
         "from config.prefect_env import prepare_prefect_environment as p; p(); " + show,

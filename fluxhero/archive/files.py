@@ -12,6 +12,7 @@ from fluxhero.durable import make_folder, sha256, storage_errors, sync_file, syn
 from fluxhero.engine import one_row, scratch
 from fluxhero.errors import DamagedFileError, VerificationError
 from fluxhero.ledger.rows import (
+    ARCHIVED_AT,
     CLOSED_AT,
     ROW_HASH,
     TABLE,
@@ -25,7 +26,8 @@ METADATA_PREFIX = b"fluxhero."
 _READ_ROWS = 8_192  # small enough to be reused by the allocator, large enough for DuckDB
 # Columns with few distinct values; for the others a dictionary costs time and saves nothing.
 _DICTIONARY = frozenset(
-    "mode symbol side status strategy regime source broker order_type _table _archived_at".split()
+    ["mode", "symbol", "side", "status", "strategy", "regime", "source", "broker", "order_type"]
+    + [TABLE, ARCHIVED_AT]
 )
 # Statistics serve pruning; on long text they only cost.
 _NO_STATISTICS = frozenset({"signal_reason", "signal_explanation", "extra", "_extra", ROW_HASH})

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Final, Literal, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
@@ -18,7 +18,7 @@ from fluxhero.archive.layout import Layout, partition_of, sequence_of
 from fluxhero.durable import storage_errors, write_atomically
 from fluxhero.errors import ManifestError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION: Final = 1
 GENESIS = "0" * 64  # what the first manifest names as its predecessor
 _REPAIR = "restore the file from a backup of the archive; until then nothing is archived or purged"
 

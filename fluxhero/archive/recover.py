@@ -1,7 +1,7 @@
 """Cleaning up what an earlier run left when it was killed."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -28,7 +28,7 @@ class Recovery:
         quarantined: unpublished files that hold something the hot store does not.
     """
 
-    purge: PurgeReport = PurgeReport()
+    purge: PurgeReport = field(default_factory=PurgeReport)
     discarded: tuple[str, ...] = ()
     quarantined: tuple[str, ...] = ()
 

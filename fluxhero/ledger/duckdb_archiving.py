@@ -35,6 +35,7 @@ def _closed_between(table: Table, first: datetime, last: datetime) -> str:
 
 
 def file_hash_sql(table: Table, files: Sequence[ArchivedFile]) -> str:
+    """SQL of a file's row hashes: as stored, or from the values if another DuckDB stored them."""
     return ROW_HASH if all(f.hash_is_current for f in files) else row_hash_sql(table.arrow)
 
 

@@ -13,7 +13,14 @@ from fluxhero.errors import DamagedStoreError, FluxHeroError, StorageIOError, St
 
 HOT = "hot"  # the name a store is attached under
 _LOCK_SIGNS = ("Could not set lock", "Unique file handle conflict", "already attached")
-_DAMAGE_SIGNS = ("not a valid DuckDB database", "orrupt", "Checksum", "truncated", "Failed to load", "read enough bytes")
+_DAMAGE_SIGNS = (
+    "not a valid DuckDB database",
+    "orrupt",
+    "Checksum",
+    "truncated",
+    "Failed to load",
+    "read enough bytes",
+)
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.5  # seconds
 
 

@@ -29,6 +29,7 @@ from fluxhero.ledger.store import (
     Selection,
     TablePlan,
 )
+import itertools
 
 
 def plan(
@@ -250,7 +251,7 @@ def _cut(
     months = reader["ym"].to_numpy()
     rowids = reader["rowid_"].combine_chunks()
     edges = [0, *(np.flatnonzero(np.diff(months)) + 1).tolist(), len(months)]
-    for first, end in zip(edges, edges[1:], strict=False):
+    for first, end in itertools.pairwise(edges):
         for start in range(first, end, batch_rows):
             size = min(batch_rows, end - start)
             year, month = divmod(int(months[start]), 100)

@@ -30,7 +30,9 @@ def store_kind(request: pytest.FixtureRequest) -> str:
 def house(store_kind: str, clean_environment: Path, monkeypatch: pytest.MonkeyPatch) -> House:
     """An empty store of either kind and the settings that name it."""
     made = make_house(store_kind, clean_environment, monkeypatch)
-    create = samples.create_duckdb_store if store_kind == "duckdb" else samples.create_fluxhero_store
+    create = (
+        samples.create_duckdb_store if store_kind == "duckdb" else samples.create_fluxhero_store
+    )
     create(made.store)
     return made
 

@@ -149,7 +149,9 @@ def test_an_archive_given_up_on_purpose_can_be_begun_anew(house: House) -> None:
 def other_store(house: House) -> Path:
     """A store of the same kind at another place, with a trade that is due."""
     other = House(house.kind, house.data, house.store.with_name("other" + house.store.suffix))
-    create = samples.create_duckdb_store if house.kind == "duckdb" else samples.create_fluxhero_store
+    create = (
+        samples.create_duckdb_store if house.kind == "duckdb" else samples.create_fluxhero_store
+    )
     create(other.store)
     other.add(9)
     return other.store

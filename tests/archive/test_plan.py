@@ -56,7 +56,12 @@ def test_modes_and_tables_have_batches_of_their_own(house: House) -> None:
         for number, mode in enumerate(("live", "paper", "legacy"), start=1):
             house.add(number, mode=mode)
         samples.insert_duckdb(house.store, "orders", samples.ledger_order(1))
-        expected = {("trades", "live"), ("trades", "paper"), ("trades", "legacy"), ("orders", "live")}
+        expected = {
+            ("trades", "live"),
+            ("trades", "paper"),
+            ("trades", "legacy"),
+            ("orders", "live"),
+        }
     else:
         for table in samples.SQLITE_DDL:
             samples.insert_sqlite(house.store, table, samples.fluxhero_trade(1))

@@ -45,7 +45,9 @@ def test_secrets_of_the_bot_reach_no_file_of_ours_but_the_copy(
 ) -> None:
     house, _ = sample_house
     report = house.archive()
-    holding = [p for p in house.data.rglob("*") if p.is_file() and CANARY.encode() in p.read_bytes()]
+    holding = [
+        p for p in house.data.rglob("*") if p.is_file() and CANARY.encode() in p.read_bytes()
+    ]
     if house.kind == "duckdb":
         assert holding == []
         return

@@ -196,14 +196,19 @@ class Bench:
             self.complete(kind, ARCHIVE)
             batches = [m.batch_id for m in load_chain(self.workspace(kind).layout).manifests]
             biggest = max(batches, key=lambda b: sum(1 for _ in self._keys(kind, b)))
-            span = {"closed_from": "2025-03-01T00:00:00+00:00", "closed_to": "2025-03-20T00:00:00+00:00"}
+            span = {
+                "closed_from": "2025-03-01T00:00:00+00:00",
+                "closed_to": "2025-03-20T00:00:00+00:00",
+            }
             restores = [{"batch_id": biggest, "hold_days": 30}, span | {"hold_days": 30}]
             if operation == "restore":
                 what = {"flow": "restore", "parameters": restores[0]}
                 hot_after = staying | frozenset(self._keys(kind, biggest))
             else:
                 for parameters in restores:
-                    self.complete(kind, {"flow": "restore", "parameters": parameters | {"hold_days": 0}})
+                    self.complete(
+                        kind, {"flow": "restore", "parameters": parameters | {"hold_days": 0}}
+                    )
                 self._correct(kind)
         saved = self.folder / f"{kind}-{operation}".replace(" ", "-")
         shutil.rmtree(saved, ignore_errors=True)
@@ -275,7 +280,9 @@ class Bench:
             result.recovered = code == 0
             if code != 0:
                 result.violations.append(f"the run after it failed: {said.get('trace', said)}")
-            if what["flow"] == "restore":  # the next archive run tidies up, and leaves what is on hold
+            if (
+                what["flow"] == "restore"
+            ):  # the next archive run tidies up, and leaves what is on hold
                 self.complete(stage.store, ARCHIVE)
         result.violations += self._differences(stage) + self._leftovers(stage)
         return result
@@ -392,9 +399,7 @@ def plan(stage: Stage, kills: int, rng: random.Random) -> list[Planned]:
     while len(struck) < at_boundaries:
         struck.append(rng.randint(1, len(stage.labels)))
     scenarios = [Planned("boundary", (number,)) for number in struck[:at_boundaries]]
-    scenarios += [
-        Planned("instant", (rng.uniform(0, stage.seconds),)) for _ in range(at_instants)
-    ]
+    scenarios += [Planned("instant", (rng.uniform(0, stage.seconds),)) for _ in range(at_instants)]
     for _ in range(chains):
         first = rng.randint(len(stage.labels) // 4, len(stage.labels))
         more = (rng.randint(1, len(stage.labels) // 2), rng.uniform(0, stage.seconds / 2))
@@ -455,7 +460,11 @@ def table(results: Sequence[Result]) -> str:
     groups: dict[tuple[str, str, str], list[Result]] = {}
     for result in results:
         groups.setdefault((result.store, result.operation, result.kind), []).append(result)
-    words = {"boundary": "at a boundary", "instant": "at a random instant", "chain": "three runs in a row"}
+    words = {
+        "boundary": "at a boundary",
+        "instant": "at a random instant",
+        "chain": "three runs in a row",
+    }
     for (store, operation, kind), found in sorted(groups.items()):
         lines.append(f"| {store} | {operation} | {words[kind]} | {_figures(found)} |")
     lines.append(f"| **all** | | | {_figures(results)} |")

@@ -170,7 +170,9 @@ def wrap_product() -> None:
 
     for store in (DuckDBStore, SqliteStore):
         for name in ("plan", "read", "compare", "purge", "fetch", "insert"):
-            setattr(store, name, around(f"store.{name}", getattr(store, name), lambda *_a, **_k: ""))
+            setattr(
+                store, name, around(f"store.{name}", getattr(store, name), lambda *_a, **_k: "")
+            )
     plain = {duckdb.DuckDBPyConnection: "duckdb", SqliteConnection: "sqlite"}
     for kind, engine in plain.items():
         execute = kind.execute
@@ -186,7 +188,9 @@ def wrap_product() -> None:
         setattr(kind, "execute", executing)
     setattr(SqliteConnection, "insert",
             around("sqlite INSERT", SqliteConnection.insert, lambda *_a: ""))  # fmt: skip
-    pq.ParquetWriter.write_table = around("write rows", pq.ParquetWriter.write_table, lambda *_a: "")
+    pq.ParquetWriter.write_table = around(
+        "write rows", pq.ParquetWriter.write_table, lambda *_a: ""
+    )
     subprocess.run = around("subprocess", subprocess.run, lambda *_a, **_k: "copy of the store")
 
 

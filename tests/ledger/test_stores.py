@@ -268,9 +268,7 @@ def test_load_shows_every_row_in_the_ledgers_columns(place: Place) -> None:
 
 
 def test_quarantine_keeps_each_row_once(place: Place) -> None:
-    rows = [
-        Rejected({"id": n, "symbol": "é/😀"}, "reason", "rule", f"row {n}") for n in (1, 2)
-    ]
+    rows = [Rejected({"id": n, "symbol": "é/😀"}, "reason", "rule", f"row {n}") for n in (1, 2)]
     assert place.store.quarantine("a test", rows) == 2
     assert place.store.quarantine("a test", rows) == 0
     assert place.store.quarantine("another", rows[:1]) == 1
