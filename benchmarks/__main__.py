@@ -6,11 +6,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 from benchmarks import data, report, writer
 
 _ROOT = Path(__file__).parent.parent
+_SETTLE = 3  # seconds: a store that was changed just now is compared more thoroughly
 
 
 def _run(*command: str) -> dict[str, float]:
@@ -29,6 +31,7 @@ def _route(name: str, store: Path, rounds: int) -> dict[str, float]:
         with tempfile.TemporaryDirectory(dir=store.parent) as folder:
             copy = Path(folder, store.name)
             shutil.copy2(store, copy)
+            time.sleep(_SETTLE)
             results.append(_run("benchmarks.routes", name, str(copy), folder))
     return min(results, key=lambda result: result["cpu"])
 

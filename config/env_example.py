@@ -37,11 +37,12 @@ def render() -> str:
         )
         extra = field.json_schema_extra
         default = extra["default"] if isinstance(extra, dict) else field.default
-        lines.append(f"#{variable(name)}={_as_text(default)}\n")
+        lines.append(f"#{variable(name)}={as_text(default)}\n")
     return "\n".join(lines)
 
 
-def _as_text(value: Any) -> str:
+def as_text(value: Any) -> str:
+    """A default as it is written in a `.env` file."""
     if value is None:
         return ""
     return ",".join(value) if isinstance(value, tuple) else str(value)

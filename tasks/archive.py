@@ -13,7 +13,7 @@ from fluxhero.archive import recover as recovering
 from fluxhero.archive import restore as restoring
 from fluxhero.archive.batches import Refusal, StagedBatch, VerifiedBatch
 from fluxhero.archive.holds import held_trades
-from fluxhero.archive.identity import claim
+from fluxhero.archive.identity import check_owner, claim, owner
 from fluxhero.archive.lock import archive_lock
 from fluxhero.archive.manifest import Manifest
 from fluxhero.archive.purge import PurgeReport
@@ -132,12 +132,12 @@ def check_archive(run: ArchiveRun, *, adopt: bool) -> None:
     """Make sure that the archive is this store's, complete and unedited."""
     store, layout = run.workspace.store, run.workspace.layout
     chain = run.workspace.chain()  # first: an archive that is gone is an error, not a new beginning
-    identity = claim(layout, store, run.started, adopt=adopt)
+    if not run.dry_run:
+        claim(layout, store, run.started, adopt=adopt)
+    elif not adopt:
+        check_owner(layout, store)  # a dry run writes nothing
     logger.info(
-        "archive %s of store %s: %d batches, chain proven",
-        layout.root,
-        identity.store_id,
-        len(chain),
+        "archive %s of store %s: %d batches, chain proven", layout.root, store.path, len(chain)
     )
 
 
@@ -207,7 +207,7 @@ def stage_batches(run: ArchiveRun, group: Sequence[BatchSpec]) -> Staged:
     workspace = run.workspace
     chain = workspace.chain()
     recovering.discard_staging(workspace.layout)
-    store_id = workspace.store.identity()
+    store_id = owner(workspace.layout).store_id
     archived_at = making.next_archived_at(chain, run.started)
     staged: list[StagedBatch] = []
     refused: list[Refusal] = []
@@ -244,7 +244,7 @@ def publish_batches(run: ArchiveRun, verified: Verified) -> list[Manifest]:
     """Link the verified files into place and write their manifests: now the batches exist."""
     workspace = run.workspace
     chain = workspace.chain()
-    store_id = workspace.store.identity()
+    store_id = owner(workspace.layout).store_id
     published: list[Manifest] = []
     for batch in verified.batches:
         known = chain.get(batch.staged.batch_id)  # published by an attempt that failed afterwards

@@ -20,7 +20,8 @@ Row = tuple[Any, ...]
 
 SQLITE_TABLES = ("trades", "live_trades", "paper_trades")
 REAL = frozenset(
-    "entry_price exit_price shares stop_loss take_profit realized_pnl slippage_applied".split()
+    {"entry_price", "exit_price", "shares", "stop_loss", "take_profit", "realized_pnl"}
+    | {"slippage_applied"}
 )
 _DERIVED = frozenset({"_table", "_closed_at", "_archived_at", "_row_hash"})
 

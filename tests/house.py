@@ -99,9 +99,13 @@ class House:
         """Run the flow as of `samples.AS_OF`; `after` makes something happen right after a task."""
         from flows import archive_trades as module
 
-        parameters = {"as_of": samples.AS_OF, "retention_days": samples.RETENTION_DAYS} | parameters
+        given: dict[str, Any] = {
+            "as_of": samples.AS_OF,
+            "retention_days": samples.RETENTION_DAYS,
+            **parameters,
+        }
         with plain_tasks(module, after or {}):
-            return module.archive_trades.fn(**parameters)
+            return module.archive_trades.fn(**given)
 
     def restore(
         self, *, after: dict[str, Callable[[], object]] | None = None, **parameters: Any

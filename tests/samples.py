@@ -203,7 +203,8 @@ def _sqlite_rows(table: str, scale: int, rng: random.Random) -> Iterator[dict[st
 
 def write_sqlite_sample(path: Path, scale: int, rng: random.Random) -> Sample:
     create_fluxhero_store(path)
-    due, staying = set(), set()
+    due: set[str] = set()
+    staying: set[str] = set()
     for table in SQLITE_DDL:
         rows = list(_sqlite_rows(table, scale, rng))
         insert_sqlite(path, table, *rows)
@@ -331,7 +332,8 @@ def _ledger_orders(scale: int, rng: random.Random) -> Iterator[dict[str, Any]]:
 
 def write_duckdb_sample(path: Path, scale: int, rng: random.Random) -> Sample:
     create_duckdb_store(path)
-    due, staying = set(), set()
+    due: set[str] = set()
+    staying: set[str] = set()
     trades, orders = list(_ledger_trades(scale, rng)), list(_ledger_orders(scale, rng))
     insert_duckdb(path, "trades", *trades)
     insert_duckdb(path, "orders", *orders)

@@ -26,8 +26,19 @@ METADATA_PREFIX = b"fluxhero."
 _READ_ROWS = 8_192  # small enough to be reused by the allocator, large enough for DuckDB
 # Columns with few distinct values; for the others a dictionary costs time and saves nothing.
 _DICTIONARY = frozenset(
-    ["mode", "symbol", "side", "status", "strategy", "regime", "source", "broker", "order_type"]
-    + [TABLE, ARCHIVED_AT]
+    [
+        "mode",
+        "symbol",
+        "side",
+        "status",
+        "strategy",
+        "regime",
+        "source",
+        "broker",
+        "order_type",
+        TABLE,
+        ARCHIVED_AT,
+    ]
 )
 # Statistics serve pruning; on long text they only cost.
 _NO_STATISTICS = frozenset({"signal_reason", "signal_explanation", "extra", "_extra", ROW_HASH})

@@ -52,6 +52,21 @@ def read_identity(layout: Layout) -> ArchiveIdentity | None:
     return _parse(layout.identity, ArchiveIdentity)
 
 
+def owner(layout: Layout) -> ArchiveIdentity:
+    """Read whose archive this is, once it has been claimed.
+
+    Raises:
+        MissingArchiveError: nobody has claimed it, or its `archive.json` is gone.
+    """
+    identity = read_identity(layout)
+    if identity is None:
+        raise MissingArchiveError(
+            f"{layout.identity} is gone while a run works on the archive",
+            next_step="see what removed it, and run again; nothing was purged",
+        )
+    return identity
+
+
 def write_identity(layout: Layout, identity: ArchiveIdentity) -> None:
     """Replace `archive.json`."""
     write_atomically(layout.identity, identity.model_dump_json(indent=1).encode() + b"\n")

@@ -83,9 +83,14 @@ def _replace_by_survivors(con: duckdb.DuckDBPyConnection, table: Table) -> None:
     survivors = f"{table.name}_survivors"
     body = ddl[ddl.index("(") :]
     con.execute(f"CREATE TABLE hot.{identifier(survivors)} {body}")
+    # Narrow first: only the survivors' wide columns are read.
+    con.execute(
+        f"CREATE OR REPLACE TEMP TABLE staying AS SELECT rowid AS id FROM hot.{table.name} "
+        f"WHERE rowid NOT IN (SELECT id FROM purging)"
+    )
     con.execute(
         f"INSERT INTO hot.{identifier(survivors)} SELECT * FROM hot.{table.name} "
-        f"WHERE rowid NOT IN (SELECT id FROM purging)"
+        f"WHERE rowid IN (SELECT id FROM staying)"
     )
     con.execute(f"DROP TABLE hot.{table.name}")
     con.execute(f"ALTER TABLE hot.{identifier(survivors)} RENAME TO {identifier(table.name)}")

@@ -147,16 +147,16 @@ class DuckDBStore(HotStore):
 
     def compare(self, file: ArchivedFile) -> Comparison:
         """See `HotStore.compare`; rows that nobody can have changed since are not read again."""
+        token = self._proven.token(file)
+        if token is not None and token == self._change_token():
+            return Comparison(file.rows, (), ())
         with self._open(read_only=True) as connection:
-            token = self._proven.token(file)
-            if token is not None and token == self._change_token():
-                return Comparison(file.rows, (), ())
             return archiving.compare(connection, LEDGER_TABLES[file.table], file)
 
     def _change_token(self) -> tuple[int, ...] | None:
-        """What the file system says of the store's two files; call it while the store is open.
+        """What the file system says of the store's two files; whoever writes to them changes it.
 
-        Nobody else can write then, and whoever writes later changes it. None while the last change
+        Remembered while the store is open here, when nobody else can write. None while the last change
         is so recent that a later one could fall into the same tick of the file system's clock.
         """
         token: list[int] = []

@@ -1,5 +1,6 @@
 """What is due in a FluxHero SQLite store: found in short reads, cut into batches by DuckDB."""
 
+import itertools
 from collections.abc import Iterator, Sequence
 
 import duckdb
@@ -29,7 +30,6 @@ from fluxhero.ledger.store import (
     Selection,
     TablePlan,
 )
-import itertools
 
 
 def plan(

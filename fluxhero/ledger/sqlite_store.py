@@ -5,7 +5,6 @@ trades tables is ever read.
 """
 
 import json
-import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -112,7 +111,7 @@ class SqliteStore(HotStore):
 
     def _inode(self) -> tuple[int, int]:
         try:
-            status = os.stat(self.path)
+            status = self.path.stat()
         except OSError:
             return (0, 0)
         return (status.st_dev, status.st_ino)

@@ -61,9 +61,8 @@ def test_the_second_run_says_who_holds_the_archive(house: House) -> None:
 
 
 def test_the_lock_is_given_back_by_a_run_that_fails(house: House) -> None:
-    with pytest.raises(RuntimeError):
-        with archive_lock(house.workspace.layout, "first"):
-            raise RuntimeError
+    with pytest.raises(RuntimeError), archive_lock(house.workspace.layout, "first"):
+        raise RuntimeError
     with archive_lock(house.workspace.layout, "second"):
         assert "second" in house.workspace.layout.lock_holder.read_text()
     assert not house.workspace.layout.lock_holder.exists()

@@ -12,16 +12,16 @@ from fluxhero.errors import DamagedFileError
 from tests.house import House
 
 
-class Interrupted(Exception):
+class InterruptedRunError(Exception):
     """Stands for whatever ends a run between two steps."""
 
 
 def interrupt() -> None:
-    raise Interrupted
+    raise InterruptedRunError
 
 
 def stop_after(house: House, step: str) -> None:
-    with pytest.raises(Interrupted):
+    with pytest.raises(InterruptedRunError):
         house.archive(after={step: interrupt})
 
 

@@ -83,18 +83,19 @@ def test_a_file_size_limit_stops_the_run_too(house: House) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     from unittest.mock import patch
 
-    from fluxhero.archive import batches
-
-    write = batches.write_file
+    from fluxhero.archive.files import write_file
 
     def limited(*args: Any) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (2000, hard))
         try:
-            write(*args)
+            write_file(*args)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
-    with patch.object(batches, "write_file", limited), pytest.raises(StorageIOError) as caught:
+    with (
+        patch("fluxhero.archive.batches.write_file", limited),
+        pytest.raises(StorageIOError) as caught,
+    ):
         house.archive()
     assert ".staging" in caught.value.what
     assert house.look_hot == before

@@ -17,7 +17,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from queue import Queue
@@ -200,7 +200,10 @@ class Bench:
                 "closed_from": "2025-03-01T00:00:00+00:00",
                 "closed_to": "2025-03-20T00:00:00+00:00",
             }
-            restores = [{"batch_id": biggest, "hold_days": 30}, span | {"hold_days": 30}]
+            restores: list[dict[str, Any]] = [
+                {"batch_id": biggest, "hold_days": 30},
+                span | {"hold_days": 30},
+            ]
             if operation == "restore":
                 what = {"flow": "restore", "parameters": restores[0]}
                 hot_after = staying | frozenset(self._keys(kind, biggest))
@@ -266,10 +269,11 @@ class Bench:
         with self._watched(stage, result) if watch else _unwatched():
             for kill in kills:
                 point = self._kill(stage, what, kill)
-                while point is None and not result.kills and isinstance(kill, float):
-                    kill *= 0.6  # it had ended already
+                sooner = kill
+                while point is None and not result.kills and isinstance(sooner, float):
+                    sooner *= 0.6  # it had ended already
                     self.reset(stage)
-                    point = self._kill(stage, what, kill)
+                    point = self._kill(stage, what, sooner)
                 if point is None:
                     break
                 result.points.append(point)
@@ -328,10 +332,11 @@ class Bench:
         if now == stage.truth:
             return []
         lost, new = stage.truth - now, now - stage.truth
-        return [
+        difference = (
             f"hot ∪ archive differs: {lost.total()} rows lost or changed, {new.total()} new or doubled, "
             f"for example {[key for key, _ in (*lost, *new)][:2]}"
-        ]
+        )
+        return [difference]
 
     def _leftovers(self, stage: Stage) -> list[str]:
         """What must be true once a run has completed."""
@@ -355,10 +360,8 @@ def _unwatched() -> Iterator[None]:
 
 
 def _signal(child: int) -> None:
-    try:
+    with suppress(ProcessLookupError):
         os.kill(child, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
 
 
 def _read(order: dict[str, Any]) -> dict[str, Any]:
@@ -502,12 +505,16 @@ def write_report(results: Sequence[Result], arguments: argparse.Namespace, secon
 
 {table(results)}
 
-Made by `{document["command"]} --out {out}` in {seconds / 60:.0f} minutes. A run is killed at a boundary (before
-or after a system call or statement that makes something durable; {len(boundaries)} different ones were struck), at a
-random instant, or three runs one after another. After each kill that no reader watches, and at the end, every row of
-the original is in hot ∪ archive exactly once, bit for bit, read without the product. The run that follows completes; then
-nothing due is hot, the chain of manifests is proven, and nothing is left over. In a third of the scenarios a reader looks through
-the product's own view all the while: a look that shows a row twice, not at all or with another value is a violation.
+Made by `{document["command"]} --out {out}` in {seconds / 60:.0f} minutes.
+
+- A run is killed at a boundary, which is before or after a system call or statement that makes something
+  durable ({len(boundaries)} different ones were struck); at a random instant; or three runs are, one after another.
+- After each kill that no reader watches, and at the end, every row of the original is in hot ∪ archive exactly
+  once, bit for bit, read without the product.
+- The run that follows completes; then nothing due is hot, the chain of manifests is proven, and nothing
+  is left over or in quarantine.
+- In a third of the scenarios a reader looks through the product's own view all the while. A look that shows a
+  row twice, not at all or with another value is a violation.
 """
     out.with_suffix(".md").write_text(text, encoding="utf-8")
 

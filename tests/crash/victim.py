@@ -52,6 +52,9 @@ def replace_prefect() -> None:
         sys.modules[name] = _Anything(name)
     prefect: Any = sys.modules["prefect"]
     prefect.flow = prefect.task = _hand_through
+    runtime: Any = sys.modules["prefect.runtime"]
+    for name in ("deployment", "flow_run", "task_run"):
+        setattr(runtime, name, types.SimpleNamespace(id=None, name=None))
     tasks: Any = sys.modules["prefect.tasks"]
     tasks.exponential_backoff = lambda _factor: None
     artifacts: Any = sys.modules["prefect.artifacts"]
@@ -73,7 +76,7 @@ class Boundaries:
     def arm(self, kill_at: int | None, trace: str | None) -> None:
         self.armed, self.count, self.kill_at = True, 0, kill_at
         # Line by line, so that what was crossed is known even after SIGKILL.
-        self.trace = Path(trace).open("w", 1, encoding="utf-8") if trace else None
+        self.trace = Path(trace).open("w", 1, encoding="utf-8") if trace else None  # noqa: SIM115
 
     def cross(self, label: str) -> None:
         if not self.armed:
@@ -124,7 +127,7 @@ def around(name: str, function: Callable[..., Any], describe: Callable[..., str]
 
 
 def _of_descriptor(descriptor: int) -> str:
-    return role(os.readlink(f"/proc/self/fd/{descriptor}"))
+    return role(Path(f"/proc/self/fd/{descriptor}").readlink())
 
 
 _SQL = ("BEGIN", "COMMIT", "DELETE", "INSERT INTO hot", "INSERT OR", "CREATE TABLE hot", "DROP TABLE hot",
@@ -173,7 +176,7 @@ def wrap_product() -> None:
             setattr(
                 store, name, around(f"store.{name}", getattr(store, name), lambda *_a, **_k: "")
             )
-    plain = {duckdb.DuckDBPyConnection: "duckdb", SqliteConnection: "sqlite"}
+    plain: dict[Any, str] = {duckdb.DuckDBPyConnection: "duckdb", SqliteConnection: "sqlite"}
     for kind, engine in plain.items():
         execute = kind.execute
 
@@ -185,9 +188,9 @@ def wrap_product() -> None:
             label = f"{_engine} {verb}"
             return around(label, _plain, lambda *_a, **_k: "")(self, sql, *args, **kwargs)
 
-        setattr(kind, "execute", executing)
-    setattr(SqliteConnection, "insert",
-            around("sqlite INSERT", SqliteConnection.insert, lambda *_a: ""))  # fmt: skip
+        kind.execute = executing
+    sqlite: Any = SqliteConnection
+    sqlite.insert = around("sqlite INSERT", sqlite.insert, lambda *_a: "")
     pq.ParquetWriter.write_table = around(
         "write rows", pq.ParquetWriter.write_table, lambda *_a: ""
     )
@@ -205,10 +208,10 @@ def run_flow(flow: str, parameters: dict[str, Any]) -> str:
     if flow == "archive":
         from flows.archive_trades import archive_trades
 
-        return str(archive_trades(**parameters).verdict)  # type: ignore[attr-defined]
+        return str(archive_trades(**parameters).verdict)
     from flows.restore_trades import restore_trades
 
-    return str(restore_trades(**parameters).verdict)  # type: ignore[attr-defined]
+    return str(restore_trades(**parameters).verdict)
 
 
 def obey(order: dict[str, Any]) -> int:
@@ -240,9 +243,6 @@ def main() -> None:
     replace_prefect()
     wrap_system()
     wrap_product()
-    import flows.archive_trades
-    import flows.restore_trades
-    import fluxhero.ledger.view
     import tests.crash.watcher  # noqa: F401
 
     print("ready", flush=True)  # noqa: T201

@@ -166,12 +166,11 @@ def test_read_after_a_row_went(place: Place) -> None:
     spec = place.spec()
     place.execute("DELETE FROM TRADES WHERE symbol = 'AAPL' AND signal_reason = 'reason 2'"
                   if place.kind == "sqlite" else "DELETE FROM TRADES WHERE trade_id = 't-00002'")  # fmt: skip
-    try:
-        rows = place.store.read(spec, ARCHIVED).rows
-    except SourceChangedError as error:
-        assert "trades live 2025-01" in error.what
+    if place.kind == "duckdb":
+        with pytest.raises(SourceChangedError, match="trades live 2025-01"):
+            place.store.read(spec, ARCHIVED)
     else:
-        assert rows.num_rows == 1
+        assert place.store.read(spec, ARCHIVED).rows.num_rows == 1
 
 
 def test_compare_tells_equal_changed_and_missing(place: Place) -> None:
@@ -415,7 +414,7 @@ def bot(tmp_path: Path) -> Path:
 
 def test_a_read_only_connection_refuses_to_write(bot: Path) -> None:
     with SqliteConnection(bot, read_only=True, busy_timeout=1) as connection:
-        with pytest.raises(StorageIOError, match="readonly|read-only"):
+        with pytest.raises(StorageIOError, match=r"readonly|read-only"):
             connection.execute("DELETE FROM live_trades")
         assert connection.value("SELECT count(*) FROM live_trades") == 2
 
@@ -430,12 +429,16 @@ def test_the_change_token_changes_by_others_only(bot: Path) -> None:
         assert connection.change_token != token
 
 
+def _delete_and_fail(connection: SqliteConnection) -> None:
+    with connection.write_transaction():
+        connection.execute("DELETE FROM live_trades")
+        connection.execute("DELETE FROM no_such_table")
+
+
 def test_a_transaction_that_fails_is_rolled_back(bot: Path) -> None:
     with SqliteConnection(bot, read_only=False, busy_timeout=1) as connection:
-        with pytest.raises(RuntimeError):
-            with connection.write_transaction():
-                connection.execute("DELETE FROM live_trades")
-                raise RuntimeError
+        with pytest.raises(StorageIOError, match="no such table"):
+            _delete_and_fail(connection)
         assert connection.value("SELECT count(*) FROM live_trades") == 2
 
 
