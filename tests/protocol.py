@@ -23,9 +23,9 @@ def archive(workspace: Workspace, *, purge: bool = True, at: datetime = AS_OF) -
     run = ArchiveRun(workspace, at, RETENTION_DAYS, CUTOFF, dry_run=False, purge=purge)
     with steps.exclusively(workspace, "test"):
         steps.check_archive.fn(run, adopt=False)
+        steps.copy_store_before_first_purge.fn(run)
         steps.recover_interrupted.fn(run)
         plan = steps.plan_batches.fn(run, None)
-        steps.copy_store_before_first_purge.fn(run)
         published = []
         for group in plan.groups:
             verified = steps.verify_batches.fn(run, steps.stage_batches.fn(run, group))

@@ -90,7 +90,7 @@ def list_holds(*, everything: bool, as_json: bool) -> None:
     now = datetime.now(UTC)
     holds = read_holds(workspace.layout.holds)
     active = [hold for hold in holds if hold.active(now)]
-    _show(holds if everything else active, f"{len(active)} trades are on hold.", as_json)
+    _show(holds if everything else active, f"On hold: {len(active)}.", as_json)
 
 
 @hold.command("release", short_help="End holds.")

@@ -198,7 +198,7 @@ class DuckDBStore(HotStore):
     def insert(self, table: str, rows: pa.Table) -> None:
         """See `HotStore.insert`."""
         with self.transaction() as transaction:
-            transaction.upsert(LEDGER_TABLES[table], rows.select(LEDGER_TABLES[table].names))
+            transaction.insert(LEDGER_TABLES[table], rows.select(LEDGER_TABLES[table].names))
 
     def load(self, connection: duckdb.DuckDBPyConnection, table: str, target: str) -> None:
         """See `HotStore.load`; of a store that does not exist yet, every table is empty."""

@@ -31,20 +31,27 @@ class Transaction:
         self._connection.unregister("wanted")
         return rows.cast(table.arrow)
 
+    def insert(self, table: Table, rows: pa.Table) -> None:
+        """Insert rows; a row whose key is there already fails the whole transaction."""
+        self._write(table, rows, "INSERT")
+
     def upsert(self, table: Table, rows: pa.Table) -> None:
         """Insert rows, replacing those with the same key."""
-        self._connection.register("incoming", rows)
-        self._upsert_from(table, "incoming")
-        self._connection.unregister("incoming")
+        self._write(table, rows, "INSERT OR REPLACE")
 
     def upsert_file(self, table: Table, path: Path) -> None:
         """The same from a Parquet file, however large: DuckDB keeps none of it in memory."""
-        self._upsert_from(table, f"read_parquet({literal(str(path))})")
+        self._write_from(table, f"read_parquet({literal(str(path))})", "INSERT OR REPLACE")
 
-    def _upsert_from(self, table: Table, relation: str) -> None:
+    def _write(self, table: Table, rows: pa.Table, verb: str) -> None:
+        self._connection.register("incoming", rows)
+        self._write_from(table, "incoming", verb)
+        self._connection.unregister("incoming")
+
+    def _write_from(self, table: Table, relation: str, verb: str) -> None:
         names = ", ".join(f'"{name}"' for name in table.names)
         self._connection.execute(
-            f"INSERT OR REPLACE INTO hot.{table.name} ({names}) SELECT {names} FROM {relation}"
+            f"{verb} INTO hot.{table.name} ({names}) SELECT {names} FROM {relation}"
         )
 
     def quarantine(self, source: str, rejected: Sequence[Rejected]) -> int:

@@ -286,3 +286,59 @@ def test_times_beyond_the_calendar_do_not_stop_the_ledger(duckdb_house: House, t
     assert report.purged == 1
     (left,) = house.execute_and_fetch("SELECT count(*) FROM trades")
     assert left == 1
+
+
+def shown(house: House) -> dict[str, int]:
+    """How often the product's view shows each trade."""
+    from fluxhero.ledger.view import open_view
+
+    workspace = house.workspace
+    with open_view(workspace, ["trades"]) as view:
+        found = view.execute("SELECT trade_id, count(*) FROM trades GROUP BY 1").fetchall()
+    workspace.store.close()
+    return dict(found)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"entry_price": "n/a"},
+        {"entry_price": math.inf},
+        {"entry_time": "not a time"},
+        {"shares": 2**62},
+        {"side": 7},
+        {"status": 9},
+        {"created_at": "never"},
+        {"symbol": b"\x00"},
+        {"exit_time": "0000-01-03T10:00:00"},
+    ],
+    ids=str,
+)
+def test_the_view_shows_unsound_rows_too(sqlite_house: House, changes: dict[str, Any]) -> None:
+    house = sqlite_house
+    put(house, 1, **changes)
+    put(house, 2)
+    keys = set(house.look().hot)
+    assert shown(house) == dict.fromkeys(keys, 1)
+    house.archive()
+    assert shown(house) == dict.fromkeys(keys, 1)
+
+
+def test_the_view_shows_rows_that_share_a_key(sqlite_house: House) -> None:
+    house = sqlite_house
+    recreate(house, NO_KEY)
+    put(house, 1)
+    put(house, 1, signal_reason="another")
+    put(house, 2)
+    house.archive()
+    assert shown(house) == {house.key(1): 2, house.key(2): 1}
+
+
+def test_the_view_shows_text_that_is_not_utf_8(sqlite_house: House) -> None:
+    house = sqlite_house
+    put(house, 1)
+    put(house, 2)
+    with sqlite3.connect(house.store) as db:
+        db.execute("UPDATE live_trades SET signal_reason = CAST(x'61ff' AS TEXT) WHERE id = 1")
+    db.close()
+    assert shown(house) == {house.key(1): 1, house.key(2): 1}
