@@ -107,10 +107,14 @@ def _link_or_copy(source: Path, target: Path) -> None:
 
 def _copy_exclusively(source: Path, target: Path) -> None:
     with source.open("rb") as reader, target.open("xb") as writer:
-        while block := reader.read(1 << 20):
-            writer.write(block)
-        writer.flush()
-        os.fsync(writer.fileno())
+        try:
+            while block := reader.read(1 << 20):
+                writer.write(block)
+            writer.flush()
+            os.fsync(writer.fileno())
+        except OSError:
+            target.unlink()  # ours, and not whole: the next attempt needs the name
+            raise
 
 
 def remove(path: Path) -> None:

@@ -301,7 +301,7 @@ def test_from_ingest_to_restore(clean_environment: Path, run: Run, prefect_harne
     moved = run("archive")
     assert moved.status == 0
     assert "Archived 2 rows in 1 batches; purged 2 rows" in moved.out
-    assert "Nothing was due" in run("archive").out
+    assert "Nothing new was due" in run("archive").out
 
     assert "T-1" in run("restore", "--trade", "T-1", "--dry-run", "--json").out
     back = run("restore", "--trade", "T-1", "--hold", "3", "--reason", "test")

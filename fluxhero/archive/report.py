@@ -83,13 +83,13 @@ class ArchiveReport(BaseModel):
         if self.copy_only:
             text = f"Copied and verified {moved}; nothing was purged."
         elif not self.batches and not self.purged:
-            text = "Nothing was due."
+            text = "Nothing new was due."
         else:
             text = f"Archived {moved}; purged {self.purged:,} rows from the hot store."
         if self.refused:
             text += f" {len(self.refused)} refused."
         if self.recovered_purges:
-            text += f" Completed the purge of {self.recovered_purges:,} rows of an interrupted run."
+            text += f" Purged {self.recovered_purges:,} rows that an earlier run had archived."
         return text
 
     def details(self) -> list[str]:

@@ -48,7 +48,11 @@ def test_a_run_that_archives_ends_with_0_and_one_that_refuses_with_1(
     assert again.returncode == 0, again.stderr
 
 
-def test_a_second_run_ends_with_3_and_names_the_first(prefect_harness: str, due: House) -> None:
+def test_a_second_run_ends_with_3_and_names_the_first(
+    prefect_harness: str, duckdb_house: House
+) -> None:
+    due = duckdb_house
+    due.add(1, 2, 3)
     with held_elsewhere(due.archive_dir) as holder:
         done = fluxhero(prefect_harness, "archive", "--as-of", AS_OF)
     assert done.returncode == 3
@@ -58,13 +62,13 @@ def test_a_second_run_ends_with_3_and_names_the_first(prefect_harness: str, due:
 
 
 def test_another_stores_archive_ends_with_2(
-    prefect_harness: str, due: House, monkeypatch: pytest.MonkeyPatch
+    prefect_harness: str, sqlite_house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    due = sqlite_house
     due.archive()
     other = make_house(due.kind, due.data.parent, monkeypatch)
     other.store = due.store.with_name("other" + due.store.suffix)
-    create = samples.create_duckdb_store if due.kind == "duckdb" else samples.create_fluxhero_store
-    create(other.store)
+    samples.create_fluxhero_store(other.store)
     monkeypatch.setenv("FLUXHERO_STORE_URL", f"{due.kind}:///{other.store}")
     done = fluxhero(prefect_harness, "archive", "--as-of", AS_OF)
     assert done.returncode == 2, done.stderr
@@ -72,7 +76,9 @@ def test_another_stores_archive_ends_with_2(
     assert "--adopt" in done.stderr
 
 
-def test_a_damaged_archive_ends_with_3(prefect_harness: str, due: House) -> None:
+def test_a_damaged_archive_ends_with_3(prefect_harness: str, duckdb_house: House) -> None:
+    due = duckdb_house
+    due.add(1, 2, 3)
     due.archive()
     (manifest,) = due.chain.manifests
     path = due.archive_dir / manifest.file.path

@@ -1,5 +1,6 @@
 """Real processes and real file systems at fault: full, read-only, locked, cut short, foreign, busy."""
 
+import errno
 import os
 import shutil
 import subprocess
@@ -121,6 +122,49 @@ def test_a_read_only_archive_stops_the_run_and_can_still_be_read(house: House) -
             assert view.execute("SELECT count(*) FROM trades").fetchone() == (2,)
         remount(house.archive_dir, "rw")
         assert house.archive().purged == 1
+
+
+@pytest.mark.parametrize("code", [errno.EPERM, errno.EOPNOTSUPP, errno.EXDEV])
+def test_a_file_system_without_links_gets_copies(
+    house: House, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    def refuse(*_paths: Path) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "link", refuse)
+    house.add(1, 2)
+    before = house.look().view
+    assert house.archive().purged == 2
+    assert house.look().view == before
+    assert evidence.problems_of_archive(house.archive_dir) == []
+
+
+def test_a_copy_that_fails_halfway_leaves_its_name_free(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_paths: Path) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    calls: list[int] = []
+    fsync = os.fsync
+
+    def fail_once(descriptor: int) -> None:
+        target = Path(f"/proc/self/fd/{descriptor}").readlink()
+        if target.suffix == ".parquet" and not calls:
+            calls.append(descriptor)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        fsync(descriptor)
+
+    house.add(1, 2)
+    before = house.look().view
+    monkeypatch.setattr(os, "link", refuse)
+    monkeypatch.setattr(os, "fsync", fail_once)
+    with pytest.raises(StorageIOError, match="publish"):
+        house.archive()
+    assert calls
+    assert not list(house.archive_dir.rglob("*.parquet"))
+    assert house.archive().purged == 2
+    assert house.look().view == before
 
 
 # ------------------------------------------------------------------------------------------ locks

@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from queue import Queue
+from queue import Empty, Queue
 from typing import Any
 
 from config.settings import Settings
@@ -428,13 +428,15 @@ def run_matrix(
         bench_folder.mkdir()
         bench = Bench(bench_folder)
         try:
-            while not todo.empty():
-                store, operation = todo.get()
+            while place := _next(todo):
+                store, operation = place
                 stage = bench.prepare(store, operation)
                 rng = random.Random(f"{seed} {store} {operation}")
                 for scenario in plan(stage, -(-kills // len(places)), rng):
                     watch = rng.random() < watched
                     result = bench.play(stage, scenario.kind, scenario.kills, watch=watch)
+                    for violation in result.violations:
+                        sys.stderr.write(f"{store} {operation} {result.points}: {violation}\n")
                     results.append(result)
         except BaseException as error:  # noqa: BLE001 - raised again in the main thread
             failures.append(error)
@@ -449,6 +451,13 @@ def run_matrix(
     if failures:
         raise failures[0]
     return results
+
+
+def _next(todo: Queue[tuple[str, str]]) -> tuple[str, str] | None:
+    try:
+        return todo.get_nowait()
+    except Empty:
+        return None
 
 
 # ---------------------------------------------------------------------------------------- report

@@ -74,9 +74,9 @@ class Boundaries:
         self.trace: TextIO | None = None
 
     def arm(self, kill_at: int | None, trace: str | None) -> None:
-        self.armed, self.count, self.kill_at = True, 0, kill_at
         # Line by line, so that what was crossed is known even after SIGKILL.
         self.trace = Path(trace).open("w", 1, encoding="utf-8") if trace else None  # noqa: SIM115
+        self.armed, self.count, self.kill_at = True, 0, kill_at
 
     def cross(self, label: str) -> None:
         if not self.armed:
