@@ -1,21 +1,15 @@
 """Bring archived trades back into the hot store."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from prefect import flow
 
 from fluxhero.archive.report import RestoreReport
 from fluxhero.archive.restore import Wanted
-from tasks.archive import (
-    check_archive,
-    exclusively,
-    find_archived,
-    open_restore_run,
-    restore_rows,
-    summarise_restore_run,
-)
+from tasks.archive import exclusively
 from tasks.policy import run_name
 from tasks.reporting import publish_report
+from tasks.restore import find_archived, open_restore_run, restore_rows, summarise_restore_run
 
 
 @flow(name="restore-trades", flow_run_name=run_name, retries=0)
@@ -44,16 +38,12 @@ def restore_trades(
         reason: recorded with the hold and in the archive.
         dry_run: only list what would come back.
     """
-    run = open_restore_run(dry_run=dry_run)
-    hold_until = run.started + timedelta(
-        days=run.retention_days if hold_days is None else hold_days
-    )
+    run = open_restore_run(hold_days, dry_run=dry_run)
     wanted = Wanted(table, tuple(trade_ids or ()), batch_id, closed_from, closed_to)
     with exclusively(run.workspace, "restore_trades"):
-        check_archive(run, adopt=False)
         found = find_archived(run, wanted)
-        restored = restore_rows(run, found, reason, hold_until)
-        report = summarise_restore_run(run, found, restored, hold_until)
+        restored = restore_rows(run, found, reason)
+        report = summarise_restore_run(run, found, restored)
     publish_report("restore-trades", report)
     return report
 

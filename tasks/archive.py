@@ -1,4 +1,4 @@
-"""The steps of the archive protocol and of its inverse, a task each."""
+"""The steps of the archive protocol, a task each."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -10,7 +10,6 @@ from config.logging import log_context
 from fluxhero.archive import batches as making
 from fluxhero.archive import purge as purging
 from fluxhero.archive import recover as recovering
-from fluxhero.archive import restore as restoring
 from fluxhero.archive.batches import Refusal, StagedBatch, VerifiedBatch
 from fluxhero.archive.holds import held_trades
 from fluxhero.archive.identity import check_owner, claim, owner
@@ -18,8 +17,7 @@ from fluxhero.archive.lock import archive_lock
 from fluxhero.archive.manifest import Manifest
 from fluxhero.archive.purge import PurgeReport
 from fluxhero.archive.recover import Recovery
-from fluxhero.archive.report import ArchiveReport, BatchLine, RestoreReport, refused_lines
-from fluxhero.archive.restore import Restorable, Restored, Wanted
+from fluxhero.archive.report import ArchiveReport, BatchLine, refused_lines
 from fluxhero.archive.workspace import Workspace
 from fluxhero.errors import BadInputError, IntegrityError, SourceChangedError
 from fluxhero.ledger.rejected import Rejected
@@ -344,52 +342,4 @@ def _published_line(manifest: Manifest) -> BatchLine:
         bytes=manifest.file.bytes,
         file=manifest.file.path,
         sha256=manifest.file.sha256,
-    )
-
-
-@io_task
-def open_restore_run(*, dry_run: bool) -> ArchiveRun:
-    """Read the settings for a restore."""
-    settings = settings_of_run()
-    now = making.utc_now()
-    return ArchiveRun(
-        Workspace.of(settings), now, settings.hold_days, now, dry_run=dry_run, purge=False
-    )
-
-
-@io_task
-def find_archived(run: ArchiveRun, wanted: Wanted) -> Restorable:
-    """Look up the latest archived versions of what is wanted."""
-    return restoring.find(run.workspace, run.workspace.chain(), wanted)
-
-
-@io_task
-def restore_rows(run: ArchiveRun, found: Restorable, reason: str, hold_until: datetime) -> Restored:
-    """Verify, hold, insert, read back, and record it."""
-    if run.dry_run:
-        return Restored()
-    return restoring.restore(
-        run.workspace,
-        run.workspace.chain(),
-        found,
-        reason=reason,
-        now=run.started,
-        hold_until=hold_until,
-    )
-
-
-@compute_task
-def summarise_restore_run(
-    run: ArchiveRun, found: Restorable, restored: Restored, hold_until: datetime
-) -> RestoreReport:
-    """Put the run's outcome together."""
-    return RestoreReport(
-        store=str(run.workspace.store.path),
-        archive=str(run.workspace.layout.root),
-        dry_run=run.dry_run,
-        found=found.keys,
-        restored=restored.restored,
-        already_hot=restored.already_hot,
-        refused=restored.refused,
-        hold_until=hold_until,
     )

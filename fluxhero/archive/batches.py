@@ -15,7 +15,7 @@ from fluxhero.errors import VerificationError
 from fluxhero.ledger.migrations import SCHEMA_VERSION
 from fluxhero.ledger.rejected import Rejected
 from fluxhero.ledger.rows import hash_algorithm
-from fluxhero.ledger.store import ArchivedFile, BatchSpec
+from fluxhero.ledger.store import BatchSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,20 +88,7 @@ def verify(workspace: Workspace, staged: StagedBatch) -> VerifiedBatch:
             next_step="nothing was purged; check the disk and run again",
         )
     comparison = store.compare(
-        ArchivedFile(
-            batch_id=staged.batch_id,
-            path=path,
-            table=partition.table,
-            mode=partition.mode,
-            rows=facts.rows,
-            first_key=facts.first_key,
-            last_key=facts.last_key,
-            first_closed_at=facts.first_closed_at,
-            last_closed_at=facts.last_closed_at,
-            cutoff=staged.spec.cutoff,
-            digest=int(facts.digest),
-            hash_is_current=True,
-        )
+        facts.archived_file(staged.batch_id, path, partition, staged.spec.cutoff)
     )
     if comparison.equal != facts.rows:
         differing = [*comparison.changed, *comparison.missing]

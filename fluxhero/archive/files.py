@@ -21,6 +21,7 @@ from fluxhero.ledger.rows import (
     hash_algorithm,
     row_hash_sql,
 )
+from fluxhero.ledger.store import ArchivedFile, Partition
 
 METADATA_PREFIX = b"fluxhero."
 _READ_ROWS = 8_192  # small enough to be reused by the allocator, large enough for DuckDB
@@ -56,6 +57,25 @@ class FileFacts:
     first_closed_at: datetime
     last_closed_at: datetime
     digest: str
+
+    def archived_file(
+        self, batch_id: str, path: Path, partition: Partition, cutoff: datetime
+    ) -> ArchivedFile:
+        """The file as a store needs it for comparing; its row hashes were just found to be ours."""
+        return ArchivedFile(
+            batch_id=batch_id,
+            path=path,
+            table=partition.table,
+            mode=partition.mode,
+            rows=self.rows,
+            first_key=self.first_key,
+            last_key=self.last_key,
+            first_closed_at=self.first_closed_at,
+            last_closed_at=self.last_closed_at,
+            cutoff=cutoff,
+            digest=int(self.digest),
+            hash_is_current=True,
+        )
 
 
 def write_file(path: Path, rows: pa.Table, metadata: Mapping[str, str]) -> None:

@@ -12,7 +12,6 @@ from fluxhero.archive.purge import PurgeReport, purge
 from fluxhero.archive.workspace import Workspace
 from fluxhero.durable import move_aside, remove, storage_errors
 from fluxhero.errors import IntegrityError, StorageIOError
-from fluxhero.ledger.store import ArchivedFile
 
 logger = logging.getLogger(__name__)
 _END_OF_TIME = datetime(9999, 1, 1, tzinfo=UTC)
@@ -98,22 +97,7 @@ def _still_hot(workspace: Workspace, path: Path) -> bool:
         facts = read_back(
             path, store.own_schema(partition.table), store.key_range_sql(partition.table)
         )
-        comparison = store.compare(
-            ArchivedFile(
-                batch_id=path.stem,
-                path=path,
-                table=partition.table,
-                mode=partition.mode,
-                rows=facts.rows,
-                first_key=facts.first_key,
-                last_key=facts.last_key,
-                first_closed_at=facts.first_closed_at,
-                last_closed_at=facts.last_closed_at,
-                cutoff=_END_OF_TIME,
-                digest=int(facts.digest),
-                hash_is_current=True,
-            )
-        )
+        comparison = store.compare(facts.archived_file(path.stem, path, partition, _END_OF_TIME))
     except (IntegrityError, StorageIOError, ValueError) as error:
         logger.warning("%s cannot be compared with the store: %s", path, error)
         return False

@@ -5,7 +5,6 @@ trades tables is ever read.
 """
 
 import json
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,7 +18,7 @@ import pyarrow.compute
 
 from fluxhero.durable import make_folder, storage_errors, write_atomically
 from fluxhero.engine import identifier, new_instance, one_row, scratch, session
-from fluxhero.errors import BadInputError, IntegrityError, VerificationError
+from fluxhero.errors import IntegrityError, VerificationError
 from fluxhero.ledger import sqlite_archiving as archiving
 from fluxhero.ledger import sqlite_planning as planning
 from fluxhero.ledger import sqlite_source as source
@@ -28,9 +27,10 @@ from fluxhero.ledger.rejected import Rejected
 from fluxhero.ledger.rows import CLOSED_AT, ROW_HASH, TABLE, row_hash_sql
 from fluxhero.ledger.schema import ALL_TABLES, LEDGER_TABLES, QUARANTINE, TRADES
 from fluxhero.ledger.sqlite_connection import SqliteConnection, backup
+from fluxhero.ledger.sqlite_insert import insert_rows
 from fluxhero.ledger.sqlite_meaning import canonical_sql, key_range_sql, key_sql
 from fluxhero.ledger.sqlite_purge import CHUNK_ROWS, ChunkedPurge
-from fluxhero.ledger.sqlite_schema import EXTRA, OWN_SCHEMA, SourceTable, inspect
+from fluxhero.ledger.sqlite_schema import OWN_SCHEMA, SourceTable, inspect
 from fluxhero.ledger.store import (
     ArchivedFile,
     BatchRows,
@@ -42,12 +42,6 @@ from fluxhero.ledger.store import (
     PurgeOutcome,
     StoreStatistics,
     TablePlan,
-)
-
-# What SQLite's quote() can have produced: the only text that is ever put back into a statement.
-_LITERAL = re.compile(
-    r"NULL|[+-]?\d+|[+-]?\d+\.\d+(e[+-]?\d+)?|'(?:[^']|'')*'|X'[0-9A-F]*'|CAST\(X'[0-9A-F]*' AS TEXT\)",
-    re.S,
 )
 
 
@@ -242,7 +236,7 @@ class SqliteStore(HotStore):
                 for start in range(0, chosen.num_rows, CHUNK_ROWS):
                     chunk = chosen.slice(start, CHUNK_ROWS)
                     with connection.write_transaction():
-                        _insert(connection, found, chunk)
+                        insert_rows(connection, found, chunk)
                         self._check_inserted(connection, engine, found, chunk)
 
     def _check_inserted(
@@ -370,27 +364,3 @@ class SqliteStore(HotStore):
         copy = folder / f"{self.path.stem}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.db"
         backup(self.path, copy)
         return copy
-
-
-def _insert(connection: SqliteConnection, table: SourceTable, rows: pa.Table) -> None:
-    known = [name for name in OWN_SCHEMA.names if name in table.present]
-    names = ", ".join(identifier(name) for name in (*known, *table.extra))
-    target = f"INSERT INTO {identifier(table.name)} ({names})"
-    marks = ", ".join("?" for _ in known)
-    if not table.extra:
-        for batch in rows.select(known).combine_chunks().to_batches():
-            connection.insert(f"{target} VALUES ({marks})", batch)
-        return
-    for number in range(rows.num_rows):
-        row = rows.slice(number, 1)
-        stored = json.loads(row[EXTRA][0].as_py() or "{}")
-        literals = [stored.get(name, "NULL") for name in table.extra]
-        if wrong := [text for text in literals if not _LITERAL.fullmatch(text)]:
-            raise BadInputError(
-                f"an archived value of {table.name} is no SQL literal: {wrong[0][:40]}",
-                next_step="check the archive file's origin; nothing was restored from this chunk",
-            )
-        values = ", ".join([marks, *literals])
-        connection.insert(
-            f"{target} VALUES ({values})", row.select(known).combine_chunks().to_batches()[0]
-        )

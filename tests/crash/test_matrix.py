@@ -25,4 +25,4 @@ def test_a_sample_of_kills_loses_nothing(store: str, tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
 def test_every_kill_loses_nothing(tmp_path: Path) -> None:
-    judge(run_matrix(320, 1, tmp_path, jobs=2), 300)
+    judge(run_matrix(320, 1, tmp_path, jobs=2, every=True), 300)

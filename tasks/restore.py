@@ -1,0 +1,74 @@
+"""The steps of a restore, a task each."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from fluxhero.archive import restore as restoring
+from fluxhero.archive.batches import utc_now
+from fluxhero.archive.report import RestoreReport
+from fluxhero.archive.restore import Restorable, Restored, Wanted
+from fluxhero.archive.workspace import Workspace
+from fluxhero.errors import BadInputError
+from tasks.policy import compute_task, io_task
+from tasks.starting import settings_of_run
+
+
+@dataclass(frozen=True)
+class RestoreRun:
+    """What every step of one run needs to know."""
+
+    workspace: Workspace
+    started: datetime
+    hold_until: datetime
+    dry_run: bool
+
+
+@io_task
+def open_restore_run(hold_days: int | None, *, dry_run: bool) -> RestoreRun:
+    """Read the settings and fix the end of the hold.
+
+    Raises:
+        BadInputError: the hold would end before it begins.
+    """
+    settings = settings_of_run()
+    days = settings.hold_days if hold_days is None else hold_days
+    if days < 0:
+        raise BadInputError(f"a hold of {days} days", next_step="give 0 or more days")
+    now = utc_now()
+    return RestoreRun(Workspace.of(settings), now, now + timedelta(days=days), dry_run)
+
+
+@io_task
+def find_archived(run: RestoreRun, wanted: Wanted) -> Restorable:
+    """Look up the latest archived versions of what is wanted."""
+    return restoring.find(run.workspace, run.workspace.chain(), wanted)
+
+
+@io_task
+def restore_rows(run: RestoreRun, found: Restorable, reason: str) -> Restored:
+    """Verify, hold, insert, read back, and record it."""
+    if run.dry_run:
+        return Restored()
+    return restoring.restore(
+        run.workspace,
+        run.workspace.chain(),
+        found,
+        reason=reason,
+        now=run.started,
+        hold_until=run.hold_until,
+    )
+
+
+@compute_task
+def summarise_restore_run(run: RestoreRun, found: Restorable, restored: Restored) -> RestoreReport:
+    """Put the run's outcome together."""
+    return RestoreReport(
+        store=str(run.workspace.store.path),
+        archive=str(run.workspace.layout.root),
+        dry_run=run.dry_run,
+        found=found.keys,
+        restored=restored.restored,
+        already_hot=restored.already_hot,
+        refused=restored.refused,
+        hold_until=run.hold_until,
+    )
