@@ -152,9 +152,20 @@ def hashed_by_id(
     ids: pa.Int64Array,
     timezone: str,
 ) -> pa.Table:
-    """Read rows by `id`, which is the rowid except in tables that do not say so."""
+    """Read rows by `id`, in the form of `read_hashed`."""
+    return read_hashed(connection, engine, table, _rowids(connection, table, ids), timezone)
+
+
+def read_by_id(connection: SqliteConnection, table: SourceTable, ids: pa.Int64Array) -> pa.Table:
+    """Read at most a page of rows by `id`: rowid and own columns."""
+    rowids = _rowids(connection, table, ids)
+    return _read_page(connection, table, pc.take(rowids, pc.sort_indices(rowids)))
+
+
+def _rowids(connection: SqliteConnection, table: SourceTable, ids: pa.Int64Array) -> pa.Int64Array:
+    """Rowids of rows, which are their ids except in tables that do not say so."""
     if table.unique_id:
-        return read_hashed(connection, engine, table, ids, timezone)
+        return ids
     listed = ",".join(map(str, ids.to_pylist()))
-    rowids = connection.rows(f"SELECT rowid FROM {identifier(table.name)} WHERE id IN ({listed})")
-    return read_hashed(connection, engine, table, [int(rowid) for (rowid,) in rowids], timezone)
+    rows = connection.rows(f"SELECT rowid FROM {identifier(table.name)} WHERE id IN ({listed})")
+    return pa.array([int(rowid) for (rowid,) in rows], pa.int64())

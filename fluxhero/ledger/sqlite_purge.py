@@ -13,13 +13,15 @@ import pyarrow as pa
 from fluxhero.engine import identifier, literal, moment
 from fluxhero.errors import SourceChangedError
 from fluxhero.ledger.rows import CLOSED_AT, ROW_HASH, row_hash_sql
-from fluxhero.ledger.sqlite_archiving import hashed_by_id, rowid_tail
+from fluxhero.ledger.sqlite_archiving import hashed_by_id, read_by_id, rowid_tail
 from fluxhero.ledger.sqlite_connection import SqliteConnection
 from fluxhero.ledger.sqlite_meaning import key_sql
 from fluxhero.ledger.sqlite_schema import OWN_SCHEMA, ROWID, SourceTable
 from fluxhero.ledger.store import ArchivedFile, PurgeOutcome
 
 CHUNK_ROWS = 500
+# While somebody else writes, rows are compared under the lock: fewer of them, so that it is short.
+LIVE_CHUNK_ROWS = 100
 _SHORTEST_PAUSE = 0.01  # seconds left to a writer between two transactions
 
 
@@ -50,6 +52,7 @@ class ChunkedPurge:
         self._timezone = timezone
         self._proven = unchanged_since if table.unique_id else None
         self._seen = connection.change_token
+        self._live = False
         self._differing: list[int] = []
 
     def run(self, file: ArchivedFile, held: frozenset[str]) -> PurgeOutcome:
@@ -62,10 +65,11 @@ class ChunkedPurge:
         archived = self._engine.sql(
             f"SELECT id, {stored} AS hash FROM {scan} WHERE {due} AND NOT {on_hold} ORDER BY id"
         ).to_arrow_table()
-        purged = sum(
-            self._purge_chunk(archived.slice(start, CHUNK_ROWS))
-            for start in range(0, archived.num_rows, CHUNK_ROWS)
-        )
+        purged = start = 0
+        while start < archived.num_rows:
+            size = LIVE_CHUNK_ROWS if self._live else CHUNK_ROWS
+            purged += self._purge_chunk(archived.slice(start, size))
+            start += size
         kept = self._engine.execute(
             f"SELECT {key_sql()} FROM {scan} WHERE {due} AND {on_hold} ORDER BY 1"
         ).fetchall()
@@ -88,19 +92,20 @@ class ChunkedPurge:
                         f"{len(going)} were found equal",
                         next_step="this chunk was rolled back; the next run completes the purge",
                     )
-        if token != self._seen:
+        self._live = token != self._seen
+        if self._live:
             time.sleep(max(_SHORTEST_PAUSE, 2 * (time.monotonic() - began)))
         self._seen = token
         return len(going)
 
     def _equal_rowids(self, wanted: pa.Table, ids: pa.Int64Array) -> pa.Int64Array:
         """Rowids, ascending, of the rows whose values (the id is one of them) are the archived ones."""
-        found = hashed_by_id(self._connection, self._engine, self._table, ids, self._timezone)
+        found = read_by_id(self._connection, self._table, ids)
         self._engine.register("wanted", wanted)
         self._engine.register("found", found)
         equal = self._engine.sql(
-            f"SELECT f.{ROWID} AS rowid_, w.id FROM wanted w "
-            f"JOIN found f ON f.id = w.id AND f.{ROW_HASH} = w.hash ORDER BY 1"
+            f"SELECT f.{ROWID} AS rowid_, w.id FROM wanted w JOIN found f "
+            f"ON f.id = w.id AND {row_hash_sql(OWN_SCHEMA, 'f.')} = w.hash ORDER BY 1"
         ).to_arrow_table()
         self._engine.unregister("found")
         self._differing += set(found["id"].to_pylist()) - set(equal["id"].to_pylist())
