@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from fluxhero.archive import restore as restoring
 from fluxhero.archive.batches import utc_now
+from fluxhero.archive.identity import check_owner
 from fluxhero.archive.report import RestoreReport
 from fluxhero.archive.restore import Restorable, Restored, Wanted
 from fluxhero.archive.workspace import Workspace
@@ -40,7 +41,12 @@ def open_restore_run(hold_days: int | None, *, dry_run: bool) -> RestoreRun:
 
 @io_task
 def find_archived(run: RestoreRun, wanted: Wanted) -> Restorable:
-    """Look up the latest archived versions of what is wanted."""
+    """Look up the latest archived versions of what is wanted, in an archive of this store.
+
+    Raises:
+        ForeignArchiveError: the archive belongs to another store.
+    """
+    check_owner(run.workspace.layout, run.workspace.store)
     return restoring.find(run.workspace, run.workspace.chain(), wanted)
 
 
