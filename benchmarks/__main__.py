@@ -67,8 +67,10 @@ def main() -> None:
         ):
             results[route] = _route(route, store, options.rounds)
             _say(f"{route}: {results[route]}")
+        live_store = folder / "live.db"
+        data.make_sqlite_store(live_store, options.rows // 20)
         for journal in ("wal", "delete"):
-            results[f"writer_{journal}"] = writer.measure(sqlite_store, folder, journal)
+            results[f"writer_{journal}"] = writer.measure(live_store, folder, journal)
             _say(f"writer, {journal}: {results[f'writer_{journal}']}")
         duckdb_store.unlink()
         sqlite_store.unlink()

@@ -383,7 +383,10 @@ def test_ctrl_c_ends_with_130(clean_environment: Path, prefect_harness: str) -> 
     while not (manifests.is_dir() and any(manifests.iterdir())) and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=240)
+    try:
+        _, err = process.communicate(timeout=240)
+    finally:
+        process.kill()
     assert process.returncode == 130, err[-2000:]
     assert "nothing is lost" in err
 

@@ -94,7 +94,7 @@ class BatchRows:
 
 
 # A batch is in memory two or three times while it is made, under the 600 MB of a whole run.
-BATCH_BYTES = 32_000_000
+BATCH_BYTES = 48_000_000
 
 
 @dataclass(frozen=True, slots=True)
