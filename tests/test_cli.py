@@ -361,6 +361,13 @@ def test_errors_inside_tasks_keep_their_status(
     assert "the bot writes it" in refused.err
 
 
+# A shell makes programs that it starts with `&` ignore SIGINT, and so their children: undo that.
+_INTERRUPTIBLE_RUN = (
+    "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "runpy.run_module('flows.archive_trades', run_name='__main__')"
+)
+
+
 @pytest.mark.server
 def test_ctrl_c_ends_with_130(clean_environment: Path, prefect_harness: str) -> None:
     write_sample("sqlite", clean_environment / "system.db")
@@ -371,7 +378,7 @@ def test_ctrl_c_ends_with_130(clean_environment: Path, prefect_harness: str) -> 
         "FLUXHERO_BATCH_ROWS": "1",
     }
     process = subprocess.Popen(
-        [sys.executable, "-m", "flows.archive_trades"],
+        [sys.executable, "-c", _INTERRUPTIBLE_RUN],
         env=environment | {"PYTHONPATH": str(Path(__file__).parents[1])},
         cwd=clean_environment,
         stderr=subprocess.PIPE,
