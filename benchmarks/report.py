@@ -49,7 +49,8 @@ def markdown(results: Results, rows: int, large: int) -> str:
         "# Benchmarks",
         "",
         (
-            "Made by `python -m benchmarks` (with `--large 10000000` also the memory at ten million rows); every ratio is measured in one run on one machine, "
+            "Made by `python -m benchmarks` (with `--large 10000000` also the memory at ten million rows); every "
+            "ratio is measured in one run on one machine, "
             "each route in a process of its own, the best of several rounds. CPU seconds are user plus system."
         ),
         "",
