@@ -33,22 +33,15 @@ class Transaction:
 
     def insert(self, table: Table, rows: pa.Table) -> None:
         """Insert rows; a row whose key is there already fails the whole transaction."""
-        self._write(table, rows, "INSERT")
-
-    def upsert(self, table: Table, rows: pa.Table) -> None:
-        """Insert rows, replacing those with the same key."""
-        self._write(table, rows, "INSERT OR REPLACE")
-
-    def upsert_file(self, table: Table, path: Path) -> None:
-        """The same from a Parquet file, however large: DuckDB keeps none of it in memory."""
-        self._write_from(table, f"read_parquet({literal(str(path))})", "INSERT OR REPLACE")
-
-    def _write(self, table: Table, rows: pa.Table, verb: str) -> None:
         self._connection.register("incoming", rows)
-        self._write_from(table, "incoming", verb)
+        self._write(table, "incoming", "INSERT")
         self._connection.unregister("incoming")
 
-    def _write_from(self, table: Table, relation: str, verb: str) -> None:
+    def upsert_file(self, table: Table, path: Path) -> None:
+        """Insert a Parquet file's rows, replacing those with the same key; none is kept in memory."""
+        self._write(table, f"read_parquet({literal(str(path))})", "INSERT OR REPLACE")
+
+    def _write(self, table: Table, relation: str, verb: str) -> None:
         names = ", ".join(f'"{name}"' for name in table.names)
         self._connection.execute(
             f"{verb} INTO hot.{table.name} ({names}) SELECT {names} FROM {relation}"
