@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 
-from fluxhero.archive.files import FileFacts, read_back, write_file
+from fluxhero.archive.files import FileFacts, compare, read_back, write_file
 from fluxhero.archive.identity import record_head
 from fluxhero.archive.layout import batch_id
 from fluxhero.archive.manifest import Chain, DataFile, Manifest, write_manifest
@@ -87,8 +87,8 @@ def verify(workspace: Workspace, staged: StagedBatch) -> VerifiedBatch:
             f"{path} holds {facts.rows} rows where {staged.rows} were written",
             next_step="nothing was purged; check the disk and run again",
         )
-    comparison = store.compare(
-        facts.archived_file(staged.batch_id, path, partition, staged.spec.cutoff)
+    comparison = compare(
+        store, facts.archived_file(staged.batch_id, path, partition, staged.spec.cutoff)
     )
     if comparison.equal != facts.rows:
         differing = [*comparison.changed, *comparison.missing]

@@ -1,10 +1,11 @@
 """A batch's Parquet file: written with page checksums, read back with them verified."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -21,9 +22,11 @@ from fluxhero.ledger.rows import (
     hash_algorithm,
     row_hash_sql,
 )
-from fluxhero.ledger.store import ArchivedFile, Partition
+from fluxhero.ledger.store import ArchivedFile, Comparison, HotStore, Partition
 
 METADATA_PREFIX = b"fluxhero."
+# What pyarrow raises over a damaged file: a name or a type in the footer may be what is damaged.
+_DAMAGE = (pa.ArrowException, OSError, KeyError, UnicodeDecodeError)
 _READ_ROWS = 8_192  # small enough to be reused by the allocator, large enough for DuckDB
 # Columns with few distinct values; for the others a dictionary costs time and saves nothing.
 _DICTIONARY = frozenset(
@@ -123,34 +126,20 @@ def read_back(path: Path, own: pa.Schema, key_range_sql: tuple[str, str]) -> Fil
         DamagedFileError: a page does not match its checksum, or it is no Parquet file.
     """
     digest = sha256(path)
-    with storage_errors("read", path), scratch() as engine:
+    stream = _ReadBack(path, own)
+    with scratch() as engine:
+        engine.register("stored", stream.reader())
         try:
-            texts = [
-                name
-                for name in own.names
-                if name in _DICTIONARY and own.field(name).type == pa.string()
-            ]
-            file = pq.ParquetFile(
-                path, page_checksum_verification=True, read_dictionary=[*texts, TABLE]
-            )
-            found = pq.read_schema(path).remove_metadata()
-            if found != archive_schema(own):
-                raise VerificationError(
-                    f"{path} has another schema than declared: {_difference(found, archive_schema(own))}",
-                    next_step="nothing was purged; report this with the file",
-                )
-            rows = pa.RecordBatchReader.from_batches(
-                file.schema_arrow, file.iter_batches(_READ_ROWS, use_threads=False)
-            )
-            engine.register("stored", rows)
             values = one_row(
                 engine,
                 f"SELECT count(*), {key_range_sql[0]}, {key_range_sql[1]}, min({CLOSED_AT}), max({CLOSED_AT}), "
                 f"{digest_sql(ROW_HASH)}, count(*) FILTER ({ROW_HASH} IS DISTINCT FROM {row_hash_sql(own)}) "
                 f"FROM stored",
             )
-        except (pa.ArrowInvalid, OSError) as error:
-            raise _unreadable(path, error) from error
+        except duckdb.Error as error:
+            if stream.failure is None:
+                raise
+            raise _unreadable(path, stream.failure) from error
     if not values[0]:
         raise VerificationError(f"{path} holds no rows", next_step="nothing was purged")
     if values[6]:
@@ -168,6 +157,55 @@ def read_back(path: Path, own: pa.Schema, key_range_sql: tuple[str, str]) -> Fil
         last_closed_at=values[4],
         digest=str(values[5]),
     )
+
+
+class _ReadBack:
+    """A file's rows as a stream, remembering why it broke off: DuckDB would say that in its own words."""
+
+    def __init__(self, path: Path, own: pa.Schema) -> None:
+        self.failure: Exception | None = None
+        texts = [f.name for f in own if f.name in _DICTIONARY and f.type == pa.string()]
+        with storage_errors("read", path):
+            try:
+                found = pq.read_schema(path).remove_metadata()
+                self._file = pq.ParquetFile(
+                    path, page_checksum_verification=True, read_dictionary=[*texts, TABLE]
+                )
+            except _DAMAGE as error:
+                raise _unreadable(path, error) from error
+        if found != archive_schema(own):
+            raise VerificationError(
+                f"{path} has another schema than declared: {_difference(found, archive_schema(own))}",
+                next_step="nothing was purged; report this with the file",
+            )
+
+    def reader(self) -> pa.RecordBatchReader:
+        """The rows, a few thousand at a time."""
+        return pa.RecordBatchReader.from_batches(self._file.schema_arrow, self._batches())
+
+    def _batches(self) -> Iterator[pa.RecordBatch]:
+        try:
+            yield from self._file.iter_batches(_READ_ROWS, use_threads=False)
+        except _DAMAGE as error:
+            self.failure = error
+            raise
+
+
+def compare(store: HotStore, file: ArchivedFile) -> Comparison:
+    """Hold a file that no manifest vouches for yet against the store.
+
+    Raises:
+        DamagedFileError: DuckDB cannot read what pyarrow could.
+    """
+    try:
+        return store.compare(file)
+    except (duckdb.OutOfMemoryException, duckdb.InterruptException):
+        raise
+    except duckdb.Error as error:
+        raise DamagedFileError(
+            f"{file.path} cannot be compared with the store: {error}",
+            next_step="nothing was purged; check the disks of the archive and of the store",
+        ) from error
 
 
 def _unreadable(path: Path, error: Exception) -> DamagedFileError:
@@ -194,7 +232,7 @@ def read_rows(path: Path) -> pa.Table:
             table: pa.Table = pq.read_table(
                 path, page_checksum_verification=True, partitioning=None
             )
-        except (pa.ArrowInvalid, OSError) as error:
+        except _DAMAGE as error:
             raise _unreadable(path, error) from error
     return table
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from fluxhero.archive.files import read_back
+from fluxhero.archive.files import compare, read_back
 from fluxhero.archive.layout import Layout, partition_of
 from fluxhero.archive.manifest import Chain
 from fluxhero.archive.purge import PurgeReport, purge
@@ -97,7 +97,7 @@ def _still_hot(workspace: Workspace, path: Path) -> bool:
         facts = read_back(
             path, store.own_schema(partition.table), store.key_range_sql(partition.table)
         )
-        comparison = store.compare(facts.archived_file(path.stem, path, partition, _END_OF_TIME))
+        comparison = compare(store, facts.archived_file(path.stem, path, partition, _END_OF_TIME))
     except (IntegrityError, StorageIOError, ValueError) as error:
         logger.warning("%s cannot be compared with the store: %s", path, error)
         return False
