@@ -171,7 +171,7 @@ def _due(
 
 
 def _oldest(workspace: Workspace, specs: Sequence[BatchSpec], now: datetime) -> OldestDue | None:
-    """The first row of the first batches: each batch is in order of close time."""
+    """The row closed first among the batches of the first month."""
     month = min(((s.partition.year, s.partition.month) for s in specs), default=None)
     early = [s for s in specs if (s.partition.year, s.partition.month) == month]
     firsts = [first for spec in early if (first := workspace.store.first_row(spec))]

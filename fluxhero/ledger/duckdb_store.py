@@ -58,7 +58,7 @@ class DuckDBStore(HotStore):
         self._timeout = lock_timeout
         self._temp_dir = temp_dir
         self._instance: duckdb.DuckDBPyConnection | None = None
-        self._proven = ProvenRows()
+        self._proven = ProvenRows[tuple[int, ...]]()
 
     def close(self) -> None:
         """See `HotStore.close`."""

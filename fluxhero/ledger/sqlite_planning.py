@@ -1,6 +1,5 @@
 """What is due in a FluxHero SQLite store: found in short reads, cut into batches by DuckDB."""
 
-import itertools
 from collections.abc import Iterator, Sequence
 
 import duckdb
@@ -8,17 +7,20 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fluxhero.engine import identifier, literal, moment, one_row, scalar
+from fluxhero.engine import identifier, literal, one_row
 from fluxhero.ledger import sqlite_source as source
 from fluxhero.ledger.rejected import Rejected
 from fluxhero.ledger.rows import (
     ARCHIVED_AT,
+    CLOSED_AT,
+    DERIVED,
     ROW_HASH,
     TABLE,
     row_hash_sql,
 )
 from fluxhero.ledger.sqlite_archiving import FINISHED, read_hashed
 from fluxhero.ledger.sqlite_connection import SqliteConnection
+from fluxhero.ledger.sqlite_due import DueRows
 from fluxhero.ledger.sqlite_meaning import closed_at_sql, key_sql, read_times
 from fluxhero.ledger.sqlite_schema import MODES, OWN_SCHEMA, ROWID, SourceTable
 from fluxhero.ledger.sqlite_source import PAGE_ROWS
@@ -46,19 +48,16 @@ def plan(
     purge_only: dict[str, int] = {}
     held = undated = 0
     for table in tables:
-        problems, without_exit = _collect_due(connection, engine, table, request, timezone)
+        due, problems, without_exit = _collect_due(connection, engine, table, request, timezone)
         refused += source.rejected_rows(connection, table, problems)
         undated += without_exit
-        held += _skip_held(connection, engine, table, request)
+        held += _leave_held(connection, engine, table, request, due)
         files = [file for file in archived if file.mode == table.mode]
-        equal, changed = _overlap(connection, engine, table, files, timezone)
+        equal, changed = _overlap(connection, engine, table, files, due, timezone)
         purge_only |= equal
-        for correction in (True, False):
+        for rows, correction in ((changed, True), (due, False)):
             left = None if request.limit is None else request.limit - sum(b.rows for b in batches)
-            if left is None or left > 0:
-                batches += _cut(
-                    connection, engine, table, request, changed if correction else None, left
-                )
+            batches += _cut(connection, table, request, rows, left, correction=correction)
     return TablePlan(tuple(batches), purge_only, tuple(refused), held, undated)
 
 
@@ -68,47 +67,59 @@ def _collect_due(
     table: SourceTable,
     request: PlanRequest,
     timezone: str,
-) -> tuple[list[tuple[int, str]], int]:
-    """Fill `due` with the finished rows older than the cut-off.
+) -> tuple[DueRows, list[tuple[int, str]], int]:
+    """Find the finished rows older than the cut-off.
 
     Returns:
-        ((rowid, 'rule|reason') of finished rows that cannot be used, rows without an exit time).
+        (those rows, (rowid, 'rule|reason') of finished rows that cannot be used, how many of the due
+        rows have no exit time).
     """
-    engine.execute("CREATE OR REPLACE TEMP TABLE due (rowid_ BIGINT, closed TIMESTAMPTZ, ym INT)")
-    engine.execute("CREATE OR REPLACE TEMP TABLE skipped (rowid_ BIGINT)")
+    due = DueRows()
+    cutoff = pa.scalar(request.cutoff, DERIVED[CLOSED_AT])
     problems = _duplicated(connection, table)
     undated = 0
     for page in source.pages(connection, table, FINISHED, whole=False):
-        engine.register("page", _dated(engine, page, timezone))
-        problems += engine.execute(
-            f"SELECT {ROWID}, CASE WHEN written IS NULL THEN 'close_time|finished, but has neither "
-            f"exit_time nor updated_at' ELSE 'time|the close time is not a time: ' || written END "
-            f"FROM page WHERE closed IS NULL"
-        ).fetchall()
-        engine.execute(
-            f"INSERT INTO due SELECT {ROWID}, closed, year(closed) * 100 + month(closed) FROM page "
-            f"WHERE closed < {moment(request.cutoff)}"
-        )
-        undated += scalar(
-            engine,
-            f"SELECT count(*) FROM page WHERE undated AND closed < {moment(request.cutoff)}",
-        )
+        written = pc.coalesce(page["exit_time"], page["updated_at"])
+        closed = _closed_at(engine, page, written, timezone)
+        if closed.null_count:
+            problems += _undatable(page[ROWID], written, closed)
+        old = pc.fill_null(pc.less(closed, cutoff), fill_value=False)
+        columns = [page[ROWID], closed, page["exit_time"]]
+        if not pc.all(old).as_py():
+            columns = [column.filter(old) for column in columns]
+        due.add(columns[0], columns[1])
+        undated += columns[2].null_count
     doubled = [rowid for rowid, problem in problems if problem.startswith("duplicate_key")]
-    if doubled:
-        engine.execute(f"DELETE FROM due WHERE rowid_ IN ({','.join(map(str, doubled))})")
-    return problems, undated
+    due.take_out(np.array(doubled, np.int64))
+    return due, problems, undated
 
 
-def _dated(engine: duckdb.DuckDBPyConnection, page: pa.Table, timezone: str) -> pa.Table:
-    """Add when each row was closed, the text that says so, and whether that is its last update."""
-    written = pc.coalesce(page["exit_time"], page["updated_at"])
+def _closed_at(
+    engine: duckdb.DuckDBPyConnection, page: pa.Table, written: pa.ChunkedArray, timezone: str
+) -> pa.ChunkedArray:
+    """When each row was closed; NULL where the text does not say so."""
     closed = read_times(written, timezone)
     if closed is None:
         engine.register("page", page)
         found = engine.sql(f"SELECT {closed_at_sql(timezone)} AS closed FROM page").to_arrow_table()
-        closed = found["closed"]
-    columns = [page[ROWID], closed, written, pc.is_null(page["exit_time"])]
-    return pa.table(columns, names=[ROWID, "closed", "written", "undated"])
+        closed = found["closed"].cast(DERIVED[CLOSED_AT])
+    return closed
+
+
+def _undatable(
+    rowids: pa.ChunkedArray, written: pa.ChunkedArray, closed: pa.ChunkedArray
+) -> list[tuple[int, str]]:
+    """(rowid, 'rule|reason') of rows without a close time."""
+    unknown = pc.is_null(closed)
+    pairs = zip(
+        rowids.filter(unknown).to_pylist(), written.filter(unknown).to_pylist(), strict=True
+    )
+    return [
+        (rowid, "close_time|finished, but has neither exit_time nor updated_at")
+        if text is None
+        else (rowid, f"time|the close time is not a time: {text}")
+        for rowid, text in pairs
+    ]
 
 
 def _duplicated(connection: SqliteConnection, table: SourceTable) -> list[tuple[int, str]]:
@@ -127,25 +138,25 @@ def _duplicated(connection: SqliteConnection, table: SourceTable) -> list[tuple[
     ]
 
 
-def _skip_held(
+def _leave_held(
     connection: SqliteConnection,
     engine: duckdb.DuckDBPyConnection,
     table: SourceTable,
     request: PlanRequest,
+    due: DueRows,
 ) -> int:
-    """Leave rows on hold out of the plan; returns how many were due."""
+    """Take rows on hold out of what is due; returns how many there were."""
     ids = [parts[1] for key in request.held if (parts := split_key(key)) and parts[0] == table.name]
     if not ids:
         return 0
     rows = source.read_rows(connection, table, f"WHERE id IN ({','.join(map(str, ids))})")
     engine.register("page", rows)
     engine.register("held", pa.table({"key": pa.array(sorted(request.held), pa.string())}))
-    engine.execute(
-        f"INSERT INTO skipped SELECT rowid_ FROM due WHERE rowid_ IN (SELECT {ROWID} FROM "
-        f"(SELECT *, {literal(table.name)} AS {TABLE} FROM page) WHERE {key_sql()} IN "
-        f"(SELECT key FROM held))"
-    )
-    return scalar(engine, "SELECT count(*) FROM skipped")
+    held = engine.sql(
+        f"SELECT {ROWID} AS rowid_ FROM (SELECT *, {literal(table.name)} AS {TABLE} FROM page) "
+        f"WHERE {key_sql()} IN (SELECT key FROM held)"
+    ).to_arrow_table()
+    return len(due.take_out(held["rowid_"].to_numpy()))
 
 
 def split_key(key: str) -> tuple[str, int, str] | None:
@@ -162,17 +173,17 @@ def _overlap(
     engine: duckdb.DuckDBPyConnection,
     table: SourceTable,
     files: Sequence[ArchivedFile],
+    due: DueRows,
     timezone: str,
-) -> tuple[dict[str, int], list[int]]:
-    """Due rows that the archive has already.
+) -> tuple[dict[str, int], DueRows]:
+    """Take rows that the archive has already out of what is due.
 
     Returns:
-        (batch id → rows equal to their latest version there, rowids of rows that differ from it).
+        (batch id → rows equal to their latest version there, rows that differ from it).
     """
-    left = scalar(engine, "SELECT count(*) FROM due ANTI JOIN skipped USING (rowid_)")
-    if not files or not left:
-        return {}, []
-    _number_due(connection, engine, table)
+    if not files or not len(due):
+        return {}, DueRows()
+    engine.register("numbered", _with_ids(connection, table, due))
     bounds = one_row(engine, "SELECT min(id), max(id) FROM numbered")
     paths = "[" + ", ".join(literal(str(file.path)) for file in files) + "]"
     stored = ROW_HASH if all(f.hash_is_current for f in files) else row_hash_sql(OWN_SCHEMA)
@@ -187,78 +198,65 @@ def _overlap(
         .to_arrow_table()["rowid_"]
         .combine_chunks()
     )
+    engine.unregister("numbered")
     equal: dict[str, int] = {}
+    known: list[int] = []
     changed: list[int] = []
     by_path = {str(file.path): file.batch_id for file in files}
     for start in range(0, len(suspects), PAGE_ROWS):
         chosen = suspects.slice(start, PAGE_ROWS)
         engine.register("rows", read_hashed(connection, engine, table, chosen, timezone))
-        known = engine.execute(
+        found = engine.execute(
             f"SELECT r.{ROWID}, v.file, r.{ROW_HASH} = v.hash FROM rows r "
             f"JOIN versions v ON v.key = {key_sql('r.')}"
         ).fetchall()
         engine.unregister("rows")
-        for rowid, file, same in known:
+        for rowid, file, same in found:
             if same:
+                known.append(rowid)
                 equal[by_path[file]] = equal.get(by_path[file], 0) + 1
             else:
                 changed.append(rowid)
-        engine.register(
-            "known", pa.table({"rowid_": pa.array([row[0] for row in known], pa.int64())})
-        )
-        engine.execute("INSERT INTO skipped SELECT rowid_ FROM known")
-    return equal, changed
+    due.take_out(np.array(known, np.int64))
+    return equal, due.take_out(np.array(changed, np.int64))
 
 
-def _number_due(
-    connection: SqliteConnection, engine: duckdb.DuckDBPyConnection, table: SourceTable
-) -> None:
-    """Make `numbered`: rowid and id of what is due and not skipped."""
-    due = "FROM due ANTI JOIN skipped USING (rowid_)"
+def _with_ids(connection: SqliteConnection, table: SourceTable, due: DueRows) -> pa.Table:
+    """Rowid and id of what is due."""
+    rowids = due.rowids()
     if table.unique_id:
-        engine.execute(f"CREATE OR REPLACE TEMP VIEW numbered AS SELECT rowid_, rowid_ AS id {due}")
-        return
-    ids = connection.rows(f"SELECT rowid, id FROM {identifier(table.name)} WHERE {FINISHED}")
-    engine.register(
-        "ids", pa.table({"rowid_": [row[0] for row in ids], "id": [row[1] for row in ids]})
-    )
-    engine.execute(
-        f"CREATE OR REPLACE TEMP VIEW numbered AS SELECT rowid_, ids.id {due} JOIN ids USING (rowid_)"
-    )
+        return pa.table({"rowid_": rowids, "id": rowids})
+    rows = connection.rows(f"SELECT rowid, id FROM {identifier(table.name)} WHERE {FINISHED}")
+    ids = {"rowid_": [int(row[0]) for row in rows], "id": [int(row[1]) for row in rows]}
+    pairs = pa.table(ids, schema=pa.schema([("rowid_", pa.int64()), ("id", pa.int64())]))
+    return pairs.filter(pc.is_in(pairs["rowid_"], rowids))
 
 
 def _cut(
     connection: SqliteConnection,
-    engine: duckdb.DuckDBPyConnection,
     table: SourceTable,
     request: PlanRequest,
-    changed: Sequence[int] | None,
+    rows: DueRows,
     limit: int | None,
+    *,
+    correction: bool,
 ) -> Iterator[BatchSpec]:
-    """Cut due rows into batches of one month, oldest first; `changed` selects corrections."""
-    if changed is None:
-        chosen = "due ANTI JOIN skipped USING (rowid_)"
-    elif changed:
-        chosen = f"due WHERE rowid_ IN ({','.join(map(str, changed))})"
-    else:
+    """Cut rows into batches of one month, oldest month first.
+
+    Within a month a batch takes neighbouring rowids: they are read and deleted by range.
+    """
+    if not len(rows):
         return
-    bound = "" if limit is None else f"LIMIT {limit}"
     sample = source.read_rows(connection, table, f"WHERE {FINISHED} LIMIT {PAGE_ROWS // 4}")
     batch_rows = request.rows_at_most(sample.nbytes / max(sample.num_rows, 1))
-    reader = engine.sql(
-        f"SELECT ym, rowid_ FROM {chosen} ORDER BY ym, closed, rowid_ {bound}"
-    ).to_arrow_table()
-    months = reader["ym"].to_numpy()
-    rowids = reader["rowid_"].combine_chunks()
-    edges = [0, *(np.flatnonzero(np.diff(months)) + 1).tolist(), len(months)]
-    for first, end in itertools.pairwise(edges):
-        for start in range(first, end, batch_rows):
-            size = min(batch_rows, end - start)
-            year, month = divmod(int(months[start]), 100)
+    for year, month, rowids, closed in rows.by_month(limit):
+        for start in range(0, len(rowids), batch_rows):
+            chosen = rowids[start : start + batch_rows]
+            oldest = int(closed[start : start + batch_rows].argmin())
             yield BatchSpec(
                 partition=Partition("trades", table.mode, year, month),
-                rows=size,
+                rows=len(chosen),
                 cutoff=request.cutoff,
-                correction=changed is not None,
-                selection=Selection(rowids=rowids.slice(start, size)),
+                correction=correction,
+                selection=Selection(rowids=pa.array(chosen), oldest=int(chosen[oldest])),
             )

@@ -5,15 +5,14 @@ after each transaction when somebody else is writing.
 """
 
 import time
-from collections.abc import Hashable
 
 import duckdb
 import pyarrow as pa
 
 from fluxhero.engine import identifier, literal, moment
 from fluxhero.errors import SourceChangedError
-from fluxhero.ledger.rows import CLOSED_AT, ROW_HASH, row_hash_sql
-from fluxhero.ledger.sqlite_archiving import hashed_by_id, read_by_id, rowid_tail
+from fluxhero.ledger.rows import CLOSED_AT, ROW_HASH, TABLE, row_hash_sql
+from fluxhero.ledger.sqlite_archiving import read_by_id, rowid_tail
 from fluxhero.ledger.sqlite_connection import SqliteConnection
 from fluxhero.ledger.sqlite_meaning import key_sql
 from fluxhero.ledger.sqlite_schema import OWN_SCHEMA, ROWID, SourceTable
@@ -33,8 +32,7 @@ class ChunkedPurge:
         connection: SqliteConnection,
         engine: duckdb.DuckDBPyConnection,
         table: SourceTable,
-        timezone: str,
-        unchanged_since: Hashable | None,
+        unchanged_since: int | None,
     ) -> None:
         """Prepare a purge.
 
@@ -42,14 +40,12 @@ class ChunkedPurge:
             connection: read-write, and the one that `unchanged_since` was taken on.
             engine: DuckDB for hashing.
             table: where the rows are.
-            timezone: zone of times without an offset.
             unchanged_since: change token at which every row of the batch was proven equal to its
                 archived copy; while the token stays the same, so do the rows. None: not proven.
         """
         self._connection = connection
         self._engine = engine
         self._table = table
-        self._timezone = timezone
         self._proven = unchanged_since if table.unique_id else None
         self._seen = connection.change_token
         self._live = False
@@ -78,11 +74,31 @@ class ChunkedPurge:
         )
 
     def _purge_chunk(self, wanted: pa.Table) -> int:
+        ids = wanted["id"].combine_chunks()
+        purged = self._delete_proven(ids)
+        if purged == len(ids):
+            return purged
+        self._proven = None
+        return purged + self._delete_compared(wanted, ids)
+
+    def _delete_proven(self, ids: pa.Int64Array) -> int:
+        """Delete rows unless anybody has written since they were proven; returns how many went.
+
+        One statement, which is a transaction of its own, asks for the change token and deletes.
+        """
+        if self._proven is None:
+            return 0
+        token = f"(SELECT data_version FROM pragma_data_version) = {self._proven}"
+        return self._connection.execute(
+            f"DELETE FROM {identifier(self._table.name)} {rowid_tail(ids)} AND {token}"
+        )
+
+    def _delete_compared(self, wanted: pa.Table, ids: pa.Int64Array) -> int:
+        """Compare rows under the write lock and delete the equal ones; returns how many went."""
         began = time.monotonic()
         with self._connection.write_transaction():
             token = self._connection.change_token
-            ids = wanted["id"].combine_chunks()
-            going = ids if token == self._proven else self._equal_rowids(wanted, ids)
+            going = self._equal_rowids(wanted, ids)
             if len(going):
                 name = identifier(self._table.name)
                 deleted = self._connection.execute(f"DELETE FROM {name} {rowid_tail(going)}")
@@ -116,10 +132,10 @@ class ChunkedPurge:
         if not self._differing:
             return ()
         ids = pa.array(self._differing, pa.int64())
-        found = hashed_by_id(self._connection, self._engine, self._table, ids, self._timezone)
-        self._engine.register("found", found)
+        self._engine.register("found", read_by_id(self._connection, self._table, ids))
         rows = self._engine.execute(
-            f"SELECT {key_sql('a.')} FROM {scan} a JOIN found f "
+            f"SELECT {key_sql('a.')} FROM {scan} a JOIN "
+            f"(SELECT *, {literal(self._table.name)} AS {TABLE} FROM found) f "
             f"ON {key_sql('a.')} = {key_sql('f.')} ORDER BY 1"
         ).fetchall()
         self._engine.unregister("found")

@@ -80,7 +80,7 @@ class SqliteStore(HotStore):
         self._temp_dir = temp_dir
         self._kept: tuple[SqliteConnection, tuple[int, int]] | None = None
         self._instance: duckdb.DuckDBPyConnection | None = None
-        self._proven = ProvenRows()
+        self._proven = ProvenRows[int]()
 
     def close(self) -> None:
         """Let go of the file."""
@@ -157,10 +157,10 @@ class SqliteStore(HotStore):
 
     def first_row(self, spec: BatchSpec) -> tuple[datetime, str] | None:
         """See `HotStore.first_row`."""
-        rowids = spec.selection.rowids
-        if rowids is None:
+        if spec.selection.oldest is None:
             return None
-        alone = replace(spec, rows=1, selection=replace(spec.selection, rowids=rowids.slice(0, 1)))
+        rowid = pa.array([spec.selection.oldest], pa.int64())
+        alone = replace(spec, rows=1, selection=replace(spec.selection, rowids=rowid))
         rows = self.read(alone, spec.cutoff).rows
         if not rows.num_rows:
             return None
@@ -200,7 +200,7 @@ class SqliteStore(HotStore):
             for number, file in enumerate(files, start=1):
                 table = self._table(connection, file.mode)
                 proven = self._proven.token(file)
-                chunks = ChunkedPurge(connection, engine, table, self._timezone, proven)
+                chunks = ChunkedPurge(connection, engine, table, proven)
                 outcomes.append(chunks.run(file, held))
                 progress(number, len(files))
         return outcomes
