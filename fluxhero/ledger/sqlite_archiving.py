@@ -74,7 +74,7 @@ def read_hashed(
         source.read_rows(connection, table, rowid_tail(rowids.slice(start, PAGE_ROWS)))
         for start in range(0, max(len(rowids), 1), PAGE_ROWS)
     ]
-    rows = pa.concat_tables(pages).combine_chunks()
+    rows = pa.concat_tables(pages)
     closed, problems = judge(engine, rows, timezone)
     engine.register("pages", rows)
     hashes = engine.sql(f"SELECT {row_hash_sql(OWN_SCHEMA)} AS hash FROM pages").to_arrow_table()

@@ -139,7 +139,11 @@ def read_times(texts: pa.ChunkedArray, timezone: str) -> pa.ChunkedArray | None:
     """
     try:
         naive = pc.cast(texts, pa.timestamp("us"))
-        aware = pc.assume_timezone(naive, timezone, ambiguous="latest", nonexistent="raise")
+        aware = (
+            naive
+            if timezone == "UTC"
+            else pc.assume_timezone(naive, timezone, ambiguous="latest", nonexistent="raise")
+        )
     except pa.ArrowInvalid:
         return None
     bounds = pc.min_max(naive)
