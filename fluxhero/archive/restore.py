@@ -2,7 +2,7 @@
 
 import logging
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -14,6 +14,7 @@ from fluxhero.archive.manifest import Chain, Event, EventKind, Manifest, write_e
 from fluxhero.archive.workspace import Workspace
 from fluxhero.engine import connect, literal, moment, scratch
 from fluxhero.errors import BadInputError, VerificationError
+from fluxhero.ledger.lookup import LOOK_IT_UP, whole_keys
 from fluxhero.ledger.rows import ARCHIVED_AT, CLOSED_AT, ROW_HASH, row_hash_sql
 
 logger = logging.getLogger(__name__)
@@ -66,7 +67,8 @@ class Restored:
 def find(workspace: Workspace, chain: Chain, wanted: Wanted) -> Restorable:
     """Look up the latest archived versions of what is wanted.
 
-    A key may be given by its beginning where only one row begins so ("live_trades:17").
+    A key may be given by its beginning ("live_trades:17"), as `whole_keys` reads it, among the rows
+    that are wanted otherwise.
 
     Raises:
         BadInputError: nothing is wanted, or something wanted is not in the archive.
@@ -91,23 +93,25 @@ def find(workspace: Workspace, chain: Chain, wanted: Wanted) -> Restorable:
         workspace.prove_file(manifest)
     rows = _latest_versions(workspace, manifests, table, wanted) if manifests else []
     by_path = {str(workspace.layout.root / m.file.path): m.batch_id for m in manifests}
+    batches = {key: by_path[path] for key, path in rows if wanted.batch_id in {None, by_path[path]}}
+    chosen: Iterable[str] = batches
+    if wanted.keys:
+        chosen = whole_keys(wanted.keys, batches, "the archive has no trade", LOOK_IT_UP)
     found: dict[str, list[str]] = defaultdict(list)
-    for key, path in rows:
-        if wanted.batch_id in {None, by_path[path]}:
-            found[by_path[path]].append(key)
-    _check_all_found(wanted, [key for keys in found.values() for key in keys])
+    for key in chosen:
+        found[batches[key]].append(key)
     return Restorable(table, {batch: tuple(sorted(keys)) for batch, keys in sorted(found.items())})
 
 
 def _latest_versions(
     workspace: Workspace, manifests: Sequence[Manifest], table: str, wanted: Wanted
 ) -> list[tuple[str, str]]:
-    """(key, path of the file with its latest version)."""
+    """(key, path of the file with its latest version), of keys that a wanted beginning could mean."""
     paths = ", ".join(literal(str(workspace.layout.root / m.file.path)) for m in manifests)
     key = workspace.store.key_sql(table)
     conditions = ["true"]
     if wanted.keys:
-        begins = " OR ".join(f"starts_with({key}, {literal(prefix)})" for prefix in wanted.keys)
+        begins = " OR ".join(f"starts_with({key}, {literal(start)})" for start in wanted.keys)
         conditions.append(f"({begins})")
     if wanted.closed_from:
         conditions.append(f"{CLOSED_AT} >= {moment(wanted.closed_from)}")
@@ -124,23 +128,6 @@ def _latest_versions(
             f"WHERE {' AND '.join(conditions)} GROUP BY 1 ORDER BY 1"
         ).fetchall()
     return rows
-
-
-def _check_all_found(wanted: Wanted, keys: Sequence[str]) -> None:
-    for prefix in wanted.keys:
-        matching = [key for key in keys if key == prefix] or [
-            k for k in keys if k.startswith(prefix)
-        ]
-        if not matching:
-            raise BadInputError(
-                f"the archive has no trade {prefix}",
-                next_step='look it up: fluxhero query "SELECT trade_id, symbol, exit_time FROM trades"',
-            )
-        if len(matching) > 1:
-            raise BadInputError(
-                f"{prefix} is the beginning of {len(matching)} trades: {', '.join(matching[:3])} …",
-                next_step="give the whole trade id",
-            )
 
 
 def restore(

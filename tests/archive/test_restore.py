@@ -7,7 +7,7 @@ import pytest
 
 from fluxhero.archive.holds import read_holds, release_holds
 from fluxhero.errors import BadInputError, VerificationError
-from tests import evidence
+from tests import evidence, samples
 from tests.house import House
 
 
@@ -112,15 +112,49 @@ def test_what_is_not_there_is_named(archived: House, wanted: dict[str, Any], wor
     assert caught.value.next_step
 
 
-def test_the_beginning_of_an_id_is_enough_when_it_is_one_trades(archived: House) -> None:
+def test_the_beginning_of_an_id_is_enough(sqlite_house: House) -> None:
+    house = sqlite_house
+    house.add(1, 17, *range(170, 180))
+    house.archive()
+    report = house.restore(trade_ids=["live_trades:17"])
+    assert (report.restored, house.hot) == ((house.key(17),), {17})
+    report = house.restore(trade_ids=["live_trades:1", house.key(171)[:-3], "live_trades:17"])
+    assert sorted(report.restored) == sorted([house.key(1), house.key(171)])
+    assert (report.already_hot, house.hot) == ((house.key(17),), {1, 17, 171})
+
+
+def test_of_ids_that_begin_with_one_another_only_the_one_named_comes_back(
+    duckdb_house: House,
+) -> None:
+    house = duckdb_house
+    rows = [samples.ledger_trade(n, trade_id=name) for n, name in enumerate(["T-1", "T-10", "X"])]
+    samples.insert_duckdb(house.store, "trades", *rows)
+    house.archive()
+    report = house.restore(trade_ids=["T-1"])
+    assert report.restored == ("T-1",)
+    assert house.look().hot.keys() == {"trades/T-1"}
+    assert house.restore(trade_ids=["T-10"]).restored == ("T-10",)
+
+
+def test_a_beginning_that_could_mean_several_is_refused(archived: House) -> None:
     house = archived
-    beginning = house.key(3)[:-3] if house.kind == "duckdb" else "live_trades:3"
-    if house.kind == "duckdb":
-        with pytest.raises(BadInputError, match="beginning of 5 trades"):
-            house.restore(trade_ids=[beginning])
-        return
-    house.restore(trade_ids=[beginning])
-    assert house.hot == {3}
+    with pytest.raises(BadInputError, match="beginning of 5 trades") as caught:
+        house.restore(trade_ids=[house.key(3)[:4]])
+    assert all(house.key(number) in caught.value.what for number in (1, 2, 3))
+    assert house.hot == set()
+    assert not read_holds(house.workspace.layout.holds)
+
+
+def test_an_id_that_was_used_twice_is_told_apart_by_its_time(sqlite_house: House) -> None:
+    """A bot's file was deleted, and its ids started again."""
+    house = sqlite_house
+    house.add(17)
+    house.archive()
+    house.add(17, created_at="2025-02-02T09:30:01", exit_time="2025-02-03T10:00:00")
+    house.archive()
+    with pytest.raises(BadInputError, match="live_trades:17 is the beginning of 2 trades"):
+        house.restore(trade_ids=["live_trades:17"])
+    assert house.restore(trade_ids=["live_trades:17:2025-01"]).restored == (house.key(17),)
 
 
 def test_a_table_that_lost_a_column_gets_nothing_half(sqlite_house: House) -> None:
@@ -155,8 +189,6 @@ def test_a_hold_put_on_between_verification_and_purge_is_kept(house: House) -> N
 
 
 def test_orders_are_restored_like_trades(duckdb_house: House) -> None:
-    from tests import samples
-
     house = duckdb_house
     rows = [samples.ledger_order(n, extra='{"a": 1.50}') for n in (1, 2)]
     samples.insert_duckdb(house.store, "orders", *rows)
