@@ -1,7 +1,7 @@
 """Trades that must stay hot: restored ones for a while, others for as long as somebody says so.
 
 Kept in one file beside the manifests, replaced atomically under the archive's lock. A released or
-expired hold stays in the file as history.
+expired hold stays in the file as history; one that came to nothing leaves it.
 """
 
 import json
@@ -96,6 +96,18 @@ def release_holds(path: Path, trade_ids: Iterable[str], *, at: datetime) -> list
         ]
         _write(path, ended)
     return released
+
+
+def withdraw_holds(path: Path, added: Iterable[Hold]) -> None:
+    """Take back holds that `add_holds` has just returned, as if they had never been.
+
+    Any other hold of the same trades stays as it is.
+    """
+    unwanted = frozenset(added)
+    holds = read_holds(path)
+    left = [hold for hold in holds if hold not in unwanted]
+    if len(left) < len(holds):
+        _write(path, left)
 
 
 def _write(path: Path, holds: Sequence[Hold]) -> None:

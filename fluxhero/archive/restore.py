@@ -9,11 +9,11 @@ from datetime import datetime
 import pyarrow as pa
 
 from fluxhero.archive.files import read_rows
-from fluxhero.archive.holds import add_holds
+from fluxhero.archive.holds import Hold, add_holds, withdraw_holds
 from fluxhero.archive.manifest import Chain, Event, EventKind, Manifest, write_event
 from fluxhero.archive.workspace import Workspace
 from fluxhero.engine import connect, literal, moment, scratch
-from fluxhero.errors import BadInputError, VerificationError
+from fluxhero.errors import BadInputError, FluxHeroError, VerificationError
 from fluxhero.ledger.lookup import LOOK_IT_UP, whole_keys
 from fluxhero.ledger.rows import ARCHIVED_AT, CLOSED_AT, ROW_HASH, row_hash_sql
 
@@ -141,8 +141,9 @@ def restore(
 ) -> Restored:
     """Verify the files, put the rows on hold, insert those that are not hot, and read them back.
 
-    The hold comes first, so that no archive run can take a row away again between the steps.
-    Restoring twice changes nothing.
+    The hold comes before the insert, so that no archive run can take a row away again, wherever this
+    one ends. A row that is refused or could not be inserted is not put on hold by it; a hold that it
+    had before stays as it was. Restoring twice changes nothing. The caller has the archive's lock.
 
     Raises:
         DamagedFileError: a file is not the one that was published; nothing was restored.
@@ -153,8 +154,14 @@ def restore(
         workspace.prove_file(manifest)
     result = Restored()
     for batch, keys in restorable.keys.items():
-        add_holds(workspace.layout.holds, keys, reason=reason, at=now, until=hold_until)
-        done = _restore_batch(workspace, manifests[batch], keys)
+        done = _compare(workspace, manifests[batch], keys)
+        staying = (*done.restored, *done.already_hot)
+        added = add_holds(workspace.layout.holds, staying, reason=reason, at=now, until=hold_until)
+        try:
+            _insert(workspace, manifests[batch], done.restored)
+        except FluxHeroError:
+            _withdraw_idle_holds(workspace, manifests[batch].table, added)
+            raise
         _record(workspace, chain, manifests[batch], done, reason, now)
         result = Restored(
             result.restored + done.restored,
@@ -173,27 +180,54 @@ def _manifest(chain: Chain, batch_id: str) -> Manifest:
     return manifest
 
 
-def _restore_batch(workspace: Workspace, manifest: Manifest, keys: Sequence[str]) -> Restored:
+def _compare(workspace: Workspace, manifest: Manifest, keys: Sequence[str]) -> Restored:
+    """What restoring these keys will come to, as the store stands; changes nothing."""
     store, table = workspace.store, manifest.table
-    archived = _rows_of(workspace, manifest, keys)
-    before = _hashes(workspace, table, store.fetch(table, keys))
-    absent = [key for key in keys if key not in before]
-    taken = store.occupied(table, absent)
-    going = [key for key in absent if key not in taken]
-    if going:
-        store.insert(table, _rows_of(workspace, manifest, going))
-    after = _hashes(workspace, table, store.fetch(table, keys))
-    expected = _hashes(workspace, table, archived)
-    wrong = [key for key in going if after.get(key) != expected[key]]
-    if wrong:
+    hot = _hashes(workspace, table, store.fetch(table, keys))
+    archived = _hashes(workspace, table, _rows_of(workspace, manifest, list(hot))) if hot else {}
+    absent = [key for key in keys if key not in hot]
+    taken = dict.fromkeys(store.occupied(table, absent))
+    return Restored(
+        restored=tuple(key for key in absent if key not in taken),
+        already_hot=tuple(key for key in hot if hot[key] == archived[key]),
+        refused=(*(key for key in hot if hot[key] != archived[key]), *taken),
+    )
+
+
+def _insert(workspace: Workspace, manifest: Manifest, keys: Sequence[str]) -> None:
+    """Insert archived rows and read them back.
+
+    Raises:
+        VerificationError: a row read back is not the archived one.
+    """
+    if not keys:
+        return
+    store, table = workspace.store, manifest.table
+    rows = _rows_of(workspace, manifest, keys)
+    expected = _hashes(workspace, table, rows)
+    store.insert(table, rows)
+    found = _hashes(workspace, table, store.fetch(table, keys))
+    if wrong := [key for key in keys if found.get(key) != expected[key]]:
         raise VerificationError(
             f"{len(wrong)} restored rows read back from {store.path} are not the archived ones, among them "
             f"{', '.join(wrong[:3])}",
             next_step="the archive still has them; compare the store's columns with the archive's",
         )
-    same = tuple(key for key in before if before[key] == expected[key])
-    differ = tuple(key for key in before if before[key] != expected[key])
-    return Restored(tuple(going), same, differ + tuple(taken))
+
+
+def _withdraw_idle_holds(workspace: Workspace, table: str, added: Sequence[Hold]) -> None:
+    """After an insert that failed: take back the holds of rows that are not in the store.
+
+    Some may be, for an insert of many rows is several transactions. Where nobody can tell, the holds
+    stay: one too many only keeps a row hot, while one too few lets it go.
+    """
+    try:
+        hot = _hashes(
+            workspace, table, workspace.store.fetch(table, [hold.trade_id for hold in added])
+        )
+        withdraw_holds(workspace.layout.holds, [hold for hold in added if hold.trade_id not in hot])
+    except FluxHeroError as error:
+        logger.warning("the holds of rows that were not restored stay: %s", error)
 
 
 def _rows_of(workspace: Workspace, manifest: Manifest, keys: Sequence[str]) -> pa.Table:

@@ -5,7 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from fluxhero.archive.holds import Hold, add_holds, held_trades, read_holds, release_holds
+from fluxhero.archive.holds import (
+    Hold,
+    add_holds,
+    held_trades,
+    read_holds,
+    release_holds,
+    withdraw_holds,
+)
 
 NOW = datetime(2025, 6, 1, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -34,6 +41,20 @@ def test_a_released_trade_can_be_held_again(path: Path) -> None:
     assert held_trades(path, NOW + DAY) == {"B"}
     assert len(add_holds(path, ["A"], reason="dispute", at=NOW + DAY, until=None)) == 1
     assert held_trades(path, NOW + DAY) == {"A", "B"}
+
+
+def test_only_what_was_just_added_is_taken_back(path: Path) -> None:
+    add_holds(path, ["A", "B"], reason="audit", at=NOW, until=NOW + DAY)
+    before = read_holds(path)
+    added = add_holds(path, ["A", "C"], reason="restored", at=NOW, until=NOW + 9 * DAY)
+    assert len(added) == 2
+    withdraw_holds(path, added[1:])
+    assert read_holds(path) == [*before, added[0]]
+    withdraw_holds(path, added)
+    assert read_holds(path) == before
+    written = path.stat().st_mtime_ns
+    withdraw_holds(path, [])
+    assert (read_holds(path), path.stat().st_mtime_ns) == (before, written)
 
 
 def test_each_hold_is_looked_at_a_few_times_only(
