@@ -17,7 +17,7 @@ from unittest.mock import patch
 import duckdb
 
 from config.settings import Settings, load_settings
-from fluxhero.archive.holds import add_holds
+from fluxhero.archive.holds import Hold, add_holds, read_holds
 from fluxhero.archive.manifest import Chain, load_chain
 from fluxhero.archive.report import ArchiveReport, RestoreReport
 from fluxhero.archive.workspace import Workspace
@@ -134,6 +134,11 @@ class House:
         """Put trades on hold."""
         holds = self.workspace.layout.holds
         add_holds(holds, keys, reason="a test", at=samples.CUTOFF, until=until)
+
+    @property
+    def holds(self) -> list[Hold]:
+        """All holds, past ones too."""
+        return read_holds(self.workspace.layout.holds)
 
     # ---- trades by number, in the terms of either store
 

@@ -1,10 +1,11 @@
 """Trades that must stay hot: restored ones for a while, others for as long as somebody says so.
 
 Kept in one file beside the manifests, replaced atomically under the archive's lock. A released or
-expired hold stays in the file as history.
+expired hold stays in the file as history; one that came to nothing leaves it.
 """
 
 import json
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -63,15 +64,23 @@ def add_holds(
 ) -> list[Hold]:
     """Put trades on hold; one that already is keeps whichever end is later."""
     holds = read_holds(path)
-    added = []
-    for trade_id in dict.fromkeys(trade_ids):
-        active = [hold for hold in holds if hold.trade_id == trade_id and hold.active(at)]
-        if any(hold.until is None or (until and hold.until >= until) for hold in active):
-            continue
-        added.append(Hold(trade_id=trade_id, reason=reason, since=at, until=until))
+    active: dict[str, list[Hold]] = defaultdict(list)
+    for hold in holds:
+        if hold.active(at):
+            active[hold.trade_id].append(hold)
+    added = [
+        Hold(trade_id=trade_id, reason=reason, since=at, until=until)
+        for trade_id in dict.fromkeys(trade_ids)
+        if not any(_lasts(hold, until) for hold in active.get(trade_id, []))
+    ]
     if added:
         _write(path, [*holds, *added])
     return added
+
+
+def _lasts(hold: Hold, until: datetime | None) -> bool:
+    """Whether a hold lasts until then, or longer."""
+    return hold.until is None or (until is not None and hold.until >= until)
 
 
 def release_holds(path: Path, trade_ids: Iterable[str], *, at: datetime) -> list[Hold]:
@@ -80,12 +89,25 @@ def release_holds(path: Path, trade_ids: Iterable[str], *, at: datetime) -> list
     holds = read_holds(path)
     released = [hold for hold in holds if hold.trade_id in wanted and hold.active(at)]
     if released:
+        ending = frozenset(released)
         ended = [
-            hold.model_copy(update={"released_at": at}) if hold in released else hold
+            hold.model_copy(update={"released_at": at}) if hold in ending else hold
             for hold in holds
         ]
         _write(path, ended)
     return released
+
+
+def withdraw_holds(path: Path, added: Iterable[Hold]) -> None:
+    """Take back holds that `add_holds` has just returned, as if they had never been.
+
+    Any other hold of the same trades stays as it is.
+    """
+    unwanted = frozenset(added)
+    holds = read_holds(path)
+    left = [hold for hold in holds if hold not in unwanted]
+    if len(left) < len(holds):
+        _write(path, left)
 
 
 def _write(path: Path, holds: Sequence[Hold]) -> None:

@@ -2,18 +2,19 @@
 
 import logging
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 import pyarrow as pa
 
 from fluxhero.archive.files import read_rows
-from fluxhero.archive.holds import add_holds
+from fluxhero.archive.holds import Hold, add_holds, withdraw_holds
 from fluxhero.archive.manifest import Chain, Event, EventKind, Manifest, write_event
 from fluxhero.archive.workspace import Workspace
 from fluxhero.engine import connect, literal, moment, scratch
-from fluxhero.errors import BadInputError, VerificationError
+from fluxhero.errors import BadInputError, FluxHeroError, VerificationError
+from fluxhero.ledger.lookup import LOOK_IT_UP, whole_keys
 from fluxhero.ledger.rows import ARCHIVED_AT, CLOSED_AT, ROW_HASH, row_hash_sql
 
 logger = logging.getLogger(__name__)
@@ -66,7 +67,8 @@ class Restored:
 def find(workspace: Workspace, chain: Chain, wanted: Wanted) -> Restorable:
     """Look up the latest archived versions of what is wanted.
 
-    A key may be given by its beginning where only one row begins so ("live_trades:17").
+    A key may be given by its beginning ("live_trades:17"), as `whole_keys` reads it, among the rows
+    that are wanted otherwise.
 
     Raises:
         BadInputError: nothing is wanted, or something wanted is not in the archive.
@@ -91,23 +93,25 @@ def find(workspace: Workspace, chain: Chain, wanted: Wanted) -> Restorable:
         workspace.prove_file(manifest)
     rows = _latest_versions(workspace, manifests, table, wanted) if manifests else []
     by_path = {str(workspace.layout.root / m.file.path): m.batch_id for m in manifests}
+    batches = {key: by_path[path] for key, path in rows if wanted.batch_id in {None, by_path[path]}}
+    chosen: Iterable[str] = batches
+    if wanted.keys:
+        chosen = whole_keys(wanted.keys, batches, "the archive has no trade", LOOK_IT_UP)
     found: dict[str, list[str]] = defaultdict(list)
-    for key, path in rows:
-        if wanted.batch_id in {None, by_path[path]}:
-            found[by_path[path]].append(key)
-    _check_all_found(wanted, [key for keys in found.values() for key in keys])
+    for key in chosen:
+        found[batches[key]].append(key)
     return Restorable(table, {batch: tuple(sorted(keys)) for batch, keys in sorted(found.items())})
 
 
 def _latest_versions(
     workspace: Workspace, manifests: Sequence[Manifest], table: str, wanted: Wanted
 ) -> list[tuple[str, str]]:
-    """(key, path of the file with its latest version)."""
+    """(key, path of the file with its latest version), of keys that a wanted beginning could mean."""
     paths = ", ".join(literal(str(workspace.layout.root / m.file.path)) for m in manifests)
     key = workspace.store.key_sql(table)
     conditions = ["true"]
     if wanted.keys:
-        begins = " OR ".join(f"starts_with({key}, {literal(prefix)})" for prefix in wanted.keys)
+        begins = " OR ".join(f"starts_with({key}, {literal(start)})" for start in wanted.keys)
         conditions.append(f"({begins})")
     if wanted.closed_from:
         conditions.append(f"{CLOSED_AT} >= {moment(wanted.closed_from)}")
@@ -126,23 +130,6 @@ def _latest_versions(
     return rows
 
 
-def _check_all_found(wanted: Wanted, keys: Sequence[str]) -> None:
-    for prefix in wanted.keys:
-        matching = [key for key in keys if key == prefix] or [
-            k for k in keys if k.startswith(prefix)
-        ]
-        if not matching:
-            raise BadInputError(
-                f"the archive has no trade {prefix}",
-                next_step='look it up: fluxhero query "SELECT trade_id, symbol, exit_time FROM trades"',
-            )
-        if len(matching) > 1:
-            raise BadInputError(
-                f"{prefix} is the beginning of {len(matching)} trades: {', '.join(matching[:3])} …",
-                next_step="give the whole trade id",
-            )
-
-
 def restore(
     workspace: Workspace,
     chain: Chain,
@@ -154,8 +141,9 @@ def restore(
 ) -> Restored:
     """Verify the files, put the rows on hold, insert those that are not hot, and read them back.
 
-    The hold comes first, so that no archive run can take a row away again between the steps.
-    Restoring twice changes nothing.
+    The hold comes before the insert, so that no archive run can take a row away again, wherever this
+    one ends. A row that is refused or could not be inserted is not put on hold by it; a hold that it
+    had before stays as it was. Restoring twice changes nothing. The caller has the archive's lock.
 
     Raises:
         DamagedFileError: a file is not the one that was published; nothing was restored.
@@ -166,8 +154,14 @@ def restore(
         workspace.prove_file(manifest)
     result = Restored()
     for batch, keys in restorable.keys.items():
-        add_holds(workspace.layout.holds, keys, reason=reason, at=now, until=hold_until)
-        done = _restore_batch(workspace, manifests[batch], keys)
+        done = _compare(workspace, manifests[batch], keys)
+        staying = (*done.restored, *done.already_hot)
+        added = add_holds(workspace.layout.holds, staying, reason=reason, at=now, until=hold_until)
+        try:
+            _insert(workspace, manifests[batch], done.restored)
+        except FluxHeroError:
+            _withdraw_idle_holds(workspace, manifests[batch].table, added)
+            raise
         _record(workspace, chain, manifests[batch], done, reason, now)
         result = Restored(
             result.restored + done.restored,
@@ -186,27 +180,54 @@ def _manifest(chain: Chain, batch_id: str) -> Manifest:
     return manifest
 
 
-def _restore_batch(workspace: Workspace, manifest: Manifest, keys: Sequence[str]) -> Restored:
+def _compare(workspace: Workspace, manifest: Manifest, keys: Sequence[str]) -> Restored:
+    """What restoring these keys will come to, as the store stands; changes nothing."""
     store, table = workspace.store, manifest.table
-    archived = _rows_of(workspace, manifest, keys)
-    before = _hashes(workspace, table, store.fetch(table, keys))
-    absent = [key for key in keys if key not in before]
-    taken = store.occupied(table, absent)
-    going = [key for key in absent if key not in taken]
-    if going:
-        store.insert(table, _rows_of(workspace, manifest, going))
-    after = _hashes(workspace, table, store.fetch(table, keys))
-    expected = _hashes(workspace, table, archived)
-    wrong = [key for key in going if after.get(key) != expected[key]]
-    if wrong:
+    hot = _hashes(workspace, table, store.fetch(table, keys))
+    archived = _hashes(workspace, table, _rows_of(workspace, manifest, list(hot))) if hot else {}
+    absent = [key for key in keys if key not in hot]
+    taken = dict.fromkeys(store.occupied(table, absent))
+    return Restored(
+        restored=tuple(key for key in absent if key not in taken),
+        already_hot=tuple(key for key in hot if hot[key] == archived[key]),
+        refused=(*(key for key in hot if hot[key] != archived[key]), *taken),
+    )
+
+
+def _insert(workspace: Workspace, manifest: Manifest, keys: Sequence[str]) -> None:
+    """Insert archived rows and read them back.
+
+    Raises:
+        VerificationError: a row read back is not the archived one.
+    """
+    if not keys:
+        return
+    store, table = workspace.store, manifest.table
+    rows = _rows_of(workspace, manifest, keys)
+    expected = _hashes(workspace, table, rows)
+    store.insert(table, rows)
+    found = _hashes(workspace, table, store.fetch(table, keys))
+    if wrong := [key for key in keys if found.get(key) != expected[key]]:
         raise VerificationError(
             f"{len(wrong)} restored rows read back from {store.path} are not the archived ones, among them "
             f"{', '.join(wrong[:3])}",
             next_step="the archive still has them; compare the store's columns with the archive's",
         )
-    same = tuple(key for key in before if before[key] == expected[key])
-    differ = tuple(key for key in before if before[key] != expected[key])
-    return Restored(tuple(going), same, differ + tuple(taken))
+
+
+def _withdraw_idle_holds(workspace: Workspace, table: str, added: Sequence[Hold]) -> None:
+    """After an insert that failed: take back the holds of rows that are not in the store.
+
+    Some may be, for an insert of many rows is several transactions. Where nobody can tell, the holds
+    stay: one too many only keeps a row hot, while one too few lets it go.
+    """
+    try:
+        hot = _hashes(
+            workspace, table, workspace.store.fetch(table, [hold.trade_id for hold in added])
+        )
+        withdraw_holds(workspace.layout.holds, [hold for hold in added if hold.trade_id not in hot])
+    except FluxHeroError as error:
+        logger.warning("the holds of rows that were not restored stay: %s", error)
 
 
 def _rows_of(workspace: Workspace, manifest: Manifest, keys: Sequence[str]) -> pa.Table:

@@ -74,7 +74,7 @@ def archive(
     "trades",
     multiple=True,
     metavar="ID",
-    help="A trade, or a beginning of its id that only it has; repeat for more.",
+    help="A trade's id, or its beginning as in live_trades:17; repeat for more.",
 )
 @click.option(
     "--batch", metavar="ID", help="A whole batch; `fluxhero status --batches` lists them."

@@ -20,7 +20,7 @@ _TRADES = click.option(
     multiple=True,
     required=True,
     metavar="ID",
-    help="A trade, or a beginning of its id that only it has; repeat for more.",
+    help="A trade's id, or its beginning as in live_trades:17; repeat for more.",
 )
 
 

@@ -12,6 +12,8 @@ from fluxhero.engine import literal, scalar
 from fluxhero.ledger.rejected import Rejected
 from fluxhero.ledger.schema import QUARANTINE, Table
 
+_DIGITS = "0123456789"
+
 
 class Transaction:
     """An open transaction on a store attached as `hot`."""
@@ -48,20 +50,29 @@ class Transaction:
         )
 
     def quarantine(self, source: str, rejected: Sequence[Rejected]) -> int:
-        """Add refused rows, each once; returns how many were new."""
+        """Add refused rows, each once; returns how many were new.
+
+        What makes a row one is its content, its rule and its source without the number at the end,
+        which is the line it was found in. So a row that has moved in its file is not new, and equal
+        rows of a file count once, as they do among the rows that are taken in. The first place
+        where it was found stays listed. A row whose entry was settled is listed anew.
+        """
         if not rejected:
             return 0
-        now = datetime.now(UTC)
+        found: dict[tuple[str, str, str], tuple[str, str]] = {}
+        for refused in rejected:
+            where = f"{source} {refused.position}"
+            row = json.dumps(refused.row, ensure_ascii=False, default=str)
+            place = where.rstrip(_DIGITS)
+            found.setdefault((place, row, refused.rule), (where, refused.reason))
         incoming = pa.table(
             {
-                "at": pa.array([now] * len(rejected), pa.timestamp("us", tz="UTC")),
-                "source": pa.array([f"{source} {row.position}" for row in rejected], pa.string()),
-                "row": pa.array(
-                    [json.dumps(r.row, ensure_ascii=False, default=str) for r in rejected],
-                    pa.string(),
-                ),
-                "reason": pa.array([row.reason for row in rejected], pa.string()),
-                "rule": pa.array([row.rule for row in rejected], pa.string()),
+                "at": pa.array([datetime.now(UTC)] * len(found), pa.timestamp("us", tz="UTC")),
+                "source": pa.array([where for where, _ in found.values()], pa.string()),
+                "place": pa.array([place for place, _, _ in found], pa.string()),
+                "row": pa.array([row for _, row, _ in found], pa.string()),
+                "reason": pa.array([reason for _, reason in found.values()], pa.string()),
+                "rule": pa.array([rule for _, _, rule in found], pa.string()),
             }
         )
         self._connection.register("refused", incoming)
@@ -69,8 +80,8 @@ class Transaction:
             self._connection,
             f'INSERT INTO hot.{QUARANTINE.name} ("at", source, "row", reason, rule) '
             f'SELECT "at", source, "row", reason, rule FROM refused r WHERE NOT EXISTS ('
-            f'FROM hot.{QUARANTINE.name} q WHERE q.source = r.source AND q."row"::VARCHAR = r."row" '
-            f"AND q.rule = r.rule AND q.resolved_at IS NULL)",
+            f"FROM hot.{QUARANTINE.name} q WHERE rtrim(q.source, '{_DIGITS}') = r.place "
+            f'AND q."row"::VARCHAR = r."row" AND q.rule = r.rule AND q.resolved_at IS NULL)',
         )
         self._connection.unregister("refused")
         return added

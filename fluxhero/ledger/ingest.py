@@ -192,23 +192,24 @@ def _copy(keys: pa.Table) -> pa.Table:
 
 def _owned_elsewhere(rows: pa.Table) -> Iterator[Rejected]:
     for row in rows.to_pylist():
-        owner = row.pop("_owner")
+        owner, place = row.pop("_owner"), row.pop("source_id")
         yield Rejected(
             row=_json_safe(row),
             reason=f"the ledger has this key from '{owner}', this row is from '{row['source']}'",
             rule="foreign_key_owner",
-            position=str(row["source_id"]),
+            position=str(place),
         )
 
 
 def _ambiguous(rows: pa.Table, table: Table) -> Iterator[Rejected]:
     for row in rows.to_pylist():
         key = ", ".join(f"{name} {row[name]}" for name in table.key)
+        place = row.pop("source_id", None)  # where it was found is no part of what it is
         yield Rejected(
             row=_json_safe(row),
             reason=f"the file has {key} more than once, with different values",
             rule="duplicate_key",
-            position=str(row.get("source_id") or key),
+            position=str(place or key),
         )
 
 

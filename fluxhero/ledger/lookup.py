@@ -1,10 +1,13 @@
 """Trades by a beginning of their id, as people type them."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from fluxhero.archive.workspace import Workspace
 from fluxhero.errors import BadInputError
 from fluxhero.ledger.view import open_view
+
+LOOK_IT_UP = 'look it up: fluxhero query "SELECT trade_id, symbol, exit_time FROM trades"'
+_MOST_LISTED = 3
 
 
 def whole_trade_ids(workspace: Workspace, beginnings: Sequence[str]) -> list[str]:
@@ -20,30 +23,42 @@ def whole_trade_ids(workspace: Workspace, beginnings: Sequence[str]) -> list[str
                 "SELECT trade_id FROM trades WHERE starts_with(trade_id, ?) ORDER BY 1", [beginning]
             ).fetchall()
             found += [str(row[0]) for row in rows]
-    advice = 'look it up: fluxhero query "SELECT trade_id, symbol, exit_time FROM trades"'
-    return whole_keys(beginnings, found, "the ledger has no trade", advice)
+    return whole_keys(beginnings, found, "the ledger has no trade", LOOK_IT_UP)
 
 
 def whole_keys(
-    beginnings: Sequence[str], keys: Sequence[str], nobody: str, advice: str
+    beginnings: Sequence[str], keys: Collection[str], nobody: str, advice: str
 ) -> list[str]:
-    """For each beginning the one key that is it, or that begins with it.
+    """For each beginning the one key that it means.
+
+    That is the key that it is; else the one it begins with whole parts, as `live_trades:17` begins
+    `live_trades:17:2026-03-01T14:30:00` and not `live_trades:170:…`; else the one it begins at all.
+
+    Args:
+        beginnings: what was typed.
+        keys: the keys to choose from.
+        nobody: what to say, before the beginning, when no key has it.
+        advice: what to do then.
 
     Raises:
         BadInputError: there is none, or there are several.
     """
+    known = dict.fromkeys(keys)
     chosen: list[str] = []
     for beginning in beginnings:
-        matching = [key for key in keys if key == beginning] or [
-            key for key in dict.fromkeys(keys) if key.startswith(beginning)
-        ]
-        if not matching:
+        meant = (
+            [key for key in [beginning] if key in known]
+            or [key for key in known if key.startswith(f"{beginning}:")]
+            or [key for key in known if key.startswith(beginning)]
+        )
+        if not meant:
             raise BadInputError(f"{nobody} {beginning}", next_step=advice)
-        if len(set(matching)) > 1:
+        if len(meant) > 1:
+            more = " …" if len(meant) > _MOST_LISTED else ""
             raise BadInputError(
-                f"{beginning} is the beginning of {len(matching)} trades: "
-                f"{', '.join(matching[:3])} …",
+                f"{beginning} is the beginning of {len(meant)} trades: "
+                f"{', '.join(meant[:_MOST_LISTED])}{more}",
                 next_step="give the whole trade id",
             )
-        chosen.append(matching[0])
+        chosen += meant
     return list(dict.fromkeys(chosen))

@@ -3,11 +3,13 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
-from fluxhero.archive.holds import read_holds, release_holds
-from fluxhero.errors import BadInputError, VerificationError
-from tests import evidence
+from fluxhero.archive.holds import release_holds
+from fluxhero.errors import BadInputError, StorageIOError, VerificationError
+from fluxhero.ledger.store import HotStore
+from tests import evidence, samples
 from tests.house import House
 
 
@@ -53,7 +55,7 @@ def test_a_released_hold_lets_the_row_go(archived: House) -> None:
     house.restore(trade_ids=[house.key(2)])
     release_holds(house.workspace.layout.holds, [house.key(2)], at=datetime.now(UTC))
     assert house.archive().purged == 1
-    (hold,) = read_holds(house.workspace.layout.holds)
+    (hold,) = house.holds
     assert hold.released_at is not None, "a hold that ended is history, not gone"
 
 
@@ -68,13 +70,54 @@ def test_a_restored_row_that_was_corrected_becomes_a_new_version(archived: House
     assert house.look().view == now, "the latest version comes back"
 
 
-def test_a_hot_row_that_differs_is_never_overwritten(archived: House) -> None:
+def test_a_hot_row_that_differs_is_neither_overwritten_nor_put_on_hold(archived: House) -> None:
     house = archived
     house.add(2, signal_reason="another")
     before = house.look().view
     report = house.restore(trade_ids=[house.key(2)])
     assert (report.restored, report.refused) == ((), (house.key(2),))
+    assert (house.look().view, house.holds) == (before, [])
+    report = house.restore(trade_ids=[house.key(2), house.key(3)])
+    assert (report.restored, report.refused) == ((house.key(3),), (house.key(2),))
     assert house.look().view == before
+    assert [hold.trade_id for hold in house.holds] == [house.key(3)]
+
+
+def test_a_row_whose_place_is_taken_is_not_put_on_hold(sqlite_house: House) -> None:
+    house = sqlite_house
+    house.add(2, 3)
+    house.archive()
+    house.add(2, created_at="2025-02-02T09:30:01")
+    report = house.restore(trade_ids=[house.key(2)])
+    assert (report.ok, report.refused, house.holds) == (False, (house.key(2),), [])
+    report = house.restore(trade_ids=[house.key(2), house.key(3)])
+    assert (report.restored, report.refused) == ((house.key(3),), (house.key(2),))
+    assert [hold.trade_id for hold in house.holds] == [house.key(3)]
+
+
+@pytest.mark.parametrize("days", [None, 1, 90])
+def test_an_earlier_hold_of_a_refused_row_stays(archived: House, days: int | None) -> None:
+    house = archived
+    until = None if days is None else datetime.now(UTC) + timedelta(days=days)
+    house.hold(house.key(2), until=until)
+    before = house.holds
+    house.add(2, signal_reason="another")
+    assert house.restore(trade_ids=[house.key(2)]).refused == (house.key(2),)
+    assert house.holds == before
+
+
+def test_restoring_again_shortens_no_hold(archived: House) -> None:
+    house = archived
+    house.restore(trade_ids=[house.key(2)], hold_days=60)
+    before = house.holds
+    house.restore(trade_ids=[house.key(2)], hold_days=5)
+    assert house.holds == before
+    house.restore(trade_ids=[house.key(2)], hold_days=90)
+    first, second = house.holds
+    assert before == [first]
+    assert first.until
+    assert second.until
+    assert first.until + timedelta(days=29) < second.until
 
 
 def test_a_batch_and_a_range_of_time(archived: House) -> None:
@@ -94,7 +137,7 @@ def test_a_dry_run_restores_nothing(archived: House) -> None:
     report = archived.restore(trade_ids=[archived.key(1)], dry_run=True)
     assert sum(map(len, report.found.values())) == 1
     assert archived.hot == set()
-    assert not read_holds(archived.workspace.layout.holds)
+    assert not archived.holds
 
 
 @pytest.mark.parametrize(
@@ -112,29 +155,105 @@ def test_what_is_not_there_is_named(archived: House, wanted: dict[str, Any], wor
     assert caught.value.next_step
 
 
-def test_the_beginning_of_an_id_is_enough_when_it_is_one_trades(archived: House) -> None:
+def test_the_beginning_of_an_id_is_enough(sqlite_house: House) -> None:
+    house = sqlite_house
+    house.add(1, 17, *range(170, 180))
+    house.archive()
+    report = house.restore(trade_ids=["live_trades:17"])
+    assert (report.restored, house.hot) == ((house.key(17),), {17})
+    report = house.restore(trade_ids=["live_trades:1", house.key(171)[:-3], "live_trades:17"])
+    assert sorted(report.restored) == sorted([house.key(1), house.key(171)])
+    assert (report.already_hot, house.hot) == ((house.key(17),), {1, 17, 171})
+
+
+def test_of_ids_that_begin_with_one_another_only_the_one_named_comes_back(
+    duckdb_house: House,
+) -> None:
+    house = duckdb_house
+    rows = [samples.ledger_trade(n, trade_id=name) for n, name in enumerate(["T-1", "T-10", "X"])]
+    samples.insert_duckdb(house.store, "trades", *rows)
+    house.archive()
+    report = house.restore(trade_ids=["T-1"])
+    assert report.restored == ("T-1",)
+    assert house.look().hot.keys() == {"trades/T-1"}
+    assert house.restore(trade_ids=["T-10"]).restored == ("T-10",)
+
+
+def test_a_beginning_that_could_mean_several_is_refused(archived: House) -> None:
     house = archived
-    beginning = house.key(3)[:-3] if house.kind == "duckdb" else "live_trades:3"
-    if house.kind == "duckdb":
-        with pytest.raises(BadInputError, match="beginning of 5 trades"):
-            house.restore(trade_ids=[beginning])
-        return
-    house.restore(trade_ids=[beginning])
-    assert house.hot == {3}
+    with pytest.raises(BadInputError, match="beginning of 5 trades") as caught:
+        house.restore(trade_ids=[house.key(3)[:4]])
+    assert all(house.key(number) in caught.value.what for number in (1, 2, 3))
+    assert house.hot == set()
+    assert not house.holds
+
+
+def test_an_id_that_was_used_twice_is_told_apart_by_its_time(sqlite_house: House) -> None:
+    """A bot's file was deleted, and its ids started again."""
+    house = sqlite_house
+    house.add(17)
+    house.archive()
+    house.add(17, created_at="2025-02-02T09:30:01", exit_time="2025-02-03T10:00:00")
+    house.archive()
+    with pytest.raises(BadInputError, match="live_trades:17 is the beginning of 2 trades"):
+        house.restore(trade_ids=["live_trades:17"])
+    assert house.restore(trade_ids=["live_trades:17:2025-01"]).restored == (house.key(17),)
 
 
 def test_a_table_that_lost_a_column_gets_nothing_half(sqlite_house: House) -> None:
-    """What cannot be put back exactly is not put back."""
+    """What cannot be put back exactly is not put back, and not held."""
     house = sqlite_house
     house.execute("ALTER TABLE live_trades ADD COLUMN note TEXT")
-    house.add(1, note="must not be lost")
+    house.add(1, 2, note="must not be lost")
     before = house.look().view
     house.archive()
+    house.hold(house.key(2), until=datetime.now(UTC) + timedelta(days=1))
+    held = house.holds
     house.execute("ALTER TABLE live_trades DROP COLUMN note")
-    with pytest.raises(VerificationError, match="cannot hold 1 of the archived rows"):
-        house.restore(trade_ids=[house.key(1)])
+    with pytest.raises(VerificationError, match="cannot hold 2 of the archived rows"):
+        house.restore(trade_ids=[house.key(1), house.key(2)])
     assert house.hot == set()
     assert house.look().view == before
+    assert house.holds == held
+
+
+def test_of_an_insert_that_fails_midway_what_is_hot_is_on_hold(
+    sqlite_house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = sqlite_house
+    house.execute("ALTER TABLE live_trades ADD COLUMN note TEXT")
+    house.add(1, 2)
+    house.add(3, 4, note="must not be lost")
+    house.archive()
+    house.execute("ALTER TABLE live_trades DROP COLUMN note")
+    monkeypatch.setattr("fluxhero.ledger.sqlite_store.CHUNK_ROWS", 2)
+    with pytest.raises(VerificationError, match="cannot hold 2 of the archived rows"):
+        house.restore(trade_ids=[house.key(number) for number in (1, 2, 3, 4)])
+    assert house.hot == {1, 2}
+    assert sorted(hold.trade_id for hold in house.holds) == [house.key(1), house.key(2)]
+    assert (house.archive().held, house.hot) == (2, {1, 2})
+
+
+@pytest.mark.parametrize("readable", [True, False])
+def test_an_insert_that_fails_leaves_a_hold_only_where_nobody_can_tell_what_it_did(
+    archived: House, monkeypatch: pytest.MonkeyPatch, *, readable: bool
+) -> None:
+    house = archived
+
+    def insert(store: HotStore, _table: str, _rows: pa.Table) -> None:
+        assert [hold.trade_id for hold in house.holds] == [house.key(2)], "the hold comes first"
+        if not readable:
+            monkeypatch.setattr(type(store), "fetch", unreadable)
+        raise StorageIOError("the disk failed", next_step="a test")
+
+    def unreadable(*_: object) -> None:
+        raise StorageIOError("the store cannot be read", next_step="a test")
+
+    monkeypatch.setattr(type(house.workspace.store), "insert", insert)
+    with pytest.raises(StorageIOError, match="the disk failed"):
+        house.restore(trade_ids=[house.key(2)])
+    assert [hold.trade_id for hold in house.holds] == ([] if readable else [house.key(2)])
+    assert not evidence.events(house.archive_dir, "restored")
 
 
 def test_a_held_trade_is_not_archived_until_its_hold_ends(house: House) -> None:
@@ -155,8 +274,6 @@ def test_a_hold_put_on_between_verification_and_purge_is_kept(house: House) -> N
 
 
 def test_orders_are_restored_like_trades(duckdb_house: House) -> None:
-    from tests import samples
-
     house = duckdb_house
     rows = [samples.ledger_order(n, extra='{"a": 1.50}') for n in (1, 2)]
     samples.insert_duckdb(house.store, "orders", *rows)

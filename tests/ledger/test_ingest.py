@@ -7,6 +7,7 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from fluxhero.engine import connect
@@ -96,6 +97,61 @@ def test_twice_adds_nothing_and_changes_are_taken(ingest: Ingest, store: DuckDBS
 def test_where_a_row_stood_in_its_file_makes_no_difference(ingest: Ingest) -> None:
     ingest(trade("A"), trade("B"))
     assert ingest(trade("B"), trade("A")) == TableCount(unchanged=2)
+
+
+def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
+    path.write_text("\n".join([",".join(rows[0]), *(",".join(row.values()) for row in rows)]))
+
+
+def write_jsonl(path: Path, rows: list[dict[str, Any]]) -> None:
+    path.write_text("\n".join(map(json.dumps, rows)))
+
+
+def write_parquet(path: Path, rows: list[dict[str, Any]]) -> None:
+    pq.write_table(pa.Table.from_pylist(rows), path)
+
+
+@pytest.mark.parametrize("write", [write_csv, write_jsonl, write_parquet])
+def test_a_bad_row_that_moves_in_its_file_is_listed_once(
+    tmp_path: Path, store: DuckDBStore, write: Callable[[Path, list[dict[str, Any]]], None]
+) -> None:
+    def ingest_rows(*rows: dict[str, Any], name: str = "rows") -> int:
+        path = tmp_path / f"{name}{write.__name__.replace('write_', '.')}"
+        write(path, [{**row, "quantity": "10"} for row in rows])
+        return run(path, store).counts["trades"].quarantined
+
+    bad, good = trade("B", side="up"), [trade(f"T{number}") for number in range(12)]
+    assert ingest_rows(bad, *good) == 1
+    assert ingest_rows(*good, bad) == 0
+    listed = query(store, "SELECT source, row->>'trade_id' FROM hot.quarantine")
+    assert [(source.endswith(" row 1"), trade_id) for source, trade_id in listed] == [(True, "B")]
+    assert ingest_rows(*good, bad, bad) == 0, "equal rows of a file count once, as good ones do"
+    assert ingest_rows(bad, trade("B", side="down"), trade("C", side="up")) == 2
+    assert ingest_rows(trade("C", side="up"), bad, name="another") == 2
+    with duckdb.connect() as connection:
+        connection.execute(f"ATTACH '{store.path}' AS hot")
+        connection.execute("UPDATE hot.quarantine SET resolved_at = now()")
+    assert ingest_rows(*good, bad) == 1, "it was settled, and is there again"
+
+
+def test_equal_bad_rows_of_a_file_are_listed_once(ingest: Ingest, store: DuckDBStore) -> None:
+    bad = trade("B", side="up")
+    assert ingest(bad, trade("A"), bad) == TableCount(inserted=1, quarantined=1)
+    assert query(store, "SELECT source FROM hot.quarantine") == [("jsonl:rows.jsonl row 1",)]
+
+
+def test_a_row_that_contradicts_the_ledger_is_listed_once_wherever_it_stands(
+    ingest: Ingest, store: DuckDBStore
+) -> None:
+    ingest(trade("A"))
+    stranger = trade("A", source="broker")
+    doubled = [trade("B"), trade("B", quantity=11)]
+    assert ingest(stranger, *doubled) == TableCount(quarantined=3)
+    assert ingest(trade("C"), *reversed(doubled), stranger) == TableCount(inserted=1)
+    assert query(store, "SELECT rule, count(*) FROM hot.quarantine GROUP BY 1 ORDER BY 1") == [
+        ("duplicate_key", 2),
+        ("foreign_key_owner", 1),
+    ]
 
 
 def test_every_column_is_compared(ingest: Ingest, store: DuckDBStore) -> None:
