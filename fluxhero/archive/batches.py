@@ -16,6 +16,7 @@ from fluxhero.ledger.migrations import SCHEMA_VERSION
 from fluxhero.ledger.rejected import Rejected
 from fluxhero.ledger.rows import hash_algorithm
 from fluxhero.ledger.store import BatchSpec
+from fluxhero.memory import keep_freed_memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,7 @@ def stage(
         SourceChangedError: other rows are there than were planned.
         StorageIOError: the disk is full or refuses.
     """
+    keep_freed_memory()
     name = batch_id(spec.partition, sequence, secrets.token_hex(4))
     batch = workspace.store.read(spec, archived_at)
     if batch.rows.num_rows:
