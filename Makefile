@@ -66,8 +66,8 @@ lock:  ## Resolve requirements.lock afresh (needs uv)
 bench: setup  ## Measure speed and memory against the baselines
 	@$(BIN)/python -m benchmarks
 
-crash: setup  ## Run the whole kill matrix (minutes)
-	@$(BIN)/python -m pytest -m slow tests/crash
+crash: setup  ## Run the whole kill matrix and write its figures to docs (half an hour)
+	@$(BIN)/python -m tests.crash.matrix --kills 640 --seed 1 --out docs/crash-matrix.json
 
 clean:  ## Remove the environment, caches and build leftovers; data stays
 	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache \

@@ -7,11 +7,16 @@ once the folder that holds the name has been fsynced too.
 import errno
 import hashlib
 import os
+import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from fluxhero.errors import FluxHeroError, StorageIOError
+
+_BLOCK = 1 << 20
 
 
 @contextmanager
@@ -81,6 +86,22 @@ def write_atomically(path: Path, content: bytes) -> None:
         sync_folder(path.parent)
 
 
+def copy_into_place(content: BinaryIO, target: Path) -> None:
+    """Copy an open file, its permissions too, as a whole or not at all, replacing an earlier copy."""
+    with storage_errors("write", target):
+        partial = target.with_name(f"{target.name}.partial")
+        try:
+            with partial.open("wb") as file:
+                os.fchmod(file.fileno(), stat.S_IMODE(os.fstat(content.fileno()).st_mode))
+                shutil.copyfileobj(content, file, _BLOCK)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(target)
+        finally:
+            partial.unlink(missing_ok=True)
+        sync_folder(target.parent)
+
+
 def link_into_place(source: Path, target: Path) -> None:
     """Give a finished file its final name; a link, unlike a rename, never overwrites.
 
@@ -108,7 +129,7 @@ def _link_or_copy(source: Path, target: Path) -> None:
 def _copy_exclusively(source: Path, target: Path) -> None:
     with source.open("rb") as reader, target.open("xb") as writer:
         try:
-            while block := reader.read(1 << 20):
+            while block := reader.read(_BLOCK):
                 writer.write(block)
             writer.flush()
             os.fsync(writer.fileno())

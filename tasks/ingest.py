@@ -2,8 +2,7 @@
 
 import logging
 import shutil
-import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,13 +17,13 @@ from fluxhero.ledger.ingest_paths import expand
 from fluxhero.ledger.ingest_report import IngestReport, RefusedFile, ingest_lines
 from fluxhero.ledger.schema import LEDGER_TABLES, MODES, TRADES
 from fluxhero.ledger.view import archived_rows
+from fluxhero.progress import rows_read
 from tasks.policy import compute_task, io_task
 from tasks.starting import settings_of_run
 
 logger = logging.getLogger(__name__)
 
 _MOST_GROUPS = 40  # a flow stays far under the 200 task runs at which the server slows down
-_PROGRESS_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -142,7 +141,7 @@ def ingest_path(run: IngestRun, group: Sequence[Path]) -> Ingested:
                 run.store,
                 select(path, run.format),
                 run.options,
-                progress=_progress(path),
+                progress=rows_read(path.name),
                 archived=archived,
                 temp_dir=run.staging,
             )
@@ -166,20 +165,6 @@ def ingest_path(run: IngestRun, group: Sequence[Path]) -> Ingested:
                     count.quarantined,
                 )
     return Ingested(tuple(results), tuple(refused))
-
-
-def _progress(path: Path) -> Callable[[int, int | None], None]:
-    """Log how far reading is, now and then."""
-    last = time.monotonic()
-
-    def report(done: int, total: int | None) -> None:
-        nonlocal last
-        if time.monotonic() - last >= _PROGRESS_SECONDS:
-            last = time.monotonic()
-            whole = "" if total is None else f" of {total:,} ({done / max(total, 1):.0%})"
-            logger.info("%s: read %s%s rows", path.name, f"{done:,}", whole)
-
-    return report
 
 
 @compute_task

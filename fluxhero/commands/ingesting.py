@@ -2,7 +2,7 @@
 
 import click
 
-from fluxhero.commands.output import finish
+from fluxhero.commands.output import finish, progress_bar
 from fluxhero.commands.parameters import json_option
 from fluxhero.commands.running import prefect_ready
 
@@ -52,7 +52,8 @@ def ingest(
     with prefect_ready():
         from flows.ingest_trades import ingest_trades
 
-        report = ingest_trades(
-            paths=list(paths), format=format_name, table=table, mode=mode, timezone=timezone
-        )
+        with progress_bar(as_json=as_json):
+            report = ingest_trades(
+                paths=list(paths), format=format_name, table=table, mode=mode, timezone=timezone
+            )
     finish(report, as_json=as_json)

@@ -1,8 +1,14 @@
-"""What commands print on stdout: reports, tables, JSON. Logs and notices go to stderr elsewhere."""
+"""What commands show: reports, tables and JSON on stdout, a bar on a terminal's stderr meanwhile.
+
+Logs and notices go to stderr elsewhere.
+"""
 
 import json
+import logging
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -11,6 +17,7 @@ import click
 _WIDTH_OF_PIPES = 10_000
 _NARROWEST_COLUMN = 10
 _KIB = 1024
+_TICK = 0.001  # seconds
 
 
 class Report(Protocol):
@@ -45,6 +52,57 @@ def show_report(report: Report, *, as_json: bool) -> None:
         click.echo(f"  {line}")
     if rows := report.table():
         show_records(rows)
+
+
+@contextmanager
+def progress_bar(*, as_json: bool) -> Iterator[None]:
+    """Within the block, draw how far reading is, where stderr is a terminal; log lines go above it.
+
+    The log's own lines of progress are not shown then; elsewhere, and with `--json`, they are all there is.
+    """
+    if as_json or not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    from config.logging import StderrHandler
+    from fluxhero import progress
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TextColumn("{task.fields[counted]}"),
+    )
+    began: dict[str, float] = {}
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, redirect_stdout=False) as bar:
+        shown = bar.add_task("", visible=False, counted="")
+
+        def draw(name: str, done: int, total: int | None) -> None:
+            if not done:
+                began[name] = time.monotonic()
+            rate = done / max(time.monotonic() - began.get(name, 0.0), _TICK)
+            counted = (
+                f"{done:,}{'' if total is None else f' of {total:,}'} rows, {rate:,.0f} rows/s"
+            )
+            bar.update(
+                shown, description=name, completed=done, total=total, counted=counted, visible=True
+            )
+
+        handlers = [h for h in logging.getLogger().handlers if isinstance(h, StderrHandler)]
+        for handler in handlers:
+            handler.addFilter(_says_more_than_the_bar)
+        try:
+            with progress.watched_by(draw):
+                yield
+        finally:
+            for handler in handlers:
+                handler.removeFilter(_says_more_than_the_bar)
+
+
+def _says_more_than_the_bar(record: logging.LogRecord) -> bool:
+    return record.name != "fluxhero.progress"
 
 
 def finish(report: Report, *, as_json: bool) -> None:

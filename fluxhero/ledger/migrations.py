@@ -1,6 +1,5 @@
 """The DuckDB store's schema versions: forward only, with a copy of the file before each step."""
 
-import shutil
 import uuid
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -8,9 +7,16 @@ from pathlib import Path
 
 import duckdb
 
+from fluxhero.durable import (
+    copy_into_place,
+    link_into_place,
+    remove,
+    storage_errors,
+    sync_file,
+)
 from fluxhero.engine import scalar
 from fluxhero.errors import ForeignStoreError, SchemaVersionError
-from fluxhero.ledger.duckdb_file import opened
+from fluxhero.ledger.duckdb_file import HOT, opened
 from fluxhero.ledger.schema import ALL_TABLES
 
 META = "fluxhero_meta"
@@ -29,7 +35,8 @@ SCHEMA_VERSION = len(STEPS)
 def migrate(path: Path, *, timeout: float, steps: Sequence[Step] = STEPS) -> list[Path]:
     """Bring a store to the newest version, creating it when there is none.
 
-    Each step runs in one transaction, after a copy of the file as `NAME.v{version}.backup`.
+    A new store gets its name once it is complete. Each later step runs in one transaction, after a
+    copy of the file as `NAME.v{version}.backup`, which too is there whole or not at all.
 
     Returns:
         The copies made.
@@ -39,25 +46,14 @@ def migrate(path: Path, *, timeout: float, steps: Sequence[Step] = STEPS) -> lis
         ForeignStoreError: it is a DuckDB file of somebody else's.
     """
     copies: list[Path] = []
+    new = path.with_name(f".{path.name}.new.partial")
+    for leftover in (new, _log_of(new)):
+        if leftover.exists():
+            remove(leftover)
+    if not _holds_anything(path):
+        _create(path, new, steps, timeout)
     while (version := stored_version(path, timeout=timeout)) < len(steps):
-        if version:
-            copies.append(_copy(path, version))
-        with opened(path, read_only=False, timeout=timeout) as connection:
-            connection.execute("BEGIN")
-            if not version:
-                connection.execute(
-                    f"CREATE TABLE hot.{META} (key VARCHAR PRIMARY KEY, value VARCHAR)"
-                )
-                connection.execute(
-                    f"INSERT INTO hot.{META} VALUES ('store_id', ?), ('created_at', ?)",
-                    [uuid.uuid4().hex, datetime.now(UTC).isoformat()],
-                )
-            steps[version](connection)
-            connection.execute(
-                f"INSERT OR REPLACE INTO hot.{META} VALUES ('schema_version', ?)",
-                [str(version + 1)],
-            )
-            connection.execute("COMMIT")
+        copies += _upgrade(path, steps, timeout)
     if version > len(steps):
         raise SchemaVersionError(
             f"the store {path} has schema version {version}; this release knows up to {len(steps)}",
@@ -66,34 +62,92 @@ def migrate(path: Path, *, timeout: float, steps: Sequence[Step] = STEPS) -> lis
     return copies
 
 
+def _holds_anything(path: Path) -> bool:
+    """Whether there is more than a name, which is what a process killed while creating it leaves."""
+    return path.exists() and path.stat().st_size > 0
+
+
+def _create(path: Path, new: Path, steps: Sequence[Step], timeout: float) -> None:
+    with opened(new, read_only=False, timeout=timeout) as connection:
+        for version in range(len(steps)):
+            _take(connection, version, steps[version])
+        connection.execute(f"CHECKPOINT {HOT}")
+    sync_file(new)
+    for useless in (path, _log_of(path)):  # no bytes, and a log of a file that is gone
+        if useless.exists() and not _holds_anything(path):
+            remove(useless)
+    link_into_place(new, path)
+    remove(new)
+
+
+def _upgrade(path: Path, steps: Sequence[Step], timeout: float) -> list[Path]:
+    """Take the next step; returns the copy made before it.
+
+    The copy is made while nobody else can write, and after a checkpoint, since what a killed process
+    committed last may be in the file beside the store only. It is read through a descriptor that is
+    open for longer than the store is: closing one drops the locks this process has on the file.
+    """
+    copies: list[Path] = []
+    with storage_errors("open", path):
+        content = path.open("rb")
+    with content, opened(path, read_only=False, timeout=timeout) as connection:
+        version = _version(connection, path)
+        if version < len(steps):
+            if version:
+                connection.execute(f"CHECKPOINT {HOT}")
+                copies.append(path.with_name(f"{path.name}.v{version}.backup"))
+                copy_into_place(content, copies[0])
+            _take(connection, version, steps[version])
+    return copies
+
+
+def _take(connection: duckdb.DuckDBPyConnection, version: int, step: Step) -> None:
+    """Take one step in one transaction."""
+    connection.execute("BEGIN")
+    if not version:
+        connection.execute(f"CREATE TABLE hot.{META} (key VARCHAR PRIMARY KEY, value VARCHAR)")
+        connection.execute(
+            f"INSERT INTO hot.{META} VALUES ('store_id', ?), ('created_at', ?)",
+            [uuid.uuid4().hex, datetime.now(UTC).isoformat()],
+        )
+    step(connection)
+    connection.execute(
+        f"INSERT OR REPLACE INTO hot.{META} VALUES ('schema_version', ?)", [str(version + 1)]
+    )
+    connection.execute("COMMIT")
+
+
 def stored_version(path: Path, *, timeout: float) -> int:
     """Schema version of a store; 0 when there is no file or nothing in it.
 
     Raises:
         ForeignStoreError: it is a DuckDB file of somebody else's.
     """
-    if not path.exists():
+    if not _holds_anything(path):
         return 0
     with opened(path, read_only=True, timeout=timeout) as connection:
-        tables = [
-            str(row[0])
-            for row in connection.execute(
-                "SELECT table_name FROM duckdb_tables() WHERE database_name = 'hot'"
-            ).fetchall()
-        ]
-        if not tables:
-            return 0
-        if META not in tables:
-            raise ForeignStoreError(
-                f"{path} is a DuckDB file, but not a FluxHero store (it holds {', '.join(tables[:5])})",
-                next_step="point FLUXHERO_STORE_URL at another file; this one was not touched",
-            )
-        return scalar(
-            connection, f"SELECT max(value::INT) FROM hot.{META} WHERE key = 'schema_version'"
+        return _version(connection, path)
+
+
+def _version(connection: duckdb.DuckDBPyConnection, path: Path) -> int:
+    tables = [
+        str(row[0])
+        for row in connection.execute(
+            "SELECT table_name FROM duckdb_tables() WHERE database_name = 'hot'"
+        ).fetchall()
+    ]
+    if not tables:
+        return 0
+    if META not in tables:
+        raise ForeignStoreError(
+            f"{path} is a DuckDB file, but not a FluxHero store (it holds {', '.join(tables[:5])})",
+            next_step="point FLUXHERO_STORE_URL at another file; this one was not touched",
         )
+    return scalar(
+        connection, f"SELECT max(value::INT) FROM hot.{META} WHERE key = 'schema_version'"
+    )
 
 
-def _copy(path: Path, version: int) -> Path:
-    copy = path.with_name(f"{path.name}.v{version}.backup")
-    shutil.copy2(path, copy)
-    return copy
+def _log_of(path: Path) -> Path:
+    """Where DuckDB keeps what is committed and not yet in the file."""
+    return path.with_name(f"{path.name}.wal")

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.crash.matrix import STORES, Result, run_matrix
+from tests.crash.bench import Result
+from tests.crash.matrix import ARCHIVE, INGEST, MIGRATION, PLACES, STORES, run_matrix
 
 
 def judge(results: Sequence[Result], kills: int) -> None:
@@ -13,16 +14,32 @@ def judge(results: Sequence[Result], kills: int) -> None:
     assert not wrong
     assert sum(result.kills for result in results) >= kills
     assert all(result.recovered for result in results)
+
+
+def judge_with_reader(results: Sequence[Result], kills: int) -> None:
+    judge(results, kills)
     assert sum(result.looks for result in results) > 0, "a reader looked on"
 
 
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("store", STORES)
 def test_a_sample_of_kills_loses_nothing(store: str, tmp_path: Path) -> None:
-    judge(run_matrix(12, 20261123, tmp_path, stores=[store]), 12)
+    places = [place for place in ARCHIVE if place[0] == store]
+    judge_with_reader(run_matrix(12, 20261123, tmp_path, places=places), 12)
+
+
+@pytest.mark.timeout(240)
+def test_a_sample_of_killed_ingests_loses_nothing(tmp_path: Path) -> None:
+    judge(run_matrix(6, 20261124, tmp_path, places=INGEST), 6)
+
+
+@pytest.mark.timeout(240)
+def test_a_sample_of_killed_migrations_loses_nothing(tmp_path: Path) -> None:
+    judge(run_matrix(6, 20261124, tmp_path, places=MIGRATION), 6)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
 def test_every_kill_loses_nothing(tmp_path: Path) -> None:
-    judge(run_matrix(320, 1, tmp_path, jobs=2, every=True), 300)
+    results = run_matrix(640, 1, tmp_path, places=PLACES, jobs=2, every=True)
+    judge_with_reader(results, 600)

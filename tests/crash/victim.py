@@ -100,6 +100,10 @@ def role(path: object) -> str:
     if "/manifests" in text:
         kinds = {".purged": "purge event", ".restored": "restore event", ".json": "manifest"}
         return next((kind for sign, kind in kinds.items() if sign in name), "manifests folder")
+    if ".duckdb." in name:
+        return "copy of the store" if ".backup" in name else "new store"
+    if "/tmp/ingest" in text:
+        return "waiting rows"
     if "/mode=" in text:
         return "data file" if name.endswith(".parquet") else "data folder"
     known = {
@@ -130,8 +134,8 @@ def _of_descriptor(descriptor: int) -> str:
     return role(Path(f"/proc/self/fd/{descriptor}").readlink())
 
 
-_SQL = ("BEGIN", "COMMIT", "DELETE", "INSERT INTO hot", "INSERT OR", "CREATE TABLE hot", "DROP TABLE hot",
-        "ALTER TABLE hot", "ATTACH")  # fmt: skip
+_SQL = ("BEGIN", "COMMIT", "CHECKPOINT", "DELETE", "INSERT INTO hot", "INSERT OR", "UPDATE hot",
+        "CREATE TABLE hot", "DROP TABLE hot", "ALTER TABLE hot", "ATTACH", "DETACH")  # fmt: skip
 
 
 def wrap_system() -> None:
@@ -209,9 +213,29 @@ def run_flow(flow: str, parameters: dict[str, Any]) -> str:
         from flows.archive_trades import archive_trades
 
         return str(archive_trades(**parameters).verdict)
+    if flow == "ingest":
+        from flows.ingest_trades import ingest_trades
+
+        return str(ingest_trades(**parameters).verdict)
+    if flow == "migrate":
+        from tests.crash.newer_schema import migrate_to_newest
+
+        store = Path(os.environ["FLUXHERO_STORE_URL"].removeprefix("duckdb:///"))
+        return f"{len(migrate_to_newest(store))} copies"
     from flows.restore_trades import restore_trades
 
     return str(restore_trades(**parameters).verdict)
+
+
+def cut_pages(rows: int | None) -> None:
+    """Make the pages in which files are read so small that a small file has several."""
+    if rows is None:
+        return
+    from fluxhero.ledger import sqlite_source, staging
+    from fluxhero.ledger.formats import csv_text, json_lines
+
+    for module in (sqlite_source, staging, csv_text, json_lines):
+        vars(module)["PAGE_ROWS"] = rows
 
 
 def obey(order: dict[str, Any]) -> int:
@@ -225,6 +249,7 @@ def obey(order: dict[str, Any]) -> int:
 
             watch(Path(order["stop"]), output, order["expected"])
             return 0
+        cut_pages(order.get("page_rows"))
         BOUNDARIES.arm(order.get("kill_at"), order.get("trace"))
         verdict = run_flow(order["flow"], dict(order["parameters"]))
         BOUNDARIES.armed = False

@@ -1,11 +1,14 @@
 """One suite for every hot store, through the interface alone; then what only one of them has."""
 
 import shutil
+import signal
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import duckdb
 import pyarrow as pa
@@ -333,6 +336,82 @@ def test_a_step_that_fails_changes_nothing(ledger: Path) -> None:
     assert (stored_version(ledger, timeout=1), columns(ledger)) == (1, before)
     migrate(ledger, timeout=1, steps=(*STEPS, add_a_column))
     assert columns(ledger)[-1] == "venue"
+
+
+def run_elsewhere(program: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", program, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+_VANISH_WHILE_CREATING = """
+import os, signal, sys
+from pathlib import Path
+from fluxhero.ledger.migrations import migrate
+migrate(Path(sys.argv[1]), timeout=1, steps=(lambda _: os.kill(os.getpid(), signal.SIGKILL),))
+"""
+_COMMIT_AND_VANISH = """
+import duckdb, os, sys
+db = duckdb.connect(sys.argv[1])
+db.execute("UPDATE trades SET regime = 'last word'")
+os._exit(0)
+"""
+
+
+def test_a_store_has_its_name_once_it_is_complete(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.duckdb"
+    assert run_elsewhere(_VANISH_WHILE_CREATING, path).returncode == -signal.SIGKILL
+    assert not path.exists()
+    assert list(tmp_path.iterdir()) != []
+    migrate(path, timeout=1)
+    assert stored_version(path, timeout=1) == 1
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_without_a_byte_is_no_store_yet(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.duckdb"
+    path.touch()
+    (tmp_path / "ledger.duckdb.wal").write_bytes(b"of a file that is gone")
+    assert stored_version(path, timeout=1) == 0
+    migrate(path, timeout=1)
+    assert stored_version(path, timeout=1) == 1
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_copy_has_what_a_killed_process_committed_last(ledger: Path) -> None:
+    assert run_elsewhere(_COMMIT_AND_VANISH, ledger).returncode == 0
+    assert ledger.with_name("ledger.duckdb.wal").exists()
+    (copy,) = migrate(ledger, timeout=1, steps=(*STEPS, add_a_column))
+    for path in (copy, ledger):
+        with duckdb.connect(str(path), read_only=True) as db:
+            assert db.execute("SELECT regime FROM trades").fetchall() == [("last word",)]
+    assert copy.stat().st_mode == ledger.stat().st_mode
+
+
+def test_a_copy_that_fails_stops_the_step_and_leaves_no_part(
+    ledger: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill_the_disk(source: BinaryIO, target: BinaryIO, *_size: int) -> None:
+        target.write(source.read(4096))
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("fluxhero.durable.shutil.copyfileobj", fill_the_disk)
+        with pytest.raises(StorageIOError, match="No space left"):
+            migrate(ledger, timeout=1, steps=(*STEPS, add_a_column))
+    assert stored_version(ledger, timeout=1) == 1
+    assert list(ledger.parent.iterdir()) == [ledger]
+    migrate(ledger, timeout=1, steps=(*STEPS, add_a_column))
+
+
+def test_nobody_can_write_between_the_copy_and_the_step(ledger: Path) -> None:
+    found: list[str] = []
+
+    def look(_connection: duckdb.DuckDBPyConnection) -> None:
+        assert ledger.with_name("ledger.duckdb.v1.backup").exists()
+        found.append(run_elsewhere(_COMMIT_AND_VANISH, ledger).stderr)
+
+    migrate(ledger, timeout=1, steps=(*STEPS, look))
+    assert "Could not set lock" in found[0]
 
 
 def test_a_newer_store_is_refused(ledger: Path) -> None:

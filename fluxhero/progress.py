@@ -1,0 +1,41 @@
+"""How far a long step is: told to the log now and then, and at once to whoever watches.
+
+The command watches when it has a terminal to draw on. Under a worker nobody does, and the log tells.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+logger = logging.getLogger(__name__)
+
+Watcher = Callable[[str, int, int | None], None]
+_SECONDS_BETWEEN_LINES = 2.0
+_watchers: list[Watcher] = []  # of the whole process: a step may run in any thread of it
+
+
+@contextmanager
+def watched_by(watcher: Watcher) -> Iterator[None]:
+    """Within the block, call `watcher(name, rows done, rows in all if known)` at every advance."""
+    _watchers.append(watcher)
+    try:
+        yield
+    finally:
+        _watchers.remove(watcher)
+
+
+def rows_read(name: str) -> Callable[[int, int | None], None]:
+    """Begin to read something; what is returned is told of each advance."""
+    last = time.monotonic()
+
+    def report(done: int, total: int | None) -> None:
+        nonlocal last
+        for watcher in _watchers:
+            watcher(name, done, total)
+        if time.monotonic() - last >= _SECONDS_BETWEEN_LINES:
+            last = time.monotonic()
+            whole = "" if total is None else f" of {total:,} ({done / max(total, 1):.0%})"
+            logger.info("%s: read %s%s rows", name, f"{done:,}", whole)
+
+    return report
