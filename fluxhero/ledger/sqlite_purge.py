@@ -1,7 +1,8 @@
 """Removing archived rows from a FluxHero SQLite store while its bot goes on writing.
 
 At most 500 rows a transaction, BEGIN IMMEDIATE only around the comparison and the delete, and a pause
-after each transaction when somebody else is writing.
+after each transaction when somebody else is writing. The disk is waited for once a batch: deletes that
+a power cut takes back are made again, and the purge is on record only after they are on disk.
 """
 
 import time
@@ -61,17 +62,22 @@ class ChunkedPurge:
         archived = self._engine.sql(
             f"SELECT id, {stored} AS hash FROM {scan} WHERE {due} AND NOT {on_hold} ORDER BY id"
         ).to_arrow_table()
-        purged = start = 0
-        while start < archived.num_rows:
-            size = LIVE_CHUNK_ROWS if self._live else CHUNK_ROWS
-            purged += self._purge_chunk(archived.slice(start, size))
-            start += size
+        with self._connection.synced_at_the_end():
+            purged = self._purge_chunks(archived)
         kept = self._engine.execute(
             f"SELECT {key_sql()} FROM {scan} WHERE {due} AND {on_hold} ORDER BY 1"
         ).fetchall()
         return PurgeOutcome(
             file.batch_id, purged, self._changed(scan), tuple(str(key) for (key,) in kept)
         )
+
+    def _purge_chunks(self, archived: pa.Table) -> int:
+        purged = start = 0
+        while start < archived.num_rows:
+            size = LIVE_CHUNK_ROWS if self._live else CHUNK_ROWS
+            purged += self._purge_chunk(archived.slice(start, size))
+            start += size
+        return purged
 
     def _purge_chunk(self, wanted: pa.Table) -> int:
         ids = wanted["id"].combine_chunks()
