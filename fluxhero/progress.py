@@ -4,9 +4,9 @@ The command watches when it has a terminal to draw on. Under a worker nobody doe
 """
 
 import logging
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from time import monotonic
 
 logger = logging.getLogger(__name__)
 
@@ -27,14 +27,14 @@ def watched_by(watcher: Watcher) -> Iterator[None]:
 
 def rows_read(name: str) -> Callable[[int, int | None], None]:
     """Begin to read something; what is returned is told of each advance."""
-    last = time.monotonic()
+    last = monotonic()
 
     def report(done: int, total: int | None) -> None:
         nonlocal last
         for watcher in _watchers:
             watcher(name, done, total)
-        if time.monotonic() - last >= _SECONDS_BETWEEN_LINES:
-            last = time.monotonic()
+        if monotonic() - last >= _SECONDS_BETWEEN_LINES:
+            last = monotonic()
             whole = "" if total is None else f" of {total:,} ({done / max(total, 1):.0%})"
             logger.info("%s: read %s%s rows", name, f"{done:,}", whole)
 

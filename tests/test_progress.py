@@ -83,7 +83,7 @@ def test_the_log_is_told_now_and_then(
 ) -> None:
     caplog.set_level(logging.INFO, "fluxhero.progress")
     clock = iter((0.0, 1.0, 2.5, 2.5, 3.0, 9.0, 9.0))
-    monkeypatch.setattr("fluxhero.progress.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("fluxhero.progress.monotonic", lambda: next(clock))
     report = progress.rows_read("a.csv")
     report(0, 4000)
     report(1000, 4000)

@@ -15,7 +15,7 @@ from fluxhero.durable import (
     sync_file,
 )
 from fluxhero.engine import scalar
-from fluxhero.errors import ForeignStoreError, SchemaVersionError
+from fluxhero.errors import DamagedStoreError, ForeignStoreError, SchemaVersionError
 from fluxhero.ledger.duckdb_file import HOT, opened
 from fluxhero.ledger.schema import ALL_TABLES
 
@@ -43,6 +43,7 @@ def migrate(path: Path, *, timeout: float, steps: Sequence[Step] = STEPS) -> lis
 
     Raises:
         SchemaVersionError: the store is newer than this release.
+        DamagedStoreError: there was a store, and its content is lost.
         ForeignStoreError: it is a DuckDB file of somebody else's.
     """
     copies: list[Path] = []
@@ -50,7 +51,7 @@ def migrate(path: Path, *, timeout: float, steps: Sequence[Step] = STEPS) -> lis
     for leftover in (new, _log_of(new)):
         if leftover.exists():
             remove(leftover)
-    if not _holds_anything(path):
+    if not _exists(path):
         _create(path, new, steps, timeout)
     while (version := stored_version(path, timeout=timeout)) < len(steps):
         copies += _upgrade(path, steps, timeout)
@@ -62,9 +63,26 @@ def migrate(path: Path, *, timeout: float, steps: Sequence[Step] = STEPS) -> lis
     return copies
 
 
-def _holds_anything(path: Path) -> bool:
-    """Whether there is more than a name, which is what a process killed while creating it leaves."""
-    return path.exists() and path.stat().st_size > 0
+def _exists(path: Path) -> bool:
+    """Whether there is a store. One that has lost its content is not taken for one yet to be made.
+
+    Raises:
+        DamagedStoreError: its file is empty, or gone while DuckDB's log of it is still there.
+    """
+    log = _log_of(path)
+    if not path.exists():
+        if log.exists():
+            raise DamagedStoreError(
+                f"the store {path} is gone, and what was committed to it last is still in {log}",
+                next_step="put the store back, from a backup if need be; to begin a new one, move the log away",
+            )
+        return False
+    if not path.stat().st_size:
+        raise DamagedStoreError(
+            f"the store {path} is an empty file",
+            next_step="restore it from a backup; to begin a new store, remove the file",
+        )
+    return True
 
 
 def _create(path: Path, new: Path, steps: Sequence[Step], timeout: float) -> None:
@@ -73,9 +91,6 @@ def _create(path: Path, new: Path, steps: Sequence[Step], timeout: float) -> Non
             _take(connection, version, steps[version])
         connection.execute(f"CHECKPOINT {HOT}")
     sync_file(new)
-    for useless in (path, _log_of(path)):  # no bytes, and a log of a file that is gone
-        if useless.exists() and not _holds_anything(path):
-            remove(useless)
     link_into_place(new, path)
     remove(new)
 
@@ -118,12 +133,13 @@ def _take(connection: duckdb.DuckDBPyConnection, version: int, step: Step) -> No
 
 
 def stored_version(path: Path, *, timeout: float) -> int:
-    """Schema version of a store; 0 when there is no file or nothing in it.
+    """Schema version of a store; 0 when there is no file or no table in it.
 
     Raises:
+        DamagedStoreError: its content is lost.
         ForeignStoreError: it is a DuckDB file of somebody else's.
     """
-    if not _holds_anything(path):
+    if not _exists(path):
         return 0
     with opened(path, read_only=True, timeout=timeout) as connection:
         return _version(connection, path)

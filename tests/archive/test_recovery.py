@@ -71,7 +71,7 @@ def test_a_file_without_manifest_is_kept_aside_when_it_may_hold_more(
     elif change == "deleted":
         house.execute(f"DELETE FROM {house.table} WHERE {house.where(2)}")
     elif change == "damaged":
-        flip(path)
+        flip_in_data(path)
     else:
         path = path.rename(path.with_name("mine.parquet"))
     content = path.read_bytes()
@@ -87,6 +87,14 @@ def flip(path: Path, place: float = 0.4) -> None:
     """Flip one bit, as a disk does."""
     content = bytearray(path.read_bytes())
     content[int(len(content) * place)] ^= 4
+    path.write_bytes(content)
+
+
+def flip_in_data(path: Path) -> None:
+    """Flip one bit of a value; elsewhere in a small file it may hit something that nobody reads."""
+    column = pq.read_metadata(path).row_group(0).column(0)
+    content = bytearray(path.read_bytes())
+    content[column.data_page_offset + column.total_compressed_size - 1] ^= 4
     path.write_bytes(content)
 
 

@@ -18,6 +18,7 @@ import pytest
 from fluxhero.archive.files import read_back, write_file
 from fluxhero.engine import connect
 from fluxhero.errors import (
+    DamagedStoreError,
     ForeignStoreError,
     SchemaVersionError,
     SourceChangedError,
@@ -367,14 +368,24 @@ def test_a_store_has_its_name_once_it_is_complete(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_file_without_a_byte_is_no_store_yet(tmp_path: Path) -> None:
-    path = tmp_path / "ledger.duckdb"
-    path.touch()
-    (tmp_path / "ledger.duckdb.wal").write_bytes(b"of a file that is gone")
-    assert stored_version(path, timeout=1) == 0
-    migrate(path, timeout=1)
-    assert stored_version(path, timeout=1) == 1
-    assert list(tmp_path.iterdir()) == [path]
+def test_a_store_that_lost_its_content_is_not_made_anew(ledger: Path) -> None:
+    ledger.write_bytes(b"")
+    for attempt in (migrate, stored_version):
+        with pytest.raises(DamagedStoreError, match="is an empty file"):
+            attempt(ledger, timeout=1)
+    assert ledger.read_bytes() == b""
+
+
+def test_a_log_without_its_store_is_not_thrown_away(ledger: Path) -> None:
+    assert run_elsewhere(_COMMIT_AND_VANISH, ledger).returncode == 0
+    ledger.unlink()
+    log = ledger.with_name("ledger.duckdb.wal")
+    content = log.read_bytes()
+    for attempt in (migrate, stored_version):
+        with pytest.raises(DamagedStoreError, match=f"is still in {log}"):
+            attempt(ledger, timeout=1)
+    assert list(ledger.parent.iterdir()) == [log]
+    assert log.read_bytes() == content
 
 
 def test_the_copy_has_what_a_killed_process_committed_last(ledger: Path) -> None:
