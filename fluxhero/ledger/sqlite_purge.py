@@ -1,8 +1,8 @@
 """Removing archived rows from a FluxHero SQLite store while its bot goes on writing.
 
 At most 500 rows a transaction, BEGIN IMMEDIATE only around the comparison and the delete, and a pause
-after each transaction when somebody else is writing. The disk is waited for once a batch: deletes that
-a power cut takes back are made again, and the purge is on record only after they are on disk.
+after each transaction when somebody else is writing. Who runs several waits for the disk at their end:
+deletes that a power cut takes back are made again, and a purge is on record only after they are on disk.
 """
 
 import time
@@ -56,20 +56,25 @@ class ChunkedPurge:
         """Remove the rows that equal their archived copy, less those on hold."""
         scan = f"read_parquet({literal(str(file.path))}, hive_partitioning = false)"
         stored = ROW_HASH if file.hash_is_current else row_hash_sql(OWN_SCHEMA)
-        self._engine.register("held", pa.table({"key": pa.array(sorted(held), pa.string())}))
-        on_hold = f"{key_sql()} IN (SELECT key FROM held)" if held else "false"
         due = f"{CLOSED_AT} < {moment(file.cutoff)}"
+        kept = self._due_and_held(scan, due, held)
+        self._engine.register("kept", pa.table({"key": pa.array(kept, pa.string())}))
+        free = f"{key_sql()} NOT IN (SELECT key FROM kept)" if kept else "true"
         archived = self._engine.sql(
-            f"SELECT id, {stored} AS hash FROM {scan} WHERE {due} AND NOT {on_hold} ORDER BY id"
+            f"SELECT id, {stored} AS hash FROM {scan} WHERE {due} AND {free} ORDER BY id"
         ).to_arrow_table()
-        with self._connection.synced_at_the_end():
-            purged = self._purge_chunks(archived)
-        kept = self._engine.execute(
-            f"SELECT {key_sql()} FROM {scan} WHERE {due} AND {on_hold} ORDER BY 1"
+        purged = self._purge_chunks(archived)
+        return PurgeOutcome(file.batch_id, purged, self._changed(scan), kept)
+
+    def _due_and_held(self, scan: str, due: str, held: frozenset[str]) -> tuple[str, ...]:
+        """Keys of the batch's due rows that are on hold."""
+        if not held:
+            return ()
+        self._engine.register("held", pa.table({"key": pa.array(sorted(held), pa.string())}))
+        rows = self._engine.execute(
+            f"SELECT {key_sql()} FROM {scan} WHERE {due} AND {key_sql()} IN (SELECT key FROM held) ORDER BY 1"
         ).fetchall()
-        return PurgeOutcome(
-            file.batch_id, purged, self._changed(scan), tuple(str(key) for (key,) in kept)
-        )
+        return tuple(str(key) for (key,) in rows)
 
     def _purge_chunks(self, archived: pa.Table) -> int:
         purged = start = 0

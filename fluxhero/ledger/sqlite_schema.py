@@ -55,15 +55,15 @@ class SourceTable:
         present: its columns that this product knows.
         extra: its other columns.
         unique_id: whether SQLite guarantees that `id` is unique.
-        loose: whether a known column is declared without a type, so that any value stays as it was
-            put in, and each one's storage class has to be looked at.
+        loose: known columns whose declared type lets values of another storage class stay so that
+            reading would change them unnoticed; each value's class has to be looked at.
     """
 
     name: str
     present: frozenset[str]
     extra: tuple[str, ...]
     unique_id: bool
-    loose: bool
+    loose: frozenset[str]
 
     @property
     def mode(self) -> str:
@@ -112,9 +112,20 @@ def _inspect_table(connection: SqliteConnection, name: str) -> SourceTable:
         present=present,
         extra=tuple(str(c[0]) for c in columns if str(c[0]) not in present),
         unique_id=keys == ["id"] and _declared(columns, "id") == "INTEGER",
-        loose=any(_declared(columns, column) in {"", "BLOB"} for column in present),
+        loose=frozenset(name for name in present if _is_loose(name, _declared(columns, name))),
     )
 
 
 def _declared(columns: Sequence[tuple[Any, ...]], name: str) -> str:
     return next(str(column[1]).upper() for column in columns if column[0] == name)
+
+
+def _is_loose(name: str, declared: str) -> bool:
+    """Whether a column may hold what the driver would quietly turn into the column's own type.
+
+    A number in a column of text is read as some text of it. Only text affinity keeps numbers out;
+    SQLite finds the affinity in the declared type (https://www.sqlite.org/datatype3.html, 3.1).
+    """
+    if OWN_SCHEMA.field(name).type == _TEXT:
+        return "INT" in declared or not any(word in declared for word in ("CHAR", "CLOB", "TEXT"))
+    return declared in {"", "BLOB"}

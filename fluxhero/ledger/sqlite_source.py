@@ -3,7 +3,7 @@
 Only SELECTs happen here. What the values mean is said in `sqlite_meaning`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,32 +48,32 @@ def _literal_sql(name: str) -> str:
     )
 
 
-def _storage_problem_sql(table: SourceTable) -> str:
+def _storage_problem_sql(table: SourceTable, names: Collection[str]) -> str:
     """SQL of which value is of a storage class that its column should not hold: 'rule|reason'."""
     cases = " ".join(
         f"WHEN typeof({identifier(f.name)}) NOT IN ({_STORAGE[f.type]}, 'null') "
         f"THEN 'type|{f.name} holds ' || typeof({identifier(f.name)})"
         for f in OWN_SCHEMA
-        if f.name in table.present
+        if f.name in table.present and f.name in names
     )
-    return f"CASE {cases} END"
+    return f"CASE {cases} END" if cases else "NULL"
 
 
 def read_rows(connection: SqliteConnection, table: SourceTable, tail: str) -> pa.Table:
     """Read at most a page of whole rows: rowid, every column of `OWN_SCHEMA`, and `PROBLEM`.
 
-    Values that fit their columns are read directly. Where one does not, the page is read again with
-    each value's storage class looked at: what does not fit becomes NULL and `PROBLEM` says which.
+    Values are read directly where the column's declared type and the driver between them show each
+    value of another storage class. In the other columns, and in all if one such value is found, each
+    value's class is looked at: what does not fit becomes NULL and `PROBLEM` says which.
     """
-    if not table.loose:
-        page = _read_directly(connection, table, tail)
-        if page is not None:
-            return page
+    page = _read_directly(connection, table, tail)
+    if page is not None:
+        return page
     columns = [(ROWID, "rowid", _INT)]
     columns += [
         (f.name, _value_sql(table, f.name, f.type, guarded=True), f.type) for f in OWN_SCHEMA
     ]
-    columns.append((PROBLEM, _storage_problem_sql(table), _TEXT))
+    columns.append((PROBLEM, _storage_problem_sql(table, OWN_SCHEMA.names), _TEXT))
     page = connection.arrow(columns, f"FROM {identifier(table.name)} {tail}")
     return page if _is_utf8(page) else _without_broken_text(page)
 
@@ -82,19 +82,21 @@ def _read_directly(connection: SqliteConnection, table: SourceTable, tail: str) 
     """Read values as they are; None when one of them does not fit its column."""
     columns = [(ROWID, "rowid", _INT)]
     columns += [
-        (f.name, _value_sql(table, f.name, f.type, guarded=False), f.type)
+        (f.name, _value_sql(table, f.name, f.type, guarded=f.name in table.loose), f.type)
         for f in OWN_SCHEMA
         if f.name in table.present or (f.name == EXTRA and table.extra)
     ]
+    if table.loose:
+        columns.append((PROBLEM, _storage_problem_sql(table, table.loose), _TEXT))
     page = connection.arrow(columns, f"FROM {identifier(table.name)} {tail}")
     if page.schema.types != [kind for _, _, kind in columns] or not _is_utf8(page):
         return None
+    kinds = {ROWID: _INT, **{f.name: f.type for f in OWN_SCHEMA}, PROBLEM: _TEXT}
     arrays = [
-        page[f.name] if f.name in page.column_names else pa.nulls(page.num_rows, f.type)
-        for f in OWN_SCHEMA
+        page[name] if name in page.column_names else pa.nulls(page.num_rows, kind)
+        for name, kind in kinds.items()
     ]
-    names = [ROWID, *OWN_SCHEMA.names, PROBLEM]
-    return pa.table([page[ROWID], *arrays, pa.nulls(page.num_rows, _TEXT)], names=names)
+    return pa.table(arrays, names=list(kinds))
 
 
 def _is_utf8(page: pa.Table) -> bool:

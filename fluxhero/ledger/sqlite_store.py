@@ -194,9 +194,9 @@ class SqliteStore(HotStore):
     def purge(
         self, files: Sequence[ArchivedFile], held: frozenset[str], progress: Progress
     ) -> list[PurgeOutcome]:
-        """See `HotStore.purge`; in transactions of at most 500 rows."""
+        """See `HotStore.purge`; in transactions of at most 500 rows, on disk when it returns."""
         outcomes = []
-        with self._reading() as (connection, engine):
+        with self._reading() as (connection, engine), connection.synced_at_the_end():
             for number, file in enumerate(files, start=1):
                 table = self._table(connection, file.mode)
                 proven = self._proven.token(file)

@@ -231,6 +231,28 @@ def test_columns_without_a_declared_type_keep_their_values(sqlite_house: House) 
     assert house.hot == {1, 2, 3}
 
 
+@pytest.mark.parametrize("declared", ["STRING", "DATETIME", "JSON", "NUMERIC", "POINT", ""])
+def test_a_number_in_a_column_of_text_stays_and_is_listed(
+    sqlite_house: House, declared: str
+) -> None:
+    """Such columns turn text that looks like a number into one; read as text again, it would be another."""
+    house = sqlite_house
+    ddl = samples.SQLITE_DDL["live_trades"]
+    recreate(house, ddl.replace("signal_reason TEXT", f"signal_reason {declared}"))
+    put(house, 1, signal_reason="plain")
+    put(house, 2, signal_reason=1.23456789)
+    put(house, 3, signal_reason=17)
+    before = house.look()
+    assert house.archive().purged == 1
+    assert sorted(row["reason"] for row in quarantined(house)) == [
+        "signal_reason holds integer",
+        "signal_reason holds real",
+    ]
+    assert len(house.look().hot) == 2
+    house.restore(trade_ids=["live_trades:1"])
+    assert house.look().hot == before.hot
+
+
 def test_rows_that_share_a_key_stay_and_are_listed(sqlite_house: House) -> None:
     house = sqlite_house
     recreate(house, NO_KEY)
