@@ -1,7 +1,7 @@
 """The embedded hot store: the canonical ledger in one DuckDB file."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Literal
 import duckdb
 import pyarrow as pa
 
-from fluxhero.engine import new_instance, one_row, scalar
+from fluxhero.engine import identifier, new_instance, one_row, scalar
 from fluxhero.errors import ForeignStoreError
 from fluxhero.ledger import duckdb_archiving as archiving
 from fluxhero.ledger import duckdb_planning as planning
@@ -18,6 +18,7 @@ from fluxhero.ledger.duckdb_file import opened
 from fluxhero.ledger.duckdb_purge import purge
 from fluxhero.ledger.duckdb_transaction import Transaction
 from fluxhero.ledger.migrations import META, SCHEMA_VERSION, migrate, stored_version
+from fluxhero.ledger.partial import partial_sql
 from fluxhero.ledger.proof import ProvenRows
 from fluxhero.ledger.rejected import Rejected
 from fluxhero.ledger.rows import ROW_HASH, TABLE, row_hash_sql
@@ -200,17 +201,32 @@ class DuckDBStore(HotStore):
         with self.transaction() as transaction:
             transaction.insert(LEDGER_TABLES[table], rows.select(LEDGER_TABLES[table].names))
 
-    def load(self, connection: duckdb.DuckDBPyConnection, table: str, target: str) -> None:
+    def load(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        table: str,
+        target: str,
+        columns: Collection[str] | None = None,
+    ) -> None:
         """See `HotStore.load`; of a store that does not exist yet, every table is empty."""
+        shape = ALL_TABLES[table]
         if not self.path.exists():
-            connection.execute(ALL_TABLES[table].create_sql(target))
+            connection.execute(shape.create_sql(target))
             return
-        names = ", ".join(f'"{name}"' for name in ALL_TABLES[table].names)
+        whole = {column.name: column.kind.value for column in shape.columns}
+        wanted = list(whole)
+        if columns is not None and shape.key:
+            wanted = [name for name in whole if name in columns or name in shape.key]
+        names = ", ".join(map(identifier, wanted))
+        values = ", ".join(f"{identifier(n)}::{whole[n]} AS {identifier(n)}" for n in wanted)
         with self._open(read_only=True) as source:
             rows = source.sql(f"SELECT {names} FROM hot.{table}").to_arrow_reader(_LOAD_ROWS)
             connection.register("loading", rows)
-            connection.execute(f"CREATE TABLE {target} AS {self.canonical_sql(table, 'loading')}")
+            connection.execute(f"CREATE TABLE {target}_loaded AS SELECT {values} FROM loading")
             connection.unregister("loading")
+        connection.execute(
+            f"CREATE VIEW {target} AS {partial_sql(f'{target}_loaded', whole, wanted)}"
+        )
 
     def statistics(self) -> StoreStatistics:
         """See `HotStore.statistics`."""

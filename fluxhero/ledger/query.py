@@ -7,8 +7,8 @@ statement's type says too little, and its plan is looked at before it runs.
 import json
 import re
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,17 @@ import duckdb
 from fluxhero.archive.workspace import Workspace
 from fluxhero.engine import literal, one_row
 from fluxhero.errors import BadInputError, FluxHeroError
+from fluxhero.ledger.partial import NOT_LOADED
 from fluxhero.ledger.view import VIEWS, open_view
 
 TIMEOUT = 60.0  # seconds
 # What makes DuckDB look at tables that the text does not name.
 _LOOKS_AROUND = re.compile(r"\b(show|query|query_table|\w+_schema|\w+_catalog|duckdb_\w+)\b", re.I)
+# What takes columns without naming them, or would hide that one is missing.
+_TAKES_ALL = re.compile(
+    r"(\bselect|,|\.)\s*\*|^\W*from\b|\(\s*from\b|\b(columns|summarize|describe|unpivot|pivot|try)\b",
+    re.I,
+)
 _WRITING = re.compile(r"COPY|INSERT|UPDATE|DELETE|MERGE|CREATE|ALTER|DROP|EXPORT|ATTACH|TRUNCATE")
 _ALLOWED = "SELECT, FROM, WITH, DESCRIBE, SUMMARIZE, SHOW and EXPLAIN are"
 
@@ -62,7 +68,24 @@ def run_query(
         FluxHeroError: it took longer than `timeout`.
     """
     _check_statement(sql)
-    with open_view(workspace, _named_in(sql)) as connection:
+    with suppress(_ColumnMissingError):
+        return _run(workspace, sql, limit, timeout, readable, _columns_in(sql))
+    return _run(workspace, sql, limit, timeout, readable, None)
+
+
+class _ColumnMissingError(Exception):
+    """The statement reads a column that its text did not seem to name."""
+
+
+def _run(
+    workspace: Workspace,
+    sql: str,
+    limit: int | None,
+    timeout: float,
+    readable: Sequence[Path],
+    columns: Collection[str] | None,
+) -> QueryResult:
+    with open_view(workspace, _named_in(sql), columns) as connection:
         _lock_down(connection, [workspace.layout.root, *readable])
         with _watchdog(connection, timeout), _explained(timeout):
             _check_plan(connection, sql)
@@ -79,6 +102,16 @@ def _named_in(sql: str) -> Sequence[str]:
         return VIEWS
     words = set(re.findall(r"\w+", sql.lower()))
     return [name for name in VIEWS if name in words]
+
+
+def _columns_in(sql: str) -> Collection[str] | None:
+    """Columns that the text mentions: only these are read of the hot rows; None for all.
+
+    A column that was overlooked makes the statement fail, and it runs again with all.
+    """
+    if _LOOKS_AROUND.search(sql) or _TAKES_ALL.search(sql):
+        return None
+    return set(re.findall(r"\w+", sql.lower()))
 
 
 def _check_statement(sql: str) -> None:
@@ -151,6 +184,10 @@ def _explained(timeout: float) -> Iterator[None]:
             f"the query was stopped after {timeout:g} seconds",
             next_step="narrow it down with a WHERE on exit_time, or raise --timeout",
         ) from error
+    except duckdb.InvalidInputException as error:
+        if NOT_LOADED in str(error):
+            raise _ColumnMissingError from error
+        raise _refused_by_duckdb(error) from error
     except duckdb.PermissionException as error:
         raise BadInputError(
             _first_line(error), next_step="a query reads the views and the archive's files only"
@@ -160,10 +197,14 @@ def _explained(timeout: float) -> Iterator[None]:
             _first_line(error), next_step=f"the views are {', '.join(VIEWS)}"
         ) from error
     except duckdb.Error as error:
-        raise BadInputError(
-            str(error).strip(),
-            next_step='correct the SQL; `fluxhero query "DESCRIBE trades"` lists columns',
-        ) from error
+        raise _refused_by_duckdb(error) from error
+
+
+def _refused_by_duckdb(error: duckdb.Error) -> BadInputError:
+    return BadInputError(
+        str(error).strip(),
+        next_step='correct the SQL; `fluxhero query "DESCRIBE trades"` lists columns',
+    )
 
 
 def _first_line(error: duckdb.Error) -> str:

@@ -4,7 +4,8 @@ For the bulk of rows, which are in order, Arrow answers the same questions sever
 `judge` tries that first.
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Sequence
 
 import duckdb
 import pyarrow as pa
@@ -13,7 +14,15 @@ import pyarrow.compute as pc
 from fluxhero.engine import literal
 from fluxhero.ledger.rows import CLOSED_AT, DERIVED, TABLE
 from fluxhero.ledger.schema import TRADES
-from fluxhero.ledger.sqlite_schema import LARGEST, MODES, MONEY, PROBLEM, REQUIRED, TIMES
+from fluxhero.ledger.sqlite_schema import (
+    LARGEST,
+    MODES,
+    MONEY,
+    OWN_SCHEMA,
+    PROBLEM,
+    REQUIRED,
+    TIMES,
+)
 
 # Microseconds since 1970 of 0002-01-01 and 9999-12-31: what `_looks_iso` admits.
 _EARLIEST, _LATEST = -62_104_060_800_000_000, 253_402_214_400_000_000
@@ -90,6 +99,20 @@ def canonical_sql(relation: str, timezone: str, *, carried: Sequence[str] = ()) 
 
     Columns `carried` are selected behind them as they are.
     """
+    selected = [f"{sql} AS {name}" for name, sql in _canonical(timezone).items()]
+    return f"SELECT {', '.join([*selected, *carried])} FROM {relation}"
+
+
+def own_columns_of(columns: Collection[str], timezone: str) -> list[str]:
+    """Columns of `OWN_SCHEMA` that these columns of the ledger, and its key, are made of."""
+    made_of = _canonical(timezone)
+    wanted = [sql for name, sql in made_of.items() if name in columns or name in TRADES.key]
+    words = set(re.findall(r"\w+", " ".join(wanted))) | set(columns)
+    return [name for name in OWN_SCHEMA.names if name in words]
+
+
+def _canonical(timezone: str) -> dict[str, str]:
+    """DuckDB SQL of each of the ledger's `trades` columns."""
     modes = " ".join(f"WHEN {literal(name)} THEN {literal(mode)}" for name, mode in MODES.items())
     exact = ", ".join(
         f"{literal(name)}, CASE WHEN TRY_CAST({name} AS DECIMAL(18,8))::DOUBLE IS DISTINCT FROM {name} "
@@ -120,16 +143,9 @@ def canonical_sql(relation: str, timezone: str, *, carried: Sequence[str] = ()) 
         "source_id": f"{TABLE} || ':' || id",
         "extra": f"nullif({extra}, '{{}}')::JSON",
     }
-    selected = []
-    for column in TRADES.columns:
-        if column.name in values:
-            sql = values[column.name]
-        elif column.name in TIMES:
-            sql = time_sql(column.name, timezone)
-        else:
-            sql = f"TRY_CAST({column.name} AS DECIMAL(18,8))"
-        selected.append(f"{sql} AS {column.name}")
-    return f"SELECT {', '.join([*selected, *carried])} FROM {relation}"
+    for name in TIMES:
+        values[name] = time_sql(name, timezone)
+    return {name: values.get(name, f"TRY_CAST({name} AS DECIMAL(18,8))") for name in TRADES.names}
 
 
 def read_times(texts: pa.ChunkedArray, timezone: str) -> pa.ChunkedArray | None:

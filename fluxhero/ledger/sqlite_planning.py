@@ -78,7 +78,7 @@ def _collect_due(
     cutoff = pa.scalar(request.cutoff, DERIVED[CLOSED_AT])
     problems = _duplicated(connection, table)
     undated = 0
-    for page in source.pages(connection, table, FINISHED, whole=False):
+    for page in source.finished_pages(connection, table, FINISHED):
         written = pc.coalesce(page["exit_time"], page["updated_at"])
         closed = _closed_at(engine, page, written, timezone)
         if closed.null_count:

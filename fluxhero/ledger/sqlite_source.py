@@ -3,7 +3,7 @@
 Only SELECTs happen here. What the values mean is said in `sqlite_meaning`.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,31 +59,37 @@ def _storage_problem_sql(table: SourceTable, names: Collection[str]) -> str:
     return f"CASE {cases} END" if cases else "NULL"
 
 
-def read_rows(connection: SqliteConnection, table: SourceTable, tail: str) -> pa.Table:
-    """Read at most a page of whole rows: rowid, every column of `OWN_SCHEMA`, and `PROBLEM`.
+def read_rows(
+    connection: SqliteConnection,
+    table: SourceTable,
+    tail: str,
+    names: Collection[str] = OWN_SCHEMA.names,
+) -> pa.Table:
+    """Read at most a page of rows: rowid, columns of `OWN_SCHEMA` (all but for `names`), and `PROBLEM`.
 
     Values are read directly where the column's declared type and the driver between them show each
     value of another storage class. In the other columns, and in all if one such value is found, each
     value's class is looked at: what does not fit becomes NULL and `PROBLEM` says which.
     """
-    page = _read_directly(connection, table, tail)
+    fields = [field for field in OWN_SCHEMA if field.name in names]
+    page = _read_directly(connection, table, tail, fields)
     if page is not None:
         return page
     columns = [(ROWID, "rowid", _INT)]
-    columns += [
-        (f.name, _value_sql(table, f.name, f.type, guarded=True), f.type) for f in OWN_SCHEMA
-    ]
-    columns.append((PROBLEM, _storage_problem_sql(table, OWN_SCHEMA.names), _TEXT))
+    columns += [(f.name, _value_sql(table, f.name, f.type, guarded=True), f.type) for f in fields]
+    columns.append((PROBLEM, _storage_problem_sql(table, names), _TEXT))
     page = connection.arrow(columns, f"FROM {identifier(table.name)} {tail}")
     return page if _is_utf8(page) else _without_broken_text(page)
 
 
-def _read_directly(connection: SqliteConnection, table: SourceTable, tail: str) -> pa.Table | None:
+def _read_directly(
+    connection: SqliteConnection, table: SourceTable, tail: str, fields: Sequence[pa.Field]
+) -> pa.Table | None:
     """Read values as they are; None when one of them does not fit its column."""
     columns = [(ROWID, "rowid", _INT)]
     columns += [
         (f.name, _value_sql(table, f.name, f.type, guarded=f.name in table.loose), f.type)
-        for f in OWN_SCHEMA
+        for f in fields
         if f.name in table.present or (f.name == EXTRA and table.extra)
     ]
     if table.loose:
@@ -91,7 +97,7 @@ def _read_directly(connection: SqliteConnection, table: SourceTable, tail: str) 
     page = connection.arrow(columns, f"FROM {identifier(table.name)} {tail}")
     if page.schema.types != [kind for _, _, kind in columns] or not _is_utf8(page):
         return None
-    kinds = {ROWID: _INT, **{f.name: f.type for f in OWN_SCHEMA}, PROBLEM: _TEXT}
+    kinds = {ROWID: _INT, **{f.name: f.type for f in fields}, PROBLEM: _TEXT}
     arrays = [
         page[name] if name in page.column_names else pa.nulls(page.num_rows, kind)
         for name, kind in kinds.items()
@@ -179,18 +185,27 @@ def _bytes_sql(name: str) -> str:
 
 
 def pages(
-    connection: SqliteConnection, table: SourceTable, where: str = "true", *, whole: bool
+    connection: SqliteConnection, table: SourceTable, names: Collection[str] = OWN_SCHEMA.names
 ) -> Iterator[pa.Table]:
-    """Read a table in order of rowid, a page at a time, each in a short read of its own."""
-    read, size = (read_rows, PAGE_ROWS) if whole else (read_close_times, TIMES_PAGE_ROWS)
+    """Read a table in order of rowid, a page as `read_rows` gives it at a time, each in a short read."""
+    return _in_pages(PAGE_ROWS, "true", lambda tail: read_rows(connection, table, tail, names))
+
+
+def finished_pages(
+    connection: SqliteConnection, table: SourceTable, where: str
+) -> Iterator[pa.Table]:
+    """Read in the same way what `read_close_times` gives of the rows that meet a condition."""
+    return _in_pages(TIMES_PAGE_ROWS, where, lambda tail: read_close_times(connection, table, tail))
+
+
+def _in_pages(size: int, where: str, read: Callable[[str], pa.Table]) -> Iterator[pa.Table]:
     last = -(2**63)
+    after = ">="
     while True:
-        page = read(
-            connection, table, f"WHERE rowid > {last} AND {where} ORDER BY rowid LIMIT {size}"
-        )
+        page = read(f"WHERE rowid {after} {last} AND {where} ORDER BY rowid LIMIT {size}")
         if not page.num_rows:
             return
-        last = page[ROWID][-1].as_py()
+        last, after = page[ROWID][-1].as_py(), ">"
         yield page
 
 
@@ -227,7 +242,7 @@ def read_canonical(path: Path, *, timezone: str) -> Iterator[tuple[pa.Table, lis
     """
     with SqliteConnection(path, read_only=True, busy_timeout=30) as connection, scratch() as engine:
         for table in inspect(connection):
-            for page in pages(connection, table, whole=True):
+            for page in pages(connection, table):
                 engine.register("page", page)
                 engine.execute(
                     f"CREATE OR REPLACE TEMP TABLE judged AS SELECT *, {literal(table.name)} AS {TABLE}, "

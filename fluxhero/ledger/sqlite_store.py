@@ -5,7 +5,7 @@ trades tables is ever read.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -22,13 +22,19 @@ from fluxhero.errors import IntegrityError, VerificationError
 from fluxhero.ledger import sqlite_archiving as archiving
 from fluxhero.ledger import sqlite_planning as planning
 from fluxhero.ledger import sqlite_source as source
+from fluxhero.ledger.partial import partial_sql
 from fluxhero.ledger.proof import ProvenRows
 from fluxhero.ledger.rejected import Rejected
 from fluxhero.ledger.rows import CLOSED_AT, ROW_HASH, TABLE, row_hash_sql
 from fluxhero.ledger.schema import ALL_TABLES, LEDGER_TABLES, QUARANTINE, TRADES
 from fluxhero.ledger.sqlite_connection import SqliteConnection, backup
 from fluxhero.ledger.sqlite_insert import insert_rows
-from fluxhero.ledger.sqlite_meaning import canonical_sql, key_range_sql, key_sql
+from fluxhero.ledger.sqlite_meaning import (
+    canonical_sql,
+    key_range_sql,
+    key_sql,
+    own_columns_of,
+)
 from fluxhero.ledger.sqlite_purge import CHUNK_ROWS, ChunkedPurge
 from fluxhero.ledger.sqlite_schema import OWN_SCHEMA, SourceTable, inspect
 from fluxhero.ledger.store import (
@@ -43,6 +49,8 @@ from fluxhero.ledger.store import (
     StoreStatistics,
     TablePlan,
 )
+
+_DUCKDB_TYPES = {pa.int64(): "BIGINT", pa.float64(): "DOUBLE", pa.string(): "VARCHAR"}
 
 
 class SqliteStore(HotStore):
@@ -284,28 +292,40 @@ class SqliteStore(HotStore):
                 taken += [wanted[found.name, int(row_id)] for (row_id,) in rows]
         return tuple(taken)
 
-    def load(self, connection: duckdb.DuckDBPyConnection, table: str, target: str) -> None:
+    def load(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        table: str,
+        target: str,
+        columns: Collection[str] | None = None,
+    ) -> None:
         """See `HotStore.load`; a FluxHero store has trades only.
 
         The rows are copied as they are; what they mean in canonical columns is worked out as a
         query needs it, which takes most of the time.
         """
         if table == TRADES.name:
-            own = f"{target}_rows"
-            self._load_own(connection, own)
-            connection.execute(f"CREATE VIEW {target} AS {self.canonical_sql(table, own)}")
+            own = OWN_SCHEMA.names
+            if columns is not None:
+                own = own_columns_of(columns, self._timezone)
+            self._load_own(connection, f"{target}_loaded", own)
+            whole = {name: _DUCKDB_TYPES[OWN_SCHEMA.field(name).type] for name in OWN_SCHEMA.names}
+            rows = partial_sql(f"{target}_loaded", {**whole, TABLE: "VARCHAR"}, {*own, TABLE})
+            connection.execute(f"CREATE VIEW {target} AS {self.canonical_sql(table, f'({rows})')}")
             return
         connection.execute(ALL_TABLES[table].create_sql(target))
         if table == QUARANTINE.name:
             self._load_quarantine(connection, target)
 
-    def _load_own(self, connection: duckdb.DuckDBPyConnection, target: str) -> None:
-        columns = ", ".join(OWN_SCHEMA.names)
+    def _load_own(
+        self, connection: duckdb.DuckDBPyConnection, target: str, names: Sequence[str]
+    ) -> None:
+        columns = ", ".join(names)
         connection.register("page", OWN_SCHEMA.empty_table())
         connection.execute(f"CREATE TABLE {target} AS SELECT {columns}, '' AS {TABLE} FROM page")
         with SqliteConnection(self.path, read_only=True, busy_timeout=self._timeout) as store:
             for found in inspect(store):
-                for page in source.pages(store, found, whole=True):
+                for page in source.pages(store, found, names):
                     connection.register("page", page)
                     connection.execute(
                         f"INSERT INTO {target} SELECT {columns}, '{found.name}' FROM page"

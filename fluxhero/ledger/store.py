@@ -5,7 +5,7 @@ that the archive protocol never asks what kind of store it works on.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -235,8 +235,17 @@ class HotStore(ABC):
         return ()
 
     @abstractmethod
-    def load(self, connection: duckdb.DuckDBPyConnection, table: str, target: str) -> None:
-        """Copy a ledger table or the quarantine into a connection, as `target` in canonical columns."""
+    def load(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        table: str,
+        target: str,
+        columns: Collection[str] | None = None,
+    ) -> None:
+        """Copy a ledger table or the quarantine into a connection, as `target` in canonical columns.
+
+        Given `columns`, only these and the key need to be copied; see `partial` for the others.
+        """
 
     @abstractmethod
     def statistics(self) -> StoreStatistics:

@@ -7,7 +7,7 @@ ones stay where they are and are scanned as a query needs them.
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import duckdb
@@ -29,7 +29,7 @@ ArchivedRows = Callable[[Table, pa.Table], pa.Table]
 
 @contextmanager
 def open_view(
-    workspace: Workspace, tables: Iterable[str] = VIEWS
+    workspace: Workspace, tables: Iterable[str] = VIEWS, columns: Collection[str] | None = None
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     """Yield a connection that has the ledger as views.
 
@@ -39,6 +39,7 @@ def open_view(
     Args:
         workspace: the store and its archive; neither is changed.
         tables: names from `VIEWS`; only these are made.
+        columns: columns that will be read of hot rows; by default all. See `HotStore.load`.
 
     Raises:
         ForeignArchiveError: the archive belongs to another store.
@@ -54,7 +55,7 @@ def open_view(
         connection.execute("CREATE SCHEMA hot")
         for name in wanted:
             if name != BATCHES:
-                store.load(connection, name, f"hot.{name}")
+                store.load(connection, name, f"hot.{name}", columns)
         chain = workspace.chain()  # after the hot rows, never before
         for name in wanted:
             if name == BATCHES:

@@ -3,11 +3,13 @@
 from decimal import Decimal
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from fluxhero.archive.workspace import Workspace
 from fluxhero.errors import BadInputError, FluxHeroError
 from fluxhero.ledger.query import run_query
+from fluxhero.ledger.view import open_view
 from tests.protocol import archive, workspace_of
 from tests.samples import (
     Sample,
@@ -146,3 +148,60 @@ def test_a_fluxhero_store_can_be_queried_in_place(clean_environment: Path) -> No
     workspace = workspace_of(sample, clean_environment / "data")
     result = run_query(workspace, "SELECT count(*), count(DISTINCT trade_id) FROM trades")
     assert result.rows[0] == (len(sample.due | sample.staying),) * 2
+
+
+@pytest.fixture(scope="module", params=["duckdb", "sqlite"])
+def half_archived(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Workspace:
+    """Some rows hot, some archived."""
+    folder = tmp_path_factory.mktemp("columns")
+    sample = write_sample(request.param, folder / f"store.{request.param}")
+    workspace = workspace_of(sample, folder / "data")
+    archive(workspace)
+    return workspace
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT count(*) FROM trades",
+        "SELECT * FROM trades ORDER BY trade_id",
+        "FROM trades ORDER BY trade_id",
+        "SELECT t.* FROM trades t ORDER BY ALL",
+        "SELECT t FROM trades t ORDER BY t.trade_id",
+        "SELECT count(COLUMNS(*)) FROM trades",
+        "SELECT TRY(COLUMNS(*)::VARCHAR) FROM trades ORDER BY ALL",
+        "SELECT -1 * quantity AS n FROM trades ORDER BY n",
+        "SELECT count(*) FROM (SELECT DISTINCT * FROM trades)",
+        "SELECT upper(Symbol), sum(realized_pnl) FROM trades GROUP BY 1 ORDER BY 1",
+        "SELECT extra, signal_explanation, _location FROM trades ORDER BY trade_id",
+        "SELECT max(exit_time), min(mode), count(DISTINCT side) FROM trades WHERE status <> 'open'",
+        "WITH x AS (FROM trades) SELECT count(*), max(x.fees) FROM x",
+        "SELECT a.symbol FROM trades a NATURAL JOIN trades b ORDER BY 1",
+        "SELECT to_json(t) FROM trades t ORDER BY 1",
+        "SELECT count(*) FROM orders o SEMI JOIN trades t ON o.symbol = t.symbol",
+    ],
+)
+def test_a_query_answers_the_same_whichever_columns_were_read(
+    half_archived: Workspace, sql: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = run_query(half_archived, sql)
+    monkeypatch.setattr("fluxhero.ledger.query._columns_in", lambda _: None)
+    assert found == run_query(half_archived, sql)
+
+
+def test_only_the_columns_named_are_read_of_hot_rows(half_archived: Workspace) -> None:
+    with open_view(half_archived, ["trades"], {"symbol"}) as view:
+        loaded = {row[0] for row in view.execute("DESCRIBE hot.trades_loaded").fetchall()}
+        view.execute("SELECT symbol, trade_id FROM trades").fetchall()
+        with pytest.raises(duckdb.InvalidInputException, match="was not loaded"):
+            view.execute("SELECT count(realized_pnl) FROM trades").fetchall()
+    kind = half_archived.store.kind
+    assert (
+        loaded
+        == {
+            "duckdb": {"trade_id", "symbol"},
+            "sqlite": {"id", "created_at", "symbol", "_table"},
+        }[kind]
+    )
