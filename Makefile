@@ -61,7 +61,7 @@ format: setup  ## Format the code and fix what can be fixed
 
 lock:  ## Resolve requirements.lock afresh (needs uv)
 	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 \
-	    --all-extras --custom-compile-command "make lock" pyproject.toml -o requirements.lock
+	    --all-extras --no-strip-extras --custom-compile-command "make lock" pyproject.toml -o requirements.lock
 
 bench: setup  ## Measure speed and memory against the baselines
 	@$(BIN)/python -m benchmarks
