@@ -69,7 +69,7 @@ def _hot_sqlite(path: Path) -> dict[str, list[Row]]:
             names = [column[0] for column in cursor.description]
             for values in cursor:
                 row = dict(zip(names, values, strict=True))
-                created = row.get("created_at") or b""
+                created = row.get("created_at") or row.get("entry_time") or b""
                 key = f"{table}:{_shown(row['id'])}:{_shown(created)}"
                 hot.setdefault(key, []).append(_sqlite_row(row))
     finally:
@@ -159,7 +159,7 @@ def _archived(kind: str, archive: Path) -> dict[str, list[Row]]:
         for row in table.to_pylist():
             at = row["_archived_at"]
             if kind == "sqlite":
-                key = f"{row['_table']}:{row['id']}:{row['created_at'] or ''}"
+                key = f"{row['_table']}:{row['id']}:{row['created_at'] or row['entry_time'] or ''}"
                 value = _archived_sqlite_row(row)
             else:
                 key = f"{row['_table']}/{row['trade_id' if row['_table'] == 'trades' else 'order_id']}"

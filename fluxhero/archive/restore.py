@@ -183,7 +183,7 @@ def _manifest(chain: Chain, batch_id: str) -> Manifest:
 def _compare(workspace: Workspace, manifest: Manifest, keys: Sequence[str]) -> Restored:
     """What restoring these keys will come to, as the store stands; changes nothing."""
     store, table = workspace.store, manifest.table
-    hot = _hashes(workspace, table, store.fetch(table, keys))
+    hot = _hot_hashes(workspace, table, keys)
     archived = _hashes(workspace, table, _rows_of(workspace, manifest, list(hot))) if hot else {}
     absent = [key for key in keys if key not in hot]
     taken = dict.fromkeys(store.occupied(table, absent))
@@ -206,7 +206,7 @@ def _insert(workspace: Workspace, manifest: Manifest, keys: Sequence[str]) -> No
     rows = _rows_of(workspace, manifest, keys)
     expected = _hashes(workspace, table, rows)
     store.insert(table, rows)
-    found = _hashes(workspace, table, store.fetch(table, keys))
+    found = _hot_hashes(workspace, table, keys)
     if wrong := [key for key in keys if found.get(key) != expected[key]]:
         raise VerificationError(
             f"{len(wrong)} restored rows read back from {store.path} are not the archived ones, among them "
@@ -222,9 +222,7 @@ def _withdraw_idle_holds(workspace: Workspace, table: str, added: Sequence[Hold]
     stay: one too many only keeps a row hot, while one too few lets it go.
     """
     try:
-        hot = _hashes(
-            workspace, table, workspace.store.fetch(table, [hold.trade_id for hold in added])
-        )
+        hot = _hot_hashes(workspace, table, [hold.trade_id for hold in added])
         withdraw_holds(workspace.layout.holds, [hold for hold in added if hold.trade_id not in hot])
     except FluxHeroError as error:
         logger.warning("the holds of rows that were not restored stay: %s", error)
@@ -243,6 +241,16 @@ def _rows_of(workspace: Workspace, manifest: Manifest, keys: Sequence[str]) -> p
     return rows.cast(
         pa.schema([*own, pa.field("_table", pa.string()), pa.field(ROW_HASH, pa.uint64())])
     )
+
+
+def _hot_hashes(workspace: Workspace, table: str, keys: Sequence[str]) -> dict[str, int | None]:
+    """Key → hash of the rows that are hot; None for one with a value that cannot be read as it is."""
+    with scratch() as engine:
+        engine.register("hot", workspace.store.fetch(table, keys))
+        found = engine.execute(
+            f"SELECT {workspace.store.key_sql(table)}, {ROW_HASH} FROM hot"
+        ).fetchall()
+    return {str(key): None if value is None else int(value) for key, value in found}
 
 
 def _hashes(workspace: Workspace, table: str, rows: pa.Table) -> dict[str, int]:

@@ -130,6 +130,11 @@ class SqliteConnection:
         """SQLite's data version: while it stays the same, no other connection committed anything."""
         return int(self.value("PRAGMA data_version"))
 
+    @property
+    def layout_version(self) -> int:
+        """SQLite's schema version: VACUUM, which may number rows anew, changes it, too."""
+        return int(self.value("PRAGMA schema_version"))
+
     @contextmanager
     def write_transaction(self) -> Iterator[None]:
         """BEGIN IMMEDIATE … COMMIT, or ROLLBACK when the body raises."""
@@ -169,14 +174,14 @@ class SqliteConnection:
     def _translated(self, verb: str) -> Iterator[None]:
         try:
             yield
-        except adbc.Error as error:
+        except (adbc.Error, OSError) as error:  # OSError: of a result that is fetched as Arrow
             raise translate(error, verb, self.path) from error
 
 
 _PROBE: dict[pa.DataType, str] = {pa.int64(): "0", pa.float64(): "0.0", pa.string(): "''"}
 
 
-def translate(error: adbc.Error, verb: str, path: Path) -> FluxHeroError:
+def translate(error: Exception, verb: str, path: Path) -> FluxHeroError:
     """Say what a driver error means for the store at `path`."""
     text = str(error)
     if any(sign in text for sign in _LOCKED):

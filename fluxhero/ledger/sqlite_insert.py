@@ -23,9 +23,10 @@ def insert_rows(connection: SqliteConnection, table: SourceTable, rows: pa.Table
     Raises:
         BadInputError: an archived value of an unknown column is not in the form it was written in.
     """
-    known = [name for name in OWN_SCHEMA.names if name in table.present]
+    known = [name for name in OWN_SCHEMA.names if name in table.present - table.generated]
     names = ", ".join(identifier(name) for name in (*known, *table.extra))
-    target = f"INSERT INTO {identifier(table.name)} ({names})"
+    # A table may say that a new row replaces one it conflicts with; here it must not.
+    target = f"INSERT OR ABORT INTO {identifier(table.name)} ({names})"
     marks = ", ".join("?" for _ in known)
     if not table.extra:
         for batch in rows.select(known).combine_chunks().to_batches():

@@ -77,9 +77,15 @@ def closed_at_sql(timezone: str) -> str:
 def key_sql(prefix: str = "") -> str:
     """DuckDB SQL of a row's identity, which is also its `trade_id` in the ledger.
 
-    `created_at` is part of it because ids start again when a FluxHero file is deleted.
+    `created_at`, for want of it `entry_time`, is part of it because ids start again when a FluxHero
+    file is deleted.
     """
-    return f"({prefix}{TABLE} || ':' || {prefix}id || ':' || coalesce({prefix}created_at, ''))"
+    return f"({prefix}{TABLE} || ':' || {prefix}id || ':' || {born_sql(prefix)})"
+
+
+def born_sql(prefix: str = "") -> str:
+    """SQL (DuckDB's and SQLite's) of the part of a row's key that tells it from a later one of that id."""
+    return f"coalesce({prefix}created_at, {prefix}entry_time, '')"
 
 
 def key_range_sql() -> tuple[str, str]:
@@ -88,7 +94,7 @@ def key_range_sql() -> tuple[str, str]:
     Put together after aggregating, which spares making a key for every row.
     """
     first, last = (
-        f"min({TABLE}) || ':' || {end}(id) || ':' || coalesce(arg_{end}(created_at, id), '')"
+        f"min({TABLE}) || ':' || {end}(id) || ':' || arg_{end}({born_sql()}, id)"
         for end in ("min", "max")
     )
     return first, last

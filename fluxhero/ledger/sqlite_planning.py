@@ -21,7 +21,7 @@ from fluxhero.ledger.rows import (
 from fluxhero.ledger.sqlite_archiving import FINISHED, read_hashed
 from fluxhero.ledger.sqlite_connection import SqliteConnection
 from fluxhero.ledger.sqlite_due import DueRows
-from fluxhero.ledger.sqlite_meaning import closed_at_sql, key_sql, read_times
+from fluxhero.ledger.sqlite_meaning import born_sql, closed_at_sql, key_sql, read_times
 from fluxhero.ledger.sqlite_schema import MODES, OWN_SCHEMA, ROWID, SourceTable
 from fluxhero.ledger.sqlite_source import PAGE_ROWS
 from fluxhero.ledger.store import (
@@ -47,6 +47,7 @@ def plan(
     refused: list[Rejected] = []
     purge_only: dict[str, int] = {}
     held = undated = 0
+    layout = connection.layout_version
     for table in tables:
         due, problems, without_exit = _collect_due(connection, engine, table, request, timezone)
         refused += source.rejected_rows(connection, table, problems)
@@ -57,7 +58,7 @@ def plan(
         purge_only |= equal
         for rows, correction in ((changed, True), (due, False)):
             left = None if request.limit is None else request.limit - sum(b.rows for b in batches)
-            batches += _cut(connection, table, request, rows, left, correction=correction)
+            batches += _cut(connection, table, request, rows, left, layout, correction=correction)
     return TablePlan(tuple(batches), purge_only, tuple(refused), held, undated)
 
 
@@ -126,11 +127,11 @@ def _duplicated(connection: SqliteConnection, table: SourceTable) -> list[tuple[
     """Finished rows that share their key with another row, possible only where `id` is no key."""
     if table.unique_id:
         return []
-    name = identifier(table.name)
-    created = "created_at" if "created_at" in table.present else "NULL"
+    absent = "" if "created_at" in table.present else ", NULL AS created_at"
     rows = connection.rows(
-        f"SELECT rowid, id FROM {name} WHERE {FINISHED} AND (id, coalesce({created}, '')) IN "
-        f"(SELECT id, coalesce({created}, '') FROM {name} GROUP BY 1, 2 HAVING count(*) > 1)"
+        f"WITH all_rows AS (SELECT *, {table.rowid} AS fluxhero_rowid{absent} FROM {identifier(table.name)}) "
+        f"SELECT fluxhero_rowid, id FROM all_rows WHERE {FINISHED} AND (id, {born_sql()}) IN "
+        f"(SELECT id, {born_sql()} FROM all_rows GROUP BY 1, 2 HAVING count(*) > 1)"
     )
     return [
         (int(rowid), f"duplicate_key|id {row_id} stands for more than one row of {table.name}")
@@ -149,14 +150,17 @@ def _leave_held(
     ids = [parts[1] for key in request.held if (parts := split_key(key)) and parts[0] == table.name]
     if not ids:
         return 0
-    rows = source.read_rows(connection, table, f"WHERE id IN ({','.join(map(str, ids))})")
-    engine.register("page", rows)
     engine.register("held", pa.table({"key": pa.array(sorted(request.held), pa.string())}))
-    held = engine.sql(
-        f"SELECT {ROWID} AS rowid_ FROM (SELECT *, {literal(table.name)} AS {TABLE} FROM page) "
-        f"WHERE {key_sql()} IN (SELECT key FROM held)"
-    ).to_arrow_table()
-    return len(due.take_out(held["rowid_"].to_numpy()))
+    count = 0
+    for start in range(0, len(ids), PAGE_ROWS):
+        listed = ",".join(map(str, ids[start : start + PAGE_ROWS]))
+        engine.register("page", source.read_rows(connection, table, f"WHERE id IN ({listed})"))
+        held = engine.sql(
+            f"SELECT {ROWID} AS rowid_ FROM (SELECT *, {literal(table.name)} AS {TABLE} FROM page) "
+            f"WHERE {key_sql()} IN (SELECT key FROM held)"
+        ).to_arrow_table()
+        count += len(due.take_out(held["rowid_"].to_numpy()))
+    return count
 
 
 def split_key(key: str) -> tuple[str, int, str] | None:
@@ -226,7 +230,10 @@ def _with_ids(connection: SqliteConnection, table: SourceTable, due: DueRows) ->
     rowids = due.rowids()
     if table.unique_id:
         return pa.table({"rowid_": rowids, "id": rowids})
-    rows = connection.rows(f"SELECT rowid, id FROM {identifier(table.name)} WHERE {FINISHED}")
+    rows = connection.rows(
+        f"SELECT {table.rowid}, id FROM {identifier(table.name)} "
+        f"WHERE {FINISHED} AND typeof(id) = 'integer'"
+    )
     ids = {"rowid_": [int(row[0]) for row in rows], "id": [int(row[1]) for row in rows]}
     pairs = pa.table(ids, schema=pa.schema([("rowid_", pa.int64()), ("id", pa.int64())]))
     return pairs.filter(pc.is_in(pairs["rowid_"], rowids))
@@ -238,6 +245,7 @@ def _cut(
     request: PlanRequest,
     rows: DueRows,
     limit: int | None,
+    layout: int,
     *,
     correction: bool,
 ) -> Iterator[BatchSpec]:
@@ -258,5 +266,7 @@ def _cut(
                 rows=len(chosen),
                 cutoff=request.cutoff,
                 correction=correction,
-                selection=Selection(rowids=pa.array(chosen), oldest=int(chosen[oldest])),
+                selection=Selection(
+                    rowids=pa.array(chosen), oldest=int(chosen[oldest]), layout=layout
+                ),
             )

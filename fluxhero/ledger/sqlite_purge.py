@@ -16,7 +16,7 @@ from fluxhero.ledger.rows import CLOSED_AT, ROW_HASH, TABLE, row_hash_sql
 from fluxhero.ledger.sqlite_archiving import read_by_id, rowid_tail
 from fluxhero.ledger.sqlite_connection import SqliteConnection
 from fluxhero.ledger.sqlite_meaning import key_sql
-from fluxhero.ledger.sqlite_schema import OWN_SCHEMA, ROWID, SourceTable
+from fluxhero.ledger.sqlite_schema import OWN_SCHEMA, PROBLEM, ROWID, SourceTable
 from fluxhero.ledger.store import ArchivedFile, PurgeOutcome
 
 CHUNK_ROWS = 500
@@ -101,7 +101,7 @@ class ChunkedPurge:
             return 0
         token = f"(SELECT data_version FROM pragma_data_version) = {self._proven}"
         return self._connection.execute(
-            f"DELETE FROM {identifier(self._table.name)} {rowid_tail(ids)} AND {token}"
+            f"DELETE FROM {identifier(self._table.name)} {rowid_tail(self._table, ids)} AND {token}"
         )
 
     def _delete_compared(self, wanted: pa.Table, ids: pa.Int64Array) -> int:
@@ -112,7 +112,9 @@ class ChunkedPurge:
             going = self._equal_rowids(wanted, ids)
             if len(going):
                 name = identifier(self._table.name)
-                deleted = self._connection.execute(f"DELETE FROM {name} {rowid_tail(going)}")
+                deleted = self._connection.execute(
+                    f"DELETE FROM {name} {rowid_tail(self._table, going)}"
+                )
                 if deleted != len(going):
                     raise SourceChangedError(
                         f"{self._table.name} in {self._connection.path}: {deleted} rows would go where "
@@ -132,7 +134,8 @@ class ChunkedPurge:
         self._engine.register("found", found)
         equal = self._engine.sql(
             f"SELECT f.{ROWID} AS rowid_, w.id FROM wanted w JOIN found f "
-            f"ON f.id = w.id AND {row_hash_sql(OWN_SCHEMA, 'f.')} = w.hash ORDER BY 1"
+            f"ON f.id = w.id AND {row_hash_sql(OWN_SCHEMA, 'f.')} = w.hash "
+            f"WHERE f.{PROBLEM} IS NULL ORDER BY 1"
         ).to_arrow_table()
         self._engine.unregister("found")
         self._differing += set(found["id"].to_pylist()) - set(equal["id"].to_pylist())

@@ -75,7 +75,7 @@ def read_rows(
     page = _read_directly(connection, table, tail, fields)
     if page is not None:
         return page
-    columns = [(ROWID, "rowid", _INT)]
+    columns = [(ROWID, table.rowid, _INT)]
     columns += [(f.name, _value_sql(table, f.name, f.type, guarded=True), f.type) for f in fields]
     columns.append((PROBLEM, _storage_problem_sql(table, names), _TEXT))
     page = connection.arrow(columns, f"FROM {identifier(table.name)} {tail}")
@@ -86,7 +86,7 @@ def _read_directly(
     connection: SqliteConnection, table: SourceTable, tail: str, fields: Sequence[pa.Field]
 ) -> pa.Table | None:
     """Read values as they are; None when one of them does not fit its column."""
-    columns = [(ROWID, "rowid", _INT)]
+    columns = [(ROWID, table.rowid, _INT)]
     columns += [
         (f.name, _value_sql(table, f.name, f.type, guarded=f.name in table.loose), f.type)
         for f in fields
@@ -147,7 +147,7 @@ def read_close_times(connection: SqliteConnection, table: SourceTable, tail: str
         else "NULL"
     )
     columns: list[tuple[str, str, pa.DataType]] = [
-        (ROWID, "rowid", _INT),
+        (ROWID, table.rowid, _INT),
         ("exit_time", "CAST(exit_time AS TEXT)", _TEXT),
         ("updated_at", updated, _TEXT),
     ]
@@ -167,7 +167,7 @@ def _with_replacements(page: pa.Table) -> pa.Table:
 
 def raw_row(connection: SqliteConnection, table: SourceTable, rowid: int) -> dict[str, Any]:
     """One row as SQL literals, whatever is in it, for the quarantine."""
-    row = f"FROM {identifier(table.name)} WHERE rowid = {int(rowid)}"
+    row = f"FROM {identifier(table.name)} WHERE {table.rowid} = {int(rowid)}"
     try:
         values = connection.rows(f"SELECT {', '.join(map(_literal_sql, table.own_columns))} {row}")
     except UnicodeDecodeError:
@@ -188,21 +188,29 @@ def pages(
     connection: SqliteConnection, table: SourceTable, names: Collection[str] = OWN_SCHEMA.names
 ) -> Iterator[pa.Table]:
     """Read a table in order of rowid, a page as `read_rows` gives it at a time, each in a short read."""
-    return _in_pages(PAGE_ROWS, "true", lambda tail: read_rows(connection, table, tail, names))
+    return _in_pages(
+        table, PAGE_ROWS, "true", lambda tail: read_rows(connection, table, tail, names)
+    )
 
 
 def finished_pages(
     connection: SqliteConnection, table: SourceTable, where: str
 ) -> Iterator[pa.Table]:
     """Read in the same way what `read_close_times` gives of the rows that meet a condition."""
-    return _in_pages(TIMES_PAGE_ROWS, where, lambda tail: read_close_times(connection, table, tail))
+    return _in_pages(
+        table, TIMES_PAGE_ROWS, where, lambda tail: read_close_times(connection, table, tail)
+    )
 
 
-def _in_pages(size: int, where: str, read: Callable[[str], pa.Table]) -> Iterator[pa.Table]:
+def _in_pages(
+    table: SourceTable, size: int, where: str, read: Callable[[str], pa.Table]
+) -> Iterator[pa.Table]:
     last = -(2**63)
     after = ">="
     while True:
-        page = read(f"WHERE rowid {after} {last} AND {where} ORDER BY rowid LIMIT {size}")
+        page = read(
+            f"WHERE {table.rowid} {after} {last} AND {where} ORDER BY {table.rowid} LIMIT {size}"
+        )
         if not page.num_rows:
             return
         last, after = page[ROWID][-1].as_py(), ">"

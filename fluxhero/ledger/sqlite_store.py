@@ -18,7 +18,12 @@ import pyarrow.compute
 
 from fluxhero.durable import make_folder, storage_errors, write_atomically
 from fluxhero.engine import identifier, new_instance, one_row, scratch, session
-from fluxhero.errors import IntegrityError, VerificationError
+from fluxhero.errors import (
+    ConfigurationError,
+    IntegrityError,
+    SourceChangedError,
+    VerificationError,
+)
 from fluxhero.ledger import sqlite_archiving as archiving
 from fluxhero.ledger import sqlite_planning as planning
 from fluxhero.ledger import sqlite_source as source
@@ -207,11 +212,25 @@ class SqliteStore(HotStore):
         with self._reading() as (connection, engine), connection.synced_at_the_end():
             for number, file in enumerate(files, start=1):
                 table = self._table(connection, file.mode)
+                self._refuse_triggers(table)
                 proven = self._proven.token(file)
                 chunks = ChunkedPurge(connection, engine, table, proven)
                 outcomes.append(chunks.run(file, held))
                 progress(number, len(files))
         return outcomes
+
+    def _refuse_triggers(self, table: SourceTable) -> None:
+        """Let no purge set off what its user has tied to the deletion of a trade.
+
+        Raises:
+            ConfigurationError: it would; what a trigger does to other rows could not be vouched for.
+        """
+        if table.delete_triggers:
+            raise ConfigurationError(
+                f"{table.name} in {self.path} has the trigger {', '.join(table.delete_triggers)}, which would "
+                "run for every purged row and may change or remove others",
+                next_step="nothing of it was purged; drop the trigger, or archive with --no-purge",
+            )
 
     def fetch(self, table: str, keys: Sequence[str]) -> pa.Table:
         """See `HotStore.fetch`."""
@@ -324,11 +343,17 @@ class SqliteStore(HotStore):
         connection.register("page", OWN_SCHEMA.empty_table())
         connection.execute(f"CREATE TABLE {target} AS SELECT {columns}, '' AS {TABLE} FROM page")
         with SqliteConnection(self.path, read_only=True, busy_timeout=self._timeout) as store:
+            layout = store.layout_version
             for found in inspect(store):
                 for page in source.pages(store, found, names):
                     connection.register("page", page)
                     connection.execute(
                         f"INSERT INTO {target} SELECT {columns}, '{found.name}' FROM page"
+                    )
+                if not found.unique_id and store.layout_version != layout:
+                    raise SourceChangedError(
+                        f"{self.path} was rebuilt while {found.name} was read",
+                        next_step="run it again",
                     )
         connection.unregister("page")
 

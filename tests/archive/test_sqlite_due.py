@@ -9,6 +9,7 @@ import pytest
 from fluxhero.ledger.sqlite_archiving import rowid_tail
 from fluxhero.ledger.sqlite_connection import SqliteConnection
 from fluxhero.ledger.sqlite_due import DueRows
+from fluxhero.ledger.sqlite_schema import inspect
 from tests.house import House
 
 
@@ -78,6 +79,7 @@ def test_sql_selects_exactly_the_rowids(sqlite_house: House, rowids: list[int]) 
     sqlite_house.add(*range(1, 21))
     with SqliteConnection(sqlite_house.store, read_only=True, busy_timeout=1) as connection:
         there = {int(row[0]) for row in connection.rows("SELECT rowid FROM live_trades")}
-        tail = rowid_tail(pa.array(rowids, pa.int64()))
+        (table,) = [found for found in inspect(connection) if found.name == "live_trades"]
+        tail = rowid_tail(table, pa.array(rowids, pa.int64()))
         rows = connection.rows(f"SELECT rowid FROM live_trades {tail}")
     assert [int(row[0]) for row in rows] == [rowid for rowid in rowids if rowid in there]

@@ -137,7 +137,7 @@ def test_types_a_data_frame_may_have_left(tmp_path: Path) -> None:
 def test_an_id_without_created_at(tmp_path: Path) -> None:
     row = {name: value for name, value in ROW.items() if name != "created_at"}
     archive = archive_of(make_store(tmp_path / "a.db", [row]), tmp_path / "a.parquet")
-    assert read(archive)[0][0]["trade_id"] == "trades:1:"
+    assert read(archive)[0][0]["trade_id"] == f"trades:1:{ROW['entry_time']}"
 
 
 BAD: list[tuple[dict[str, Any], str]] = [

@@ -202,6 +202,6 @@ def test_only_the_columns_named_are_read_of_hot_rows(half_archived: Workspace) -
         loaded
         == {
             "duckdb": {"trade_id", "symbol"},
-            "sqlite": {"id", "created_at", "symbol", "_table"},
+            "sqlite": {"id", "created_at", "entry_time", "symbol", "_table"},
         }[kind]
     )
