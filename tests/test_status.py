@@ -5,10 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from fluxhero.errors import ForeignStoreError, MissingArchiveError
+from fluxhero.errors import DamagedFileError, ForeignStoreError, MissingArchiveError
 from fluxhero.status import collect_status
 from tests.protocol import archive, restore, workspace_of
-from tests.samples import AS_OF, RETENTION_DAYS, Sample, write_sample
+from tests.samples import (
+    AS_OF,
+    RETENTION_DAYS,
+    Sample,
+    fluxhero_trade,
+    insert_sqlite,
+    write_sample,
+)
 
 KINDS = ("duckdb", "sqlite")
 
@@ -63,6 +70,30 @@ def test_before_and_after_archiving(kind: str, clean_environment: Path) -> None:
     restored = collect_status(workspace, RETENTION_DAYS, now=AS_OF + timedelta(seconds=1))
     assert restored.holds == 1
     assert restored.due == 0
+
+
+def test_rows_that_cannot_be_used_are_not_due(clean_environment: Path) -> None:
+    sample = write_sample("sqlite", clean_environment / "store")
+    workspace = workspace_of(sample, clean_environment / "data")
+    archive(workspace)
+    insert_sqlite(sample.path, "live_trades", fluxhero_trade(9001, side=7), fluxhero_trade(9002))
+    status = collect_status(workspace, RETENTION_DAYS, now=AS_OF)
+    assert (status.due, status.refused) == (1, 1)
+    archive(workspace)
+    status = collect_status(workspace, RETENTION_DAYS, now=AS_OF)
+    assert (status.due, status.refused) == (0, 1)
+    assert "cannot be used" in status.next_step
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_damaged_file_of_the_archive_is_named(kind: str, clean_environment: Path) -> None:
+    sample = write_sample(kind, clean_environment / "store")
+    workspace = workspace_of(sample, clean_environment / "data")
+    archive(workspace, purge=False)
+    for file in workspace.layout.data_files():
+        file.write_bytes(b"PAR1")
+    with pytest.raises(DamagedFileError, match="is not the file that was published"):
+        collect_status(workspace, RETENTION_DAYS, now=AS_OF)
 
 
 def test_an_archive_that_is_gone_is_an_error(clean_environment: Path) -> None:
