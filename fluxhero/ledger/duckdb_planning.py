@@ -38,11 +38,13 @@ def plan(
 ) -> TablePlan:
     """See `HotStore.plan`."""
     key, closed = table.key[0], table.closed_at_sql
+    # Asked of each row in every query, it would take as long as all the rest.
+    known_mode = _KNOWN_MODE if _has_other_modes(con, table) else "true"
     con.execute(
         f"CREATE OR REPLACE TEMP VIEW due AS SELECT {key} AS key, mode, {closed} AS closed, "
         f"year({closed})::INT AS y, month({closed})::INT AS m FROM hot.{table.name} "
         f"WHERE {table.finished_sql} AND {closed} < {moment(request.cutoff)} AND {closed} >= {_EARLIEST} "
-        f"AND {_KNOWN_MODE}"
+        f"AND {known_mode}"
     )
     held = pa.table([pa.array(sorted(request.held), pa.string())], schema=_KEYS)
     con.register("held", held)
@@ -63,7 +65,7 @@ def plan(
     return TablePlan(
         batches=tuple(batches),
         purge_only=purge_only,
-        refused=tuple(_without_partition(con, table, request)),
+        refused=tuple(_without_partition(con, table, request, known_mode)),
         held=held_count,
         undated=_undated(con, table, request),
     )
@@ -82,15 +84,22 @@ def _undated(con: duckdb.DuckDBPyConnection, table: Table, request: PlanRequest)
     )
 
 
+def _has_other_modes(con: duckdb.DuckDBPyConnection, table: Table) -> bool:
+    """Whether a row has a mode that the ledger does not know; DuckDB mostly tells by its statistics."""
+    others = " AND ".join(f"mode <> {literal(mode)}" for mode in MODES)
+    sql = f"SELECT count(*) FROM hot.{table.name} WHERE mode IS NULL OR {others}"
+    return scalar(con, sql) > 0
+
+
 def _without_partition(
-    con: duckdb.DuckDBPyConnection, table: Table, request: PlanRequest
+    con: duckdb.DuckDBPyConnection, table: Table, request: PlanRequest, known_mode: str
 ) -> list[Rejected]:
     """Finished rows that belong into no folder of the archive: no date, or no mode of the ledger."""
     closed = table.closed_at_sql
     rows = con.execute(
         f"SELECT {table.key[0]}, to_json(t)::VARCHAR, mode, {closed} IS NULL, {closed} < {_EARLIEST} "
         f"FROM hot.{table.name} t WHERE {table.finished_sql} AND ({closed} IS NULL "
-        f"OR {closed} < {_EARLIEST} OR ({closed} < {moment(request.cutoff)} AND NOT {_KNOWN_MODE}))"
+        f"OR {closed} < {_EARLIEST} OR ({closed} < {moment(request.cutoff)} AND NOT {known_mode}))"
     ).fetchall()
     return [
         Rejected(
