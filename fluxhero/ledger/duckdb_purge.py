@@ -70,9 +70,10 @@ def _delete_marked(con: duckdb.DuckDBPyConnection, table: Table) -> None:
         return
     present = scalar(con, f"SELECT count(*) FROM {name}")
     if going * _DELETE_COSTS_INSERTS > present - going and _can_be_replaced(con, table):
-        gone = present - _replace_by_survivors(con, table)
+        _replace_by_survivors(con, table)
     else:
-        gone = scalar(con, f"DELETE FROM {name} WHERE rowid IN (SELECT id FROM purging)")
+        con.execute(f"DELETE FROM {name} WHERE rowid IN (SELECT id FROM purging)")
+    gone = present - scalar(con, f"SELECT count(*) FROM {name}")
     if gone != going:
         raise VerificationError(
             f"{gone} rows would have gone from {table.name} where {going} were proven to be archived",
@@ -89,8 +90,8 @@ def _survivors(table: Table) -> str:
     return f"{table.name}_survivors"
 
 
-def _replace_by_survivors(con: duckdb.DuckDBPyConnection, table: Table) -> int:
-    """Put a new table with the rows that stay in the table's place; returns how many they are."""
+def _replace_by_survivors(con: duckdb.DuckDBPyConnection, table: Table) -> None:
+    """Put a new table with the rows that stay in the table's place."""
     survivors = f"hot.{identifier(_survivors(table))}"
     con.execute(table.create_sql(survivors))
     # Narrow first: only the survivors' wide columns are read.
@@ -98,11 +99,9 @@ def _replace_by_survivors(con: duckdb.DuckDBPyConnection, table: Table) -> int:
         f"CREATE OR REPLACE TEMP TABLE staying AS SELECT rowid AS id FROM hot.{table.name} "
         f"WHERE rowid NOT IN (SELECT id FROM purging)"
     )
-    staying = scalar(
-        con,
+    con.execute(
         f"INSERT INTO {survivors} SELECT * FROM hot.{table.name} "
         f"WHERE rowid IN (SELECT id FROM staying)",
     )
     con.execute(f"DROP TABLE hot.{table.name}")
     con.execute(f"ALTER TABLE {survivors} RENAME TO {identifier(table.name)}")
-    return staying
