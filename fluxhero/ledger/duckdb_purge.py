@@ -74,6 +74,8 @@ def _delete_marked(con: duckdb.DuckDBPyConnection, table: Table) -> None:
     else:
         con.execute(f"DELETE FROM {name} WHERE rowid IN (SELECT id FROM purging)")
     gone = present - scalar(con, f"SELECT count(*) FROM {name}")
+    if gone != going:  # of a row that equals its version in several files there is but one
+        going = scalar(con, "SELECT count(DISTINCT id) FROM purging")
     if gone != going:
         raise VerificationError(
             f"{gone} rows would have gone from {table.name} where {going} were proven to be archived",

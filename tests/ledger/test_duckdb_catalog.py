@@ -220,15 +220,25 @@ def test_a_purge_that_would_remove_other_rows_than_proven_removes_none(
     monkeypatch.setattr(duckdb_purge, "_can_be_replaced", lambda *_: few_left)
     mark = duckdb_purge._mark
 
-    def mark_one_twice(con: duckdb.DuckDBPyConnection, *arguments: Any) -> Any:
+    def mark_nobody_too(con: duckdb.DuckDBPyConnection, *arguments: Any) -> Any:
         outcome = mark(con, *arguments)
-        con.execute("INSERT INTO purging SELECT max(id) FROM purging")
+        con.execute("INSERT INTO purging VALUES (-1)")
         return outcome
 
-    monkeypatch.setattr(duckdb_purge, "_mark", mark_one_twice)
+    monkeypatch.setattr(duckdb_purge, "_mark", mark_nobody_too)
     with pytest.raises(VerificationError, match=r"5 rows would have gone .* 6 were proven"):
         ledger.purge()
     assert ledger.ask("SELECT count(*) FROM trades") == [(6,)]
+
+
+@pytest.mark.parametrize("few_left", [True, False])
+def test_a_row_that_equals_its_version_in_two_files_goes_once(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, *, few_left: bool
+) -> None:
+    monkeypatch.setattr(duckdb_purge, "_can_be_replaced", lambda *_: few_left)
+    again = ledger.place.file("00000002-trades-live-202501-0000000b")
+    ledger.store.purge([ledger.file, again], frozenset(), nobody)
+    assert ledger.ask("SELECT trade_id FROM trades") == [("t-00006",)]
 
 
 # --------------------------------------------------------------------- constraints that stand in the way
