@@ -6,7 +6,7 @@ downloaded. Files (hot store, archive) are attached or scanned, never opened as 
 
 import functools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -107,19 +107,26 @@ def identifier(name: str) -> str:
 
 
 def one_row(
-    connection: duckdb.DuckDBPyConnection, sql: str, parameters: Sequence[Any] = ()
+    connection: duckdb.DuckDBPyConnection,
+    sql: str,
+    parameters: Sequence[Any] | Mapping[str, Any] = (),
 ) -> tuple[Any, ...]:
     """Run a query and return its first row, leaving no unfinished result on the connection.
 
     Raises:
         LookupError: it has no row.
     """
-    rows = connection.execute(sql, list(parameters)).fetchall()
+    given = parameters if isinstance(parameters, Mapping) else list(parameters)
+    rows = connection.execute(sql, given).fetchall()
     if not rows:
         raise LookupError(f"no row from: {sql[:80]}")
     return rows[0]
 
 
-def scalar(connection: duckdb.DuckDBPyConnection, sql: str, parameters: Sequence[Any] = ()) -> int:
+def scalar(
+    connection: duckdb.DuckDBPyConnection,
+    sql: str,
+    parameters: Sequence[Any] | Mapping[str, Any] = (),
+) -> int:
     """Run a query whose single value is a whole number, such as a count (NULL counts as 0)."""
     return int(one_row(connection, sql, parameters)[0] or 0)

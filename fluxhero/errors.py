@@ -12,6 +12,7 @@
     │   └── DamagedStoreError         the hot store itself cannot be read
     ├── ConfigurationError            wrong settings or installation (exit status 2)
     │   ├── ForeignStoreError         the file is not a store this product knows
+    │   ├── AlteredStoreError         somebody changed the hot store's tables so that rows would be lost
     │   ├── ForeignArchiveError       the archive belongs to another store
     │   ├── MissingArchiveError       the archive this store had is gone
     │   └── SchemaVersionError        written by a newer release
@@ -95,6 +96,10 @@ class ConfigurationError(FluxHeroError):
 
 class ForeignStoreError(ConfigurationError):
     """The file is not a store this product knows."""
+
+
+class AlteredStoreError(ConfigurationError):
+    """Somebody changed the hot store's tables in a way that rows would be lost or cannot be moved."""
 
 
 class ForeignArchiveError(ConfigurationError):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fluxhero.archive.identity import check_owner
 from fluxhero.archive.workspace import Workspace
+from fluxhero.durable import storage_errors
 from fluxhero.errors import BadInputError, ConfigurationError
 from fluxhero.ledger.duckdb_store import DuckDBStore
 from fluxhero.ledger.formats import ReadOptions, named, select
@@ -121,7 +122,8 @@ def prepare_store(run: IngestRun) -> None:
         logger.info("copied the store to %s before changing its schema", copy)
     check_owner(run.workspace.layout, run.store)
     shutil.rmtree(run.staging, ignore_errors=True)
-    run.staging.mkdir(parents=True, exist_ok=True)
+    with storage_errors("make the folder", run.staging):
+        run.staging.mkdir(parents=True, exist_ok=True)
 
 
 @io_task

@@ -1,4 +1,4 @@
-"""Opening a DuckDB hot store: briefly, and waiting for whoever else has it open."""
+"""A DuckDB hot store as a file: opened briefly, waiting for whoever else has it open."""
 
 import contextlib
 import time
@@ -9,7 +9,14 @@ from pathlib import Path
 import duckdb
 
 from fluxhero.engine import connect, literal, session
-from fluxhero.errors import DamagedStoreError, FluxHeroError, StorageIOError, StoreLockedError
+from fluxhero.errors import (
+    AlteredStoreError,
+    DamagedStoreError,
+    FluxHeroError,
+    StorageIOError,
+    StoreLockedError,
+)
+from fluxhero.ledger.duckdb_catalog import foreign_keys
 
 HOT = "hot"  # the name a store is attached under
 _LOCK_SIGNS = ("Could not set lock", "Unique file handle conflict", "already attached")
@@ -21,6 +28,7 @@ _DAMAGE_SIGNS = (
     "Failed to load",
     "read enough bytes",
 )
+_CLOCK_TICK_NS = 2_000_000_000  # far above any file system's resolution
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.5  # seconds
 
 
@@ -43,15 +51,18 @@ def opened(
     Raises:
         StoreLockedError: it was still open elsewhere after `timeout`.
         DamagedStoreError: DuckDB cannot read it.
+        AlteredStoreError: a table or a constraint of the user's own stands in the way.
     """
     with session(instance) if instance else connect() as connection:
         _attach(connection, path, read_only=read_only, timeout=timeout)
         try:
             yield connection
+        except duckdb.ConstraintException as error:
+            raise _refused(error, path, connection) from error
         except duckdb.Error as error:
             raise translate(error, path) from error
         finally:
-            _detach(connection)
+            _detach(connection, path)
 
 
 def _attach(
@@ -73,17 +84,68 @@ def _attach(
             return
 
 
-def _detach(connection: duckdb.DuckDBPyConnection) -> None:
+def change_token(path: Path) -> tuple[int, ...] | None:
+    """What the file system says of a store's two files; whoever writes to them changes it.
+
+    To be remembered while the store is open here, when nobody else can write. None while the last change
+    is so recent that a later one could fall into the same tick of the file system's clock.
+    """
+    token: list[int] = []
+    for part in (path, path.with_name(path.name + ".wal")):
+        try:
+            found = part.stat()
+        except FileNotFoundError:  # whoever closes the store last removes the second one
+            token.append(0)
+            continue
+        if time.time_ns() - max(found.st_mtime_ns, found.st_ctime_ns) < _CLOCK_TICK_NS:
+            return None
+        token += [found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns]
+    return tuple(token)
+
+
+def _detach(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
     """Close the file, and with it drop whatever an exception left open."""
+    _roll_back(connection)
+    try:
+        connection.execute(f"DETACH {HOT}")
+    except duckdb.Error as error:
+        raise translate(error, path) from error
+
+
+def _roll_back(connection: duckdb.DuckDBPyConnection) -> None:
     with contextlib.suppress(duckdb.Error):
         connection.interrupt()
         connection.execute("ROLLBACK")
-    connection.execute(f"DETACH {HOT}")
+
+
+def _refused(
+    error: duckdb.ConstraintException, path: Path, connection: duckdb.DuckDBPyConnection
+) -> FluxHeroError:
+    """Say which constraint refused a write, and whose it is: trying again helps only for a key."""
+    text = _first_line(error)
+    if "foreign key" in text:
+        _roll_back(connection)  # the catalogue answers no more in a transaction that failed
+        tables = ", ".join(foreign_keys(connection))
+        return AlteredStoreError(
+            f"a foreign key of your table {tables} keeps rows of the store {path}: {text}",
+            next_step="nothing was removed; make that table anew without REFERENCES (a plain column "
+            "holds the same keys), or remove its rows for what is to move, then run again",
+        )
+    if "uplicate key" in text:
+        return StorageIOError(
+            f"the store {path} has a row with this key by now: {text}",
+            next_step="nothing was changed; the step is tried again; if it comes back, see whether a "
+            "unique index of your own refuses the row",
+        )
+    return AlteredStoreError(
+        f"a constraint of the store {path} refuses a row: {text}",
+        next_step="nothing was changed; drop the constraint if it is your own, then run again",
+    )
 
 
 def translate(error: duckdb.Error, path: Path) -> FluxHeroError:
     """Say what a DuckDB error means for the store at `path`."""
-    text = str(error).splitlines()[0]
+    text = _first_line(error)
     if any(sign in text for sign in _LOCK_SIGNS):
         return StoreLockedError(
             f"the store {path} is open in another process ({text})",
@@ -96,7 +158,16 @@ def translate(error: duckdb.Error, path: Path) -> FluxHeroError:
             f"DuckDB cannot read the store {path}: {text}",
             next_step="restore the file from a backup; the archive is not affected",
         )
+    if isinstance(error, duckdb.CatalogException):
+        return AlteredStoreError(
+            f"the store {path} is not as this release made it: {text}",
+            next_step="nothing was changed; undo what was altered, or restore it from a backup",
+        )
     return StorageIOError(
         f"a query on the store {path} failed: {text}",
         next_step="check the disk's room and permissions, then run again; nothing was lost",
     )
+
+
+def _first_line(error: duckdb.Error) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

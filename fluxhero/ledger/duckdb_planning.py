@@ -13,7 +13,7 @@ from fluxhero.ledger.rows import (
     digest_sql,
     row_hash_sql,
 )
-from fluxhero.ledger.schema import Kind, Table
+from fluxhero.ledger.schema import MODES, Kind, Table
 from fluxhero.ledger.store import (
     ArchivedFile,
     BatchSpec,
@@ -26,6 +26,8 @@ from fluxhero.ledger.store import (
 _KEYS = pa.schema([("key", pa.string())])
 # Manifests and folders of months cannot name what lies before; -infinity does.
 _EARLIEST = "TIMESTAMPTZ '0002-01-01 00:00:00+00'"
+# A folder and a batch's name begin with the mode: only those the ledger knows can be one.
+_KNOWN_MODE = f"coalesce(mode IN ({', '.join(map(literal, MODES))}), false)"
 
 
 def plan(
@@ -36,10 +38,13 @@ def plan(
 ) -> TablePlan:
     """See `HotStore.plan`."""
     key, closed = table.key[0], table.closed_at_sql
+    # Asked of each row in every query, it would take as long as all the rest.
+    known_mode = _KNOWN_MODE if _has_other_modes(con, table) else "true"
     con.execute(
         f"CREATE OR REPLACE TEMP VIEW due AS SELECT {key} AS key, mode, {closed} AS closed, "
         f"year({closed})::INT AS y, month({closed})::INT AS m FROM hot.{table.name} "
-        f"WHERE {table.finished_sql} AND {closed} < {moment(request.cutoff)} AND {closed} >= {_EARLIEST}"
+        f"WHERE {table.finished_sql} AND {closed} < {moment(request.cutoff)} AND {closed} >= {_EARLIEST} "
+        f"AND {known_mode}"
     )
     held = pa.table([pa.array(sorted(request.held), pa.string())], schema=_KEYS)
     con.register("held", held)
@@ -48,14 +53,19 @@ def plan(
     )
     held_count = scalar(con, "SELECT count(*) FROM skipped")
     purge_only, changed = _overlap(con, table, archived)
-    batches = _cut(con, table, request, correction=True, keys=changed) if changed.num_rows else []
-    left = None if request.limit is None else request.limit - sum(b.rows for b in batches)
+    limit = request.limit
+    batches = (
+        _cut(con, table, request, correction=True, keys=changed, limit=limit)
+        if changed.num_rows
+        else []
+    )
+    left = None if limit is None else limit - sum(batch.rows for batch in batches)
     if left is None or left > 0:
         batches += _cut(con, table, request, correction=False, keys=_skipped(con), limit=left)
     return TablePlan(
         batches=tuple(batches),
         purge_only=purge_only,
-        refused=tuple(_undatable(con, table)),
+        refused=tuple(_without_partition(con, table, request, known_mode)),
         held=held_count,
         undated=_undated(con, table, request),
     )
@@ -74,21 +84,37 @@ def _undated(con: duckdb.DuckDBPyConnection, table: Table, request: PlanRequest)
     )
 
 
-def _undatable(con: duckdb.DuckDBPyConnection, table: Table) -> list[Rejected]:
+def _has_other_modes(con: duckdb.DuckDBPyConnection, table: Table) -> bool:
+    """Whether a row has a mode that the ledger does not know; DuckDB mostly tells by its statistics."""
+    others = " AND ".join(f"mode <> {literal(mode)}" for mode in MODES)
+    sql = f"SELECT count(*) FROM hot.{table.name} WHERE mode IS NULL OR {others}"
+    return scalar(con, sql) > 0
+
+
+def _without_partition(
+    con: duckdb.DuckDBPyConnection, table: Table, request: PlanRequest, known_mode: str
+) -> list[Rejected]:
+    """Finished rows that belong into no folder of the archive: no date, or no mode of the ledger."""
+    closed = table.closed_at_sql
     rows = con.execute(
-        f"SELECT {table.key[0]}, to_json(t)::VARCHAR, {table.closed_at_sql} IS NULL "
-        f"FROM hot.{table.name} t WHERE {table.finished_sql} "
-        f"AND ({table.closed_at_sql} IS NULL OR {table.closed_at_sql} < {_EARLIEST})"
+        f"SELECT {table.key[0]}, to_json(t)::VARCHAR, mode, {closed} IS NULL, {closed} < {_EARLIEST} "
+        f"FROM hot.{table.name} t WHERE {table.finished_sql} AND ({closed} IS NULL "
+        f"OR {closed} < {_EARLIEST} OR ({closed} < {moment(request.cutoff)} AND NOT {known_mode}))"
     ).fetchall()
-    missing = f"finished, but {' and '.join(table.closed_at)} are all missing"
     return [
         Rejected(
             row={"row": text},
-            reason=missing if undated else "finished at a time before the calendar begins",
-            rule="close_time",
+            reason=(
+                f"finished, but {' and '.join(table.closed_at)} are all missing"
+                if undated
+                else "finished at a time before the calendar begins"
+                if too_early
+                else f"mode '{mode}' is not one of {', '.join(MODES)}"
+            ),
+            rule="close_time" if undated or too_early else "mode",
             position=f"{table.name} {key}",
         )
-        for key, text, undated in rows
+        for key, text, mode, undated, too_early in rows
     ]
 
 
@@ -97,8 +123,10 @@ def _overlap(
 ) -> tuple[dict[str, int], pa.Table]:
     """Due rows that the archive has already: those equal to their latest version, and the others.
 
-    Only files whose key range meets that of the due rows are read. All keys found are `skipped` by
-    the plan of first versions.
+    Only files whose key range meets that of the due rows are read. Both ends are in DuckDB's order, by
+    the bytes of UTF-8, and are compared here in Python's, by code points: the two are the same order
+    for all text that UTF-8 can hold, and DuckDB, Arrow and Parquet hold no other. All keys found are
+    `skipped` by the plan of first versions.
     """
     bounds = one_row(con, "SELECT min(key), max(key) FROM due ANTI JOIN skipped USING (key)")
     nothing = pa.table([pa.array([], pa.string())], schema=_KEYS)

@@ -1,6 +1,5 @@
 """The embedded hot store: the canonical ledger in one DuckDB file."""
 
-import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -10,19 +9,21 @@ from typing import Literal
 import duckdb
 import pyarrow as pa
 
-from fluxhero.engine import identifier, new_instance, one_row, scalar
-from fluxhero.errors import ForeignStoreError
+from fluxhero.durable import storage_errors
+from fluxhero.engine import identifier, new_instance, scalar
+from fluxhero.errors import AlteredStoreError, ForeignStoreError
 from fluxhero.ledger import duckdb_archiving as archiving
 from fluxhero.ledger import duckdb_planning as planning
-from fluxhero.ledger.duckdb_file import opened
+from fluxhero.ledger.duckdb_catalog import check_tables
+from fluxhero.ledger.duckdb_file import change_token, opened
 from fluxhero.ledger.duckdb_purge import purge
-from fluxhero.ledger.duckdb_transaction import Transaction
+from fluxhero.ledger.duckdb_transaction import Transaction, committed
 from fluxhero.ledger.migrations import META, SCHEMA_VERSION, migrate, stored_version
 from fluxhero.ledger.partial import partial_sql
 from fluxhero.ledger.proof import ProvenRows
 from fluxhero.ledger.rejected import Rejected
 from fluxhero.ledger.rows import ROW_HASH, TABLE, row_hash_sql
-from fluxhero.ledger.schema import ALL_TABLES, LEDGER_TABLES, QUARANTINE
+from fluxhero.ledger.schema import ALL_TABLES, LEDGER_TABLES, QUARANTINE, Table
 from fluxhero.ledger.store import (
     ArchivedFile,
     BatchRows,
@@ -37,8 +38,6 @@ from fluxhero.ledger.store import (
 )
 
 _LOAD_ROWS = 65_536  # rows that are on their way from the file to a connection at one time
-
-_CLOCK_TICK_NS = 2_000_000_000  # far above any file system's resolution
 
 
 class DuckDBStore(HotStore):
@@ -82,9 +81,21 @@ class DuckDBStore(HotStore):
         ) as connection:
             yield connection
 
+    @contextmanager
+    def _open_whole(self, table: Table, *, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Open for a step that moves whole rows of a table: it must have our columns and no others.
+
+        Raises:
+            AlteredStoreError: it has not.
+        """
+        with self._open(read_only=read_only) as connection:
+            check_tables(connection, [table], self.path)
+            yield connection
+
     def ensure(self) -> list[Path]:
         """Create the store or bring it to the newest schema; returns the copies made before."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with storage_errors("make the folder of", self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
         return migrate(self.path, timeout=self._timeout)
 
     def identity(self) -> str:
@@ -95,9 +106,15 @@ class DuckDBStore(HotStore):
         ):
             migrate(self.path, timeout=self._timeout)
         with self._open(read_only=True) as connection:
-            return str(
-                one_row(connection, f"SELECT value FROM hot.{META} WHERE key = 'store_id'")[0]
+            names = connection.execute(
+                f"SELECT value FROM hot.{META} WHERE key = 'store_id'"
+            ).fetchall()
+        if not names:
+            raise AlteredStoreError(
+                f"the store {self.path} has lost its name: {META} has no store_id",
+                next_step="restore the store from a backup; the archive is not affected",
             )
+        return str(names[0][0])
 
     def own_schema(self, table: str) -> pa.Schema:
         """See `HotStore.own_schema`."""
@@ -122,7 +139,7 @@ class DuckDBStore(HotStore):
 
     def plan(self, table: str, request: PlanRequest, archived: Sequence[ArchivedFile]) -> TablePlan:
         """See `HotStore.plan`."""
-        with self._open(read_only=True) as connection:
+        with self._open_whole(LEDGER_TABLES[table], read_only=True) as connection:
             return planning.plan(connection, LEDGER_TABLES[table], request, archived)
 
     def first_row(self, spec: BatchSpec) -> tuple[datetime, str] | None:
@@ -141,35 +158,18 @@ class DuckDBStore(HotStore):
     def read(self, spec: BatchSpec, archived_at: datetime) -> BatchRows:
         """See `HotStore.read`; remembers at which change token the rows were these."""
         table = LEDGER_TABLES[spec.partition.table]
-        with self._open(read_only=True) as connection:
+        with self._open_whole(table, read_only=True) as connection:
             rows = archiving.read(connection, table, spec, archived_at)
-            self._proven.remember(spec.partition.mode, rows, self._change_token())
+            self._proven.remember(spec.partition.mode, rows, change_token(self.path))
         return BatchRows(rows)
 
     def compare(self, file: ArchivedFile) -> Comparison:
         """See `HotStore.compare`; rows that nobody can have changed since are not read again."""
         token = self._proven.token(file)
-        if token is not None and token == self._change_token():
+        if token is not None and token == change_token(self.path):
             return Comparison(file.rows, (), ())
         with self._open(read_only=True) as connection:
             return archiving.compare(connection, LEDGER_TABLES[file.table], file)
-
-    def _change_token(self) -> tuple[int, ...] | None:
-        """What the file system says of the store's two files; whoever writes to them changes it.
-
-        Remembered while the store is open here, when nobody else can write. None while the last change
-        is so recent that a later one could fall into the same tick of the file system's clock.
-        """
-        token: list[int] = []
-        for path in (self.path, self.path.with_name(self.path.name + ".wal")):
-            if not path.exists():
-                token.append(0)
-                continue
-            found = path.stat()
-            if time.time_ns() - max(found.st_mtime_ns, found.st_ctime_ns) < _CLOCK_TICK_NS:
-                return None
-            token += [found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns]
-        return tuple(token)
 
     def purge(
         self, files: Sequence[ArchivedFile], held: frozenset[str], progress: Progress
@@ -178,14 +178,14 @@ class DuckDBStore(HotStore):
         outcomes: list[PurgeOutcome] = []
         for name in self.archived_tables:
             if chosen := [file for file in files if file.table == name]:
-                with self._open(read_only=False) as connection:
+                with self._open_whole(LEDGER_TABLES[name], read_only=False) as connection:
                     outcomes += purge(connection, LEDGER_TABLES[name], chosen, held, progress)
         return outcomes
 
     def fetch(self, table: str, keys: Sequence[str]) -> pa.Table:
         """See `HotStore.fetch`."""
         schema = LEDGER_TABLES[table].arrow
-        with self._open(read_only=True) as connection:
+        with self._open_whole(LEDGER_TABLES[table], read_only=True) as connection:
             connection.register("keys", pa.table({"key": pa.array(keys, pa.string())}))
             rows = connection.sql(
                 f"SELECT {', '.join(schema.names)}, '{table}' AS {TABLE}, "
@@ -198,8 +198,9 @@ class DuckDBStore(HotStore):
 
     def insert(self, table: str, rows: pa.Table) -> None:
         """See `HotStore.insert`."""
-        with self.transaction() as transaction:
-            transaction.insert(LEDGER_TABLES[table], rows.select(LEDGER_TABLES[table].names))
+        whole = LEDGER_TABLES[table]
+        with self._open_whole(whole, read_only=False) as connection, committed(connection):
+            Transaction(connection).insert(whole, rows.select(whole.names))
 
     def load(
         self,
@@ -220,6 +221,7 @@ class DuckDBStore(HotStore):
         names = ", ".join(map(identifier, wanted))
         values = ", ".join(f"{identifier(n)}::{whole[n]} AS {identifier(n)}" for n in wanted)
         with self._open(read_only=True) as source:
+            check_tables(source, [shape], self.path, others_too=False)
             rows = source.sql(f"SELECT {names} FROM hot.{table}").to_arrow_reader(_LOAD_ROWS)
             connection.register("loading", rows)
             connection.execute(f"CREATE TABLE {target}_loaded AS SELECT {values} FROM loading")
@@ -249,15 +251,17 @@ class DuckDBStore(HotStore):
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
-        """One transaction for ingest and restore: commits at the end, rolls back on any exception."""
+        """One transaction for ingest: commits at the end, rolls back on any exception.
+
+        A column of the user's own is no hindrance here, since nothing is taken out of it.
+
+        Raises:
+            AlteredStoreError: a table lacks a column, or has it in another type.
+        """
         with self._open(read_only=False) as connection:
-            connection.execute("BEGIN")
-            try:
+            check_tables(connection, ALL_TABLES.values(), self.path, others_too=False)
+            with committed(connection):
                 yield Transaction(connection)
-            except BaseException:
-                connection.execute("ROLLBACK")
-                raise
-            connection.execute("COMMIT")
 
     def copy_before_first_purge(self, folder: Path) -> Path | None:
         """See `HotStore.copy_before_first_purge`: this store is ours, and needs none."""

@@ -1,7 +1,8 @@
 """Writes to the DuckDB store: what ingest and restore may do inside one transaction."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -85,3 +86,15 @@ class Transaction:
         )
         self._connection.unregister("refused")
         return added
+
+
+@contextmanager
+def committed(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Within the block is one transaction: committed at its end, rolled back on any exception."""
+    connection.execute("BEGIN")
+    try:
+        yield
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")

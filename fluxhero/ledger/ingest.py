@@ -6,18 +6,19 @@ the store and the archive have, and writes what is new. What a row means is the 
 what a transaction does is the store's.
 """
 
-import json
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, closing
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+import duckdb
 import pyarrow as pa
 
 from fluxhero.errors import BadInputError, StorageIOError
+from fluxhero.ledger.contradictions import ambiguous, owned_elsewhere, taking_back
 from fluxhero.ledger.formats import Format, ReadOptions
 from fluxhero.ledger.reckoning import Verdict, reckoning
 from fluxhero.ledger.rejected import Rejected
@@ -114,15 +115,12 @@ def ingest_file(
         StorageIOError: the disk failed or is full while staging; nothing was written.
     """
     _check_timezone(options.timezone)
-    with tempfile.TemporaryDirectory(dir=temp_dir, prefix="fluxhero-ingest-") as folder:
+    with (
+        _disk_errors(path, temp_dir),
+        tempfile.TemporaryDirectory(dir=temp_dir, prefix="fluxhero-ingest-") as folder,
+    ):
         staging = Staging(Path(folder))
-        try:
-            _stage(path, chosen, options, staging, progress)
-        except OSError as error:
-            raise StorageIOError(
-                f"could not read {path} into {folder}: {error}",
-                next_step="check the disk's room, or free some; nothing was written",
-            ) from error
+        _stage(path, chosen, options, staging, progress)
         result = IngestResult(path, chosen.name)
         with store.transaction() as transaction:
             for table in staging.tables:
@@ -130,6 +128,18 @@ def ingest_file(
                     staging, table, transaction, archived, f"{chosen.name}:{path.name}"
                 )
         return result
+
+
+@contextmanager
+def _disk_errors(path: Path, temp_dir: Path | None) -> Iterator[None]:
+    """Name the file and the folder where the disk, or DuckDB working on it, fails."""
+    try:
+        yield
+    except (OSError, duckdb.IOException, duckdb.OutOfMemoryException) as error:
+        raise StorageIOError(
+            f"could not read {path} into {temp_dir or tempfile.gettempdir()}: {error}",
+            next_step="check the disk's room, or free some; nothing was written",
+        ) from error
 
 
 def _check_timezone(name: str) -> None:
@@ -171,7 +181,11 @@ def _apply(
             verdict = known.compare(rows, hot, cold)
             outgoing.add(verdict.write)
             count.add(verdict)
-            refused = [*_owned_elsewhere(verdict.foreign), *_ambiguous(conflicting, table)]
+            refused = [
+                *owned_elsewhere(verdict.foreign),
+                *taking_back(verdict.regressive),
+                *ambiguous(conflicting, table),
+            ]
             count.quarantined += transaction.quarantine(source, refused)
     if outgoing.rows:
         # One statement: many small ones in one transaction would cost memory for every row.
@@ -188,32 +202,3 @@ def _copy(keys: pa.Table) -> pa.Table:
     to the whole page it came in.
     """
     return keys.take(pa.array(range(keys.num_rows), pa.int64()))
-
-
-def _owned_elsewhere(rows: pa.Table) -> Iterator[Rejected]:
-    for row in rows.to_pylist():
-        owner, place = row.pop("_owner"), row.pop("source_id")
-        yield Rejected(
-            row=_json_safe(row),
-            reason=f"the ledger has this key from '{owner}', this row is from '{row['source']}'",
-            rule="foreign_key_owner",
-            position=str(place),
-        )
-
-
-def _ambiguous(rows: pa.Table, table: Table) -> Iterator[Rejected]:
-    for row in rows.to_pylist():
-        key = ", ".join(f"{name} {row[name]}" for name in table.key)
-        place = row.pop("source_id", None)  # where it was found is no part of what it is
-        yield Rejected(
-            row=_json_safe(row),
-            reason=f"the file has {key} more than once, with different values",
-            rule="duplicate_key",
-            position=str(place or key),
-        )
-
-
-def _json_safe(row: dict[str, Any]) -> dict[str, Any]:
-    given = {name: value for name, value in row.items() if value is not None}
-    safe: dict[str, Any] = json.loads(json.dumps(given, default=str))
-    return safe

@@ -1,8 +1,12 @@
-"""Comparing incoming rows with the ledger: which are new, changed, known, stale or another's.
+"""Comparing incoming rows with the ledger: which are new, changed, known, stale, refused.
 
 The hot row counts where there is one, else the latest archived version. All canonical columns are
 compared except `source_id`, which says where in its source a row was found: a file that was sorted
 or cut anew says nothing new about its trades.
+
+A row that does not say when it was written may come from an older or a shorter export. So it never
+takes back how a trade ended, which the ledger may be the only one to know: only a row with a newer
+`updated_at` does.
 """
 
 from collections.abc import Iterator
@@ -12,7 +16,7 @@ from dataclasses import dataclass
 import duckdb
 import pyarrow as pa
 
-from fluxhero.engine import connect, identifier
+from fluxhero.engine import connect, identifier, literal
 from fluxhero.ledger.schema import Table
 
 
@@ -23,10 +27,13 @@ class Verdict:
     Attributes:
         write: rows to insert or replace.
         foreign: rows whose key the ledger has from another source, named in `_owner`.
+        regressive: rows that would take back what the ledger knows: `_taken` says what, and
+            `_known_at` when the ledger's version was updated.
     """
 
     write: pa.Table
     foreign: pa.Table
+    regressive: pa.Table
     inserted: int
     updated: int
     unchanged: int
@@ -56,9 +63,13 @@ class Reckoning:
         foreign = self._connection.sql(
             f"SELECT {names}, _owner FROM verdict WHERE _verdict = 'foreign'"
         ).to_arrow_table()
+        regressive = self._connection.sql(
+            f"SELECT {names}, _taken, _known_at FROM verdict WHERE _verdict = 'regressive'"
+        ).to_arrow_table()
         return Verdict(
             write=write.cast(self._table.arrow),
             foreign=foreign,
+            regressive=regressive,
             inserted=counts.get("inserted", 0),
             updated=counts.get("updated", 0),
             unchanged=counts.get("unchanged", 0),
@@ -88,10 +99,44 @@ def _compare_sql(table: Table) -> str:
         owner = "k.source"
         cases.append("WHEN i.source IS DISTINCT FROM k.source THEN 'foreign'")
     cases.append(f"WHEN {equal} THEN 'unchanged'")
+    known_at = "NULL::TIMESTAMPTZ"
     if "updated_at" in names:
+        known_at = "k.updated_at"
         cases.append("WHEN i.updated_at < k.updated_at THEN 'stale'")
+    taken = _taken_sql(table)
+    cases.append(f"WHEN {taken} <> '' AND NOT {_newer_sql(table)} THEN 'regressive'")
     return (
         f"WITH known AS (FROM hot UNION ALL FROM archived ANTI JOIN hot USING ({keys})) "
-        f"SELECT i.*, {owner} AS _owner, CASE {' '.join(cases)} ELSE 'updated' END AS _verdict "
+        f"SELECT i.*, {owner} AS _owner, {known_at}::VARCHAR AS _known_at, {taken} AS _taken, "
+        f"CASE {' '.join(cases)} ELSE 'updated' END AS _verdict "
         f"FROM incoming i LEFT JOIN known k USING ({keys})"
     )
+
+
+def _taken_sql(table: Table) -> str:
+    """SQL that words what a row takes back of how its trade ended; empty if nothing."""
+    if not table.final:
+        return "''"
+    final = f"({', '.join(map(literal, table.final))})"
+    ended = f"k.status IN {final}"
+    reopened = f"{ended} AND i.status NOT IN {final}"
+    changes = [f"CASE WHEN {reopened} THEN 'status ' || k.status || ' → ' || i.status END"]
+    for name in (*table.outcome, *table.settled):
+        counts = "true" if name in table.outcome else ended
+        changes.append(
+            f"CASE WHEN {counts} AND k.{name} IS NOT NULL AND i.{name} IS NULL "
+            f"THEN '{name} ' || k.{name}::VARCHAR || ' → nothing' END"
+        )
+    return f"concat_ws(', ', {', '.join(changes)})"
+
+
+def _newer_sql(table: Table) -> str:
+    """SQL condition that a row says it was written after the ledger's version.
+
+    Where that one does not say when it was updated, it was no earlier than the end it tells of.
+    """
+    if "updated_at" not in table.names:
+        return "false"
+    others = [f"k.{name}" for name in table.closed_at if name != "updated_at"]
+    known = f"coalesce({', '.join(['k.updated_at', *others])})"
+    return f"(i.updated_at IS NOT NULL AND coalesce(i.updated_at > {known}, true))"

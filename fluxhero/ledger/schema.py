@@ -51,7 +51,9 @@ class Column:
 class Table:
     """One ledger table: its columns and its key.
 
-    `archivable` names the statuses whose rows may leave the hot store (empty: rows never do).
+    `archivable` names the statuses whose rows may leave the hot store (empty: rows never do), `final`
+    those that a row does not leave again by itself, `outcome` the columns that say how it ended, and
+    `settled` those whose value stands once it has.
     """
 
     name: str
@@ -59,6 +61,9 @@ class Table:
     key: tuple[str, ...]
     archivable: tuple[str, ...] = ()
     closed_at: tuple[str, ...] = ()  # the columns that date a finished row, first non-null wins
+    final: tuple[str, ...] = ()
+    outcome: tuple[str, ...] = ()
+    settled: tuple[str, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -116,7 +121,8 @@ TRADE_STATUSES = ("open", "closed", "cancelled")
 FINISHED_TRADES = ("closed", "cancelled")
 CASH_FLOW_KINDS = ("deposit", "withdrawal", "dividend", "fee", "interest")
 ORDER_SIDES = ("buy", "sell")
-FINISHED_ORDERS = ("filled", "cancelled", "expired", "rejected", "replaced", "done_for_day")
+FINAL_ORDERS = ("filled", "cancelled", "expired", "rejected", "replaced")
+FINISHED_ORDERS = (*FINAL_ORDERS, "done_for_day")  # which may be working again the next day
 
 _TEXT, _MONEY, _TIME, _JSON = Kind.TEXT, Kind.MONEY, Kind.TIME, Kind.JSON
 
@@ -150,6 +156,9 @@ TRADES = Table(
     key=("trade_id",),
     archivable=FINISHED_TRADES,
     closed_at=("exit_time", "updated_at"),
+    final=FINISHED_TRADES,
+    outcome=("exit_price", "exit_time", "realized_pnl"),
+    settled=("fees",),
 )
 
 ORDERS = Table(
@@ -179,6 +188,8 @@ ORDERS = Table(
     key=("order_id",),
     archivable=FINISHED_ORDERS,
     closed_at=("filled_at", "cancelled_at", "submitted_at"),
+    final=FINAL_ORDERS,
+    outcome=("filled_quantity", "average_fill_price", "filled_at", "cancelled_at"),
 )
 
 CASH_FLOWS = Table(

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from fluxhero.ledger.query import run_query
 from tests import samples
 from tests.house import House
 from tests.samples import CUTOFF
@@ -112,6 +113,107 @@ def test_a_trade_that_cannot_be_dated_stays_and_is_reported(duckdb_house: House)
     assert report.news
     assert duckdb_house.hot == {1}
     assert not duckdb_house.archive().news, "what is known is no news"
+
+
+@pytest.mark.parametrize("mode", ["backtest2", "../../../etc", "", "Live"])
+def test_a_mode_that_cannot_name_a_folder_stays_and_is_reported(
+    duckdb_house: House, mode: str
+) -> None:
+    """Only SQL from outside can have written it; the rows beside it move all the same."""
+    duckdb_house.add(1, 2, 3)
+    duckdb_house.add(4, status="open", exit_time=None)
+    recent = CUTOFF + timedelta(days=1)
+    duckdb_house.add(5, exit_time=recent)
+    duckdb_house.execute(f"UPDATE trades SET mode = '{mode}' WHERE trade_id <> 't-00003'")
+    order = samples.ledger_order(1) | {"mode": mode}
+    samples.insert_duckdb(duckdb_house.store, "orders", order, samples.ledger_order(2))
+    report = duckdb_house.archive()
+    assert {refused.rule for refused in report.refused} == {"mode"}
+    assert [refused.what for refused in report.refused] == [
+        "trades t-00001",
+        "trades t-00002",
+        "orders o-00001",
+    ]
+    assert f"mode '{mode}' is not one of live, paper, legacy" in report.refused[0].reason
+    assert report.news
+    assert duckdb_house.archived == {3}
+    assert duckdb_house.hot == {1, 2, 4, 5}
+    assert not duckdb_house.archive().news, "what is known is no news"
+    duckdb_house.edit_all("mode = 'live'")
+    assert duckdb_house.archive().purged == 2
+
+
+def test_no_mode_at_all_is_reported_too(duckdb_house: House) -> None:
+    duckdb_house.add(1)
+    duckdb_house.execute(
+        "ALTER TABLE trades ALTER mode DROP NOT NULL; UPDATE trades SET mode = NULL"
+    )
+    assert [refused.rule for refused in duckdb_house.archive().refused] == ["mode"]
+    assert duckdb_house.hot == {1}
+
+
+def test_a_limit_holds_for_corrections(duckdb_house: House) -> None:
+    """And the oldest of them go first, then what was never archived."""
+    duckdb_house.add(1, 2, 3, 4)
+    duckdb_house.archive(purge=False)
+    duckdb_house.edit_all("realized_pnl = 1")
+    duckdb_house.add(5, 6)
+    for rows, hot in (
+        (1, {2, 3, 4, 5, 6}),
+        (2, {4, 5, 6}),
+        (2, {6}),
+    ):
+        report = duckdb_house.archive(limit=rows)
+        assert sum(line.rows for line in report.batches) == rows
+        assert report.purged == rows
+        assert duckdb_house.hot == hot
+    duckdb_house.archive()
+    assert duckdb_house.hot == set()
+    found = run_query(
+        duckdb_house.workspace, "SELECT trade_id, realized_pnl FROM trades ORDER BY 1"
+    )
+    assert [(key[-1], int(value)) for key, value in found.rows] == [
+        ("1", 1), ("2", 1), ("3", 1), ("4", 1), ("5", 12), ("6", 12),
+    ]  # fmt: skip
+
+
+# In the order of their UTF-8 bytes, which is not that of UTF-16.
+_KEYS = (
+    "",
+    "A",
+    "A\0",
+    "A\0b",
+    "A b",
+    "a",
+    "é",
+    "\ud7ff",
+    "\ue000",
+    "\uffff",
+    "\U00010000",
+    "\U0010ffff",
+)
+
+
+@pytest.mark.parametrize("key", ["", "A\0b", "\uffff", "\U00010000"], ids=ascii)
+def test_an_archived_version_is_found_whatever_its_key(duckdb_house: House, key: str) -> None:
+    """The files to look into are chosen by their first and last key."""
+    assert list(_KEYS) == sorted(_KEYS, key=str.encode)
+    samples.insert_duckdb(duckdb_house.store, "trades", samples.ledger_trade(1, trade_id=key))
+    duckdb_house.archive(purge=False)
+    others = [
+        samples.ledger_trade(number, trade_id=other)
+        for number, other in enumerate(_KEYS, start=2)
+        if other != key
+    ]
+    samples.insert_duckdb(duckdb_house.store, "trades", *others)
+    duckdb_house.edit_all("realized_pnl = 1")
+    report = duckdb_house.archive()
+    assert [(line.rows, line.correction) for line in report.batches] == [
+        (1, True),
+        (len(_KEYS) - 1, False),
+    ]
+    found = run_query(duckdb_house.workspace, "SELECT trade_id FROM trades ORDER BY 1")
+    assert [row[0] for row in found.rows] == list(_KEYS)
 
 
 def test_a_limit_takes_the_oldest(house: House) -> None:

@@ -1,6 +1,7 @@
 """Ingest into a real store: once is enough, nothing is half done, nothing is picked silently."""
 
 import json
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -190,6 +191,136 @@ def test_an_older_version_is_left_out(ingest: Ingest, store: DuckDBStore) -> Non
     assert statuses(store) == [("A", "closed")]
 
 
+# ------------------------------------------------------------- rows that take something back
+
+KNOWN = {**CLOSED, "realized_pnl": "45", "fees": "0.1"}
+LATER, EARLIER = "2026-01-05T00:00:00Z", "2026-01-02T20:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("known", "given", "taken"),
+    [
+        (
+            KNOWN,
+            {},
+            "status closed → open, exit_price 425.00000000 → nothing, exit_time 2026-01-03",
+        ),
+        (KNOWN, {**KNOWN, "status": "open"}, "status closed → open"),
+        ({**KNOWN, "status": "cancelled"}, {**KNOWN, "status": "open"}, "status cancelled → open"),
+        (KNOWN, {**KNOWN, "realized_pnl": None}, "realized_pnl 45.00000000 → nothing"),
+        (
+            KNOWN,
+            {**KNOWN, "exit_price": None, "symbol": "QQQ"},
+            "exit_price 425.00000000 → nothing",
+        ),
+        (KNOWN, {**KNOWN, "exit_time": None, "updated_at": LATER}, None),
+        (KNOWN, {**KNOWN, "fees": None}, "fees 0.10000000 → nothing"),
+        ({"realized_pnl": 3}, {}, "realized_pnl 3.00000000 → nothing"),
+        # The ledger's version says when it was updated.
+        (
+            {**KNOWN, "updated_at": LATER},
+            {},
+            "was updated 2026-01-05 00:00:00+00, this row at no known",
+        ),
+        ({**KNOWN, "updated_at": LATER}, {"updated_at": LATER}, "status closed → open"),
+        ({**KNOWN, "updated_at": EARLIER}, {"updated_at": LATER}, None),
+        # It does not: then it is no older than the exit it tells of.
+        (KNOWN, {"updated_at": EARLIER}, "status closed → open"),
+        (KNOWN, {"updated_at": LATER}, None),
+        # What a source may well say later.
+        ({}, KNOWN, None),
+        ({"updated_at": LATER}, KNOWN, None),
+        (KNOWN, {**KNOWN, "realized_pnl": "-45", "exit_price": 1, "symbol": "QQQ"}, None),
+        (KNOWN, {**KNOWN, "status": "cancelled"}, None),
+        ({"fees": 1, "stop_loss": 400, "regime": "x"}, {"take_profit": 500}, None),
+        ({**KNOWN, "regime": "x"}, KNOWN, None),
+    ],
+)
+def test_a_row_that_takes_something_back_is_refused(
+    ingest: Ingest,
+    store: DuckDBStore,
+    known: dict[str, Any],
+    given: dict[str, Any],
+    taken: str | None,
+) -> None:
+    ingest(trade("A", **known))
+    before = query(store, "FROM hot.trades")
+    if taken is None:
+        assert ingest(trade("A", **given), trade("B")) == TableCount(inserted=1, updated=1)
+        return
+    assert ingest(trade("A", **given), trade("B")) == TableCount(inserted=1, quarantined=1)
+    assert query(store, "FROM hot.trades WHERE trade_id = 'A'") == before
+    ((rule, reason, row),) = query(store, 'SELECT rule, reason, "row" FROM hot.quarantine')
+    assert rule == "takes_back"
+    assert taken in reason
+    assert json.loads(row)["trade_id"] == "A"
+    assert not {name for name in json.loads(row) if name.startswith("_")}
+    # Once is enough, wherever the row stands; and nothing but a newer date makes it go in.
+    assert ingest(trade("B"), trade("A", **given)) == TableCount(unchanged=1)
+    assert ingest(trade("A", **{**given, "updated_at": "2026-02-01"})) == TableCount(updated=1)
+
+
+def order(**changes: Any) -> dict[str, Any]:
+    return {
+        "order_id": "O",
+        "mode": "live",
+        "symbol": "A",
+        "side": "buy",
+        "quantity": 1,
+        "source": "bot",
+        **changes,
+    }
+
+
+@pytest.mark.parametrize(
+    ("known", "given", "refused"),
+    [
+        ({"status": "filled"}, {"status": "new"}, True),
+        ({"status": "new", "filled_quantity": 1}, {"status": "new"}, True),
+        ({"status": "filled", "filled_at": EARLIER}, {"status": "filled"}, True),
+        ({"status": "done_for_day", "submitted_at": EARLIER}, {"status": "new"}, False),
+        ({"status": "new"}, {"status": "filled", "filled_at": EARLIER}, False),
+    ],
+)
+def test_nor_does_an_order_go_back(
+    ingest: Ingest, known: dict[str, Any], given: dict[str, Any], *, refused: bool
+) -> None:
+    ingest(order(**known), table=ORDERS)
+    expected = TableCount(quarantined=1) if refused else TableCount(updated=1)
+    assert ingest(order(**given), table=ORDERS) == expected
+    again = TableCount() if refused else TableCount(unchanged=1)
+    assert ingest(order(**given), table=ORDERS) == again
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_same_rows_again_say_nothing_new(ingest: Ingest, store: DuckDBStore, seed: int) -> None:
+    """Whatever came before, and whatever of it was refused."""
+    rng = random.Random(seed)
+
+    def version(trade_id: str) -> dict[str, Any]:
+        return trade(
+            trade_id,
+            status=rng.choice(("open", "closed", "cancelled")),
+            **{
+                name: rng.choice((None, value))
+                for name, value in {**KNOWN, "regime": "x", "side": "up"}.items()
+                if name not in {"status", "side"}
+            },
+            updated_at=rng.choice((EARLIER, LATER)),
+        ) | rng.choice(({}, {"updated_at": None, "exit_time": LATER}, {"source": "broker"}))
+
+    for _ in range(4):
+        rows = [version(f"T{number}") for number in range(12)]
+        ingest(*rows)
+        ledger = query(store, "FROM hot.trades ORDER BY trade_id")
+        listed = query(store, "FROM hot.quarantine ORDER BY ALL")
+        rng.shuffle(rows)
+        again = ingest(*rows)
+        assert (again.inserted, again.updated, again.quarantined) == (0, 0, 0)
+        assert query(store, "FROM hot.trades ORDER BY trade_id") == ledger
+        assert query(store, "FROM hot.quarantine ORDER BY ALL") == listed
+
+
 def test_archived_rows_stay_archived_unless_corrected(ingest: Ingest, store: DuckDBStore) -> None:
     ingest(trade("A", **CLOSED), trade("B", **CLOSED))
     with store.transaction() as transaction:
@@ -217,6 +348,8 @@ def test_archived_rows_stay_archived_unless_corrected(ingest: Ingest, store: Duc
     assert statuses(store) == [("B", "closed")]
     assert ingest(corrected, archived=archived) == TableCount(unchanged=1)
     assert ingest(trade("A", source="x"), archived=archived) == TableCount(quarantined=1)
+    assert ingest(trade("A"), archived=archived) == TableCount(quarantined=1), "it takes A back"
+    assert statuses(store) == [("B", "closed")]
 
 
 def test_tables_with_keys_of_several_columns(ingest: Ingest, store: DuckDBStore) -> None:
@@ -225,8 +358,7 @@ def test_tables_with_keys_of_several_columns(ingest: Ingest, store: DuckDBStore)
     assert ingest(*points, {**points[0], "mode": "paper"}, table=EQUITY) == TableCount(
         inserted=1, unchanged=2
     )
-    order = {"order_id": "O", "mode": "live", "symbol": "A", "side": "buy", "quantity": 1}
-    assert ingest({**order, "status": "filled"}, table=ORDERS) == TableCount(inserted=1)
+    assert ingest(order(status="filled"), table=ORDERS) == TableCount(inserted=1)
 
 
 @pytest.mark.parametrize("tail", ['{"trade_id": "half', '{"a":"\xff"}'])
@@ -284,6 +416,39 @@ def test_an_unknown_time_zone_is_refused(tmp_path: Path, store: DuckDBStore) -> 
     path.write_text(json.dumps(trade("A")))
     with pytest.raises(BadInputError, match="no time zone 'Mars/Base'"):
         run(path, store, ReadOptions(timezone="Mars/Base"))
+
+
+def test_a_folder_that_cannot_be_worked_in_is_named(tmp_path: Path, store: DuckDBStore) -> None:
+    path = tmp_path / "t.jsonl"
+    path.write_text(json.dumps(trade("A")))
+    gone = tmp_path / "gone"
+    with pytest.raises(StorageIOError, match=f"{path} into {gone}"):
+        ingest_file(
+            path,
+            store,
+            select(path, None),
+            ReadOptions(),
+            progress=lambda _done, _total: None,
+            temp_dir=gone,
+        )
+
+
+@pytest.mark.parametrize("stage", ["RowFile.add", "RowFile.close", "Staging.outgoing"])
+@pytest.mark.parametrize("kind", [OSError, duckdb.OutOfMemoryException])
+def test_a_disk_that_fails_at_any_stage_changes_nothing(
+    ingest: Ingest,
+    store: DuckDBStore,
+    monkeypatch: pytest.MonkeyPatch,
+    stage: str,
+    kind: type[Exception],
+) -> None:
+    def full(*_arguments: Any) -> None:
+        raise kind("No space left on device")
+
+    monkeypatch.setattr(f"fluxhero.ledger.staging.{stage}", full)
+    with pytest.raises(StorageIOError, match="No space left"):
+        ingest(trade("A"))
+    assert statuses(store) == []
 
 
 def test_a_full_disk_while_staging_changes_nothing(
