@@ -24,6 +24,7 @@ from fluxhero.ledger.rows import (
     row_hash_sql,
 )
 from fluxhero.ledger.sqlite_connection import SqliteConnection
+from fluxhero.ledger.sqlite_due import from_ranges
 from fluxhero.ledger.sqlite_meaning import judge, key_sql
 from fluxhero.ledger.sqlite_schema import OWN_SCHEMA, PROBLEM, ROWID, SourceTable
 from fluxhero.ledger.sqlite_source import PAGE_ROWS
@@ -111,11 +112,11 @@ def read(
 ) -> BatchRows:
     """See `HotStore.read`; a row that is no longer finished, due and of that month is left out."""
     schema = archive_schema(OWN_SCHEMA)
-    rowids = spec.selection.rowids
-    if rowids is None:
+    ranges = spec.selection.rowid_ranges
+    if ranges is None:
         raise ValueError(f"{spec.partition}: a SQLite batch is selected by rowids")
     _check_layout(connection, table, spec)
-    hashed = read_hashed(connection, engine, table, rowids, timezone)
+    hashed = read_hashed(connection, engine, table, from_ranges(ranges), timezone)
     _check_layout(connection, table, spec)
     bad = hashed.filter(pc.is_valid(hashed["problem"]))
     problems = zip(bad[ROWID].to_pylist(), bad["problem"].to_pylist(), strict=True)

@@ -20,7 +20,7 @@ from fluxhero.ledger.rows import (
 )
 from fluxhero.ledger.sqlite_archiving import FINISHED, read_hashed
 from fluxhero.ledger.sqlite_connection import SqliteConnection
-from fluxhero.ledger.sqlite_due import DueRows
+from fluxhero.ledger.sqlite_due import DueRows, to_ranges
 from fluxhero.ledger.sqlite_meaning import born_sql, closed_at_sql, key_sql, read_times
 from fluxhero.ledger.sqlite_schema import MODES, OWN_SCHEMA, ROWID, SourceTable
 from fluxhero.ledger.sqlite_source import PAGE_ROWS
@@ -267,6 +267,6 @@ def _cut(
                 cutoff=request.cutoff,
                 correction=correction,
                 selection=Selection(
-                    rowids=pa.array(chosen), oldest=int(chosen[oldest]), layout=layout
+                    rowid_ranges=to_ranges(chosen), oldest=int(chosen[oldest]), layout=layout
                 ),
             )

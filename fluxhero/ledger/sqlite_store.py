@@ -172,9 +172,9 @@ class SqliteStore(HotStore):
         """See `HotStore.first_row`."""
         if spec.selection.oldest is None:
             return None
-        rowid = pa.array([spec.selection.oldest], pa.int64())
-        alone = replace(spec, rows=1, selection=replace(spec.selection, rowids=rowid))
-        rows = self.read(alone, spec.cutoff).rows
+        alone = pa.array([spec.selection.oldest] * 2, pa.int64())
+        only = replace(spec, rows=1, selection=replace(spec.selection, rowid_ranges=alone))
+        rows = self.read(only, spec.cutoff).rows
         if not rows.num_rows:
             return None
         with scratch() as engine:

@@ -58,13 +58,13 @@ class ArchivedFile:
 class Selection:
     """Which rows a batch takes, in the terms of the store that planned it.
 
-    `rowids` for SQLite, ascending, which of them was closed first, and the version of the file's
-    `layout` in which they are the rows' numbers. For DuckDB a range of (close time, key), `first`
+    Ranges of rowids for SQLite (see `sqlite_due`), which of them was closed first, and the version of
+    the file's `layout` in which they are the rows' numbers. For DuckDB a range of (close time, key), `first`
     inclusive to `last` inclusive (no key: any), less the keys in `without` or only those in `only`;
     `key_digest` proves that the range still holds exactly the rows that were planned.
     """
 
-    rowids: pa.Int64Array | None = None
+    rowid_ranges: pa.Int64Array | None = None
     oldest: int | None = None
     layout: int | None = None
     first: tuple[datetime, str | None] | None = None

@@ -8,7 +8,7 @@ import pytest
 
 from fluxhero.ledger.sqlite_archiving import rowid_tail
 from fluxhero.ledger.sqlite_connection import SqliteConnection
-from fluxhero.ledger.sqlite_due import DueRows
+from fluxhero.ledger.sqlite_due import DueRows, from_ranges, to_ranges
 from fluxhero.ledger.sqlite_schema import inspect
 from tests.house import House
 
@@ -69,6 +69,27 @@ def test_rows_taken_out_are_given_back_with_their_months() -> None:
     assert len(rows) == 4
     assert sorted(rows.rowids().to_pylist()) == [3, 4, 9, 11]
     assert not len(rows.take_out(np.array([], np.int64)))
+
+
+def test_rowids_far_apart_and_negative_ones_are_kept() -> None:
+    far = {
+        -(2**63): at(2026, 1, 1),
+        -7: at(2026, 1, 2),
+        5: at(2026, 1, 3),
+        2**63 - 1: at(2026, 1, 4),
+    }
+    assert months(due(far)) == [(2026, 1, list(far))]
+
+
+@pytest.mark.parametrize(
+    "rowids", [[7], [1, 2, 3], [1, 3, 5], [-9, -8, 4, 5, 6, 2**62], [2**63 - 2, 2**63 - 1]]
+)
+def test_ranges_name_exactly_the_rowids(rowids: list[int]) -> None:
+    assert from_ranges(to_ranges(np.array(rowids, np.int64))).to_pylist() == rowids
+
+
+def test_neighbours_are_one_range() -> None:
+    assert to_ranges(np.arange(5, 100_000)).to_pylist() == [5, 99_999]
 
 
 @pytest.mark.parametrize(
