@@ -145,7 +145,8 @@ def recover_interrupted(run: ArchiveRun) -> Recovery:
     if run.dry_run:
         return Recovery()
     chain = run.workspace.chain()
-    return recovering.recover(run.workspace, chain, now=run.started, finish_purges=run.purge)
+    purge_before = run.cutoff if run.purge else None
+    return recovering.recover(run.workspace, chain, now=run.started, purge_before=purge_before)
 
 
 @io_task
@@ -159,15 +160,14 @@ def plan_batches(run: ArchiveRun, limit: int | None) -> Plan:
     batches: list[BatchSpec] = []
     plan = Plan()
     for table in workspace.store.archived_tables:
-        left = None if limit is None else limit - sum(batch.rows for batch in batches)
-        if left == 0:
-            break
+        left = None if limit is None else max(0, limit - sum(batch.rows for batch in batches))
         request = PlanRequest(run.cutoff, held, workspace.batch_rows, left)
         manifests = chain.of_table(table)
         known = [workspace.archived_file(manifest) for manifest in manifests]
         with workspace.scanning(manifests):
             part = workspace.store.plan(table, request, known)
-        batches += part.batches
+        if left is None or left > 0:  # what is only purged is no part of the limit
+            batches += part.batches
         plan = Plan(
             purge_only=plan.purge_only | part.purge_only,
             refused=plan.refused + part.refused,

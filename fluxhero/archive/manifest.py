@@ -91,6 +91,7 @@ class EventKind(StrEnum):
     """What can happen to a batch after it was published."""
 
     PURGED = "purged"
+    PARTLY_PURGED = "partly-purged"  # what was due is gone, younger rows may be hot
     RESTORED = "restored"
 
 
@@ -150,6 +151,11 @@ class Chain:
     def events(self, batch_id: str, kind: EventKind) -> list[Event]:
         """What happened to a batch, oldest first."""
         return [event for event in self._events[batch_id] if event.kind is kind]
+
+    def purged_rows(self, batch_id: str) -> int:
+        """How many rows of a batch were removed from the hot store, over all its purges."""
+        kinds = {EventKind.PURGED, EventKind.PARTLY_PURGED}
+        return sum(event.rows for event in self._events[batch_id] if event.kind in kinds)
 
     def unpurged(self) -> list[Manifest]:
         """Batches whose purge never completed."""
@@ -240,7 +246,7 @@ def write_manifest(layout: Layout, manifest: Manifest) -> None:
 
 
 def write_event(layout: Layout, chain: Chain, event: Event) -> None:
-    """Record what happened to a batch: `.purged.json`, then `.purged-2.json`; `.restored-1.json` ….
+    """Record what happened to a batch: `.purged.json`, then `.purged-2.json`; others `.restored-1.json` ….
 
     Raises:
         StorageIOError: it could not be written.

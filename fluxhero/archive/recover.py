@@ -32,14 +32,17 @@ class Recovery:
     quarantined: tuple[str, ...] = ()
 
 
-def recover(workspace: Workspace, chain: Chain, *, now: datetime, finish_purges: bool) -> Recovery:
+def recover(
+    workspace: Workspace, chain: Chain, *, now: datetime, purge_before: datetime | None
+) -> Recovery:
     """Finish published batches whose purge is not complete; discard what was never published.
 
     Args:
         workspace: the store and its archive, locked by this run.
         chain: the archive's manifests.
         now: decides which holds are active.
-        finish_purges: False where this run is to copy only.
+        purge_before: this run's cut-off, for a copy may have been made with a later one; None where
+            this run is to copy only.
 
     Raises:
         DamagedFileError: the file of an unpurged batch is not the one that was published.
@@ -59,9 +62,9 @@ def recover(workspace: Workspace, chain: Chain, *, now: datetime, finish_purges:
             )
             quarantined.append(str(target))
     report = PurgeReport()
-    if finish_purges and (unfinished := chain.unpurged()):
+    if purge_before is not None and (unfinished := chain.unpurged()):
         logger.info("completing the purge of %d batches", len(unfinished))
-        report = purge(workspace, chain, unfinished, now=now)
+        report = purge(workspace, chain, unfinished, now=now, cutoff=purge_before)
     return Recovery(report, tuple(discarded), tuple(quarantined))
 
 
