@@ -129,6 +129,12 @@ class Chain:
         """Hash that the next manifest names as its predecessor."""
         return self.manifests[-1].sha256 if self.manifests else GENESIS
 
+    def head_of(self, batches: int) -> str | None:
+        """What `head` was when the archive had so many batches; None if it has fewer."""
+        if batches > len(self):
+            return None
+        return self.manifests[batches - 1].sha256 if batches else GENESIS
+
     @property
     def next_sequence(self) -> int:
         """Number for the next batch; a batch that was given up leaves a gap."""
