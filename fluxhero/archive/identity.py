@@ -8,12 +8,17 @@ emptied folder or a mistyped setting is an error and not a fresh start with an e
 import logging
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from fluxhero.archive.layout import Layout
-from fluxhero.archive.manifest import Chain, load_chain
+from fluxhero.archive.manifest import (
+    FORMAT_VERSION,
+    Chain,
+    load_chain,
+    refuse_later_format,
+)
 from fluxhero.durable import storage_errors, write_atomically
 from fluxhero.errors import ForeignArchiveError, ManifestError, MissingArchiveError
 from fluxhero.ledger.store import HotStore
@@ -29,7 +34,7 @@ class ArchiveIdentity(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format_version: int = 1
+    format_version: Literal[1] = FORMAT_VERSION
     store_id: str
     store_kind: str
     store_path: str
@@ -231,6 +236,7 @@ def _parse(path: Path, kind: type[_M]) -> _M:
     try:
         return kind.model_validate_json(content)
     except ValidationError as error:
+        refuse_later_format(path, content)
         raise ManifestError(
             f"{path} is damaged", next_step="restore it from a backup of the folder it is in"
         ) from error

@@ -16,7 +16,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from fluxhero.archive.layout import Layout, partition_of, sequence_of
 from fluxhero.durable import storage_errors, write_atomically
-from fluxhero.errors import ManifestError
+from fluxhero.errors import ManifestError, SchemaVersionError
 
 FORMAT_VERSION: Final = 1
 GENESIS = "0" * 64  # what the first manifest names as its predecessor
@@ -176,7 +176,8 @@ def load_chain(layout: Layout) -> Chain:
     """Read every manifest and prove the chain.
 
     Raises:
-        ManifestError: one is damaged, edited, missing or of an unknown format.
+        ManifestError: one is damaged, edited or missing.
+        SchemaVersionError: one was written by a newer release.
     """
     manifests: list[Manifest] = []
     events: list[Event] = []
@@ -217,12 +218,31 @@ def _read(path: Path, kind: type[_R]) -> _R:
     try:
         record = kind.model_validate_json(content)
     except ValidationError as error:
+        refuse_later_format(path, content)
         raise ManifestError(
             f"{path} is damaged: {error.errors()[0]['msg']}", next_step=_REPAIR
         ) from error
     if record.to_bytes() != content:
         raise ManifestError(f"{path} has been edited since it was written", next_step=_REPAIR)
     return record
+
+
+def refuse_later_format(path: Path, content: bytes) -> None:
+    """Tell a document of a later format from a damaged one.
+
+    Raises:
+        SchemaVersionError: it says that it is of a later format.
+    """
+    try:
+        version = json.loads(content)["format_version"]
+    except (ValueError, KeyError, TypeError):
+        return
+    if isinstance(version, int) and version > FORMAT_VERSION:
+        raise SchemaVersionError(
+            f"{path} was written by a newer release: it has format version {version}, and this release "
+            f"knows up to {FORMAT_VERSION}",
+            next_step="upgrade fluxhero-pipeline; nothing was archived or purged",
+        )
 
 
 def _read_manifest(path: Path) -> Manifest:

@@ -9,7 +9,12 @@ from pathlib import Path
 import pytest
 
 from fluxhero.archive.identity import HEAD_FILE, read_identity
-from fluxhero.errors import ForeignArchiveError, ManifestError, MissingArchiveError
+from fluxhero.errors import (
+    ForeignArchiveError,
+    ManifestError,
+    MissingArchiveError,
+    SchemaVersionError,
+)
 from fluxhero.ledger.query import run_query
 from fluxhero.status import collect_status
 from tests import samples
@@ -58,13 +63,13 @@ def add_a_field(paths: list[Path]) -> Path:
     return paths[0]
 
 
-def of_a_later_format(paths: list[Path]) -> Path:
-    paths[2].write_text(paths[2].read_text().replace('"format_version": 1', '"format_version": 2'))
+def of_no_format(paths: list[Path]) -> Path:
+    paths[2].write_text(paths[2].read_text().replace('"format_version": 1', '"format_version": 0'))
     return paths[2]
 
 
 @pytest.mark.parametrize(
-    "damage", [remove, edit, swap, reformat, truncate, add_a_field, of_a_later_format]
+    "damage", [remove, edit, swap, reformat, truncate, add_a_field, of_no_format]
 )
 def test_a_damaged_chain_stops_everything(
     duckdb_house: House, damage: Callable[[list[Path]], Path]
@@ -80,6 +85,31 @@ def test_a_damaged_chain_stops_everything(
     with pytest.raises(ManifestError):
         house.restore(trade_ids=["t-00001"])
     assert house.numbers_hot == {4}, "nothing was archived or restored"
+
+
+@pytest.mark.parametrize("what", ["manifest", "archive.json"])
+@pytest.mark.parametrize("field", ["", ' "something_new": [1],'])
+def test_what_a_newer_release_wrote_is_not_called_damaged(
+    duckdb_house: House, what: str, field: str
+) -> None:
+    house = duckdb_house
+    path = three_batches(house)[2]
+    path = path if what == "manifest" else house.workspace.layout.identity
+    newer = path.read_text().replace('"format_version": 1,', f'"format_version": 2,{field}')
+    path.write_text(newer)
+    house.add(4)
+    for run in (
+        house.archive,
+        lambda: house.restore(trade_ids=["t-00001"]),
+        lambda: collect_status(house.workspace, 30),
+    ):
+        with pytest.raises(SchemaVersionError) as caught:
+            run()
+        assert str(path) in caught.value.what
+        assert "version 2" in caught.value.what
+        assert "upgrade" in caught.value.next_step
+        assert caught.value.exit_status == 2
+    assert (house.numbers_hot, path.read_text()) == ({4}, newer)
 
 
 def test_a_missing_event_is_only_done_again(duckdb_house: House) -> None:
