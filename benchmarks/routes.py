@@ -35,7 +35,7 @@ def _archive(store: HotStore, folder: Path) -> int:
     now = datetime.now(UTC)
     identity = claim(workspace.layout, store, now)
     chain = workspace.chain()
-    recover(workspace, chain, now=now, finish_purges=True)
+    recover(workspace, chain, now=now, purge_before=_AFTER_ALL)
     published = []
     archived_at = batches.next_archived_at(chain, now)
     for table in store.archived_tables:

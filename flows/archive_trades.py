@@ -45,11 +45,11 @@ def archive_trades(
         dry_run: only list what would move.
         purge: remove archived rows from the hot store; without it the run copies and verifies.
         limit: move at most this many rows.
-        adopt: take over an archive whose store was moved or made anew.
+        adopt: take over an archive whose store was moved or made anew, or one at another place.
     """
-    run = open_archive_run(retention_days, as_of, dry_run=dry_run, purge=purge)
+    run = open_archive_run(retention_days, as_of, dry_run=dry_run, purge=purge, adopt=adopt)
     with exclusively(run.workspace, "archive_trades"):
-        check_archive(run, adopt=adopt)
+        check_archive(run)
         store_copy = copy_store_before_first_purge(run)
         recovery = recover_interrupted(run)
         plan = plan_batches(run, limit)

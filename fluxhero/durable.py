@@ -7,6 +7,7 @@ once the folder that holds the name has been fsynced too.
 import errno
 import hashlib
 import os
+import re
 import shutil
 import stat
 from collections.abc import Iterator
@@ -17,6 +18,37 @@ from typing import BinaryIO
 from fluxhero.errors import FluxHeroError, StorageIOError
 
 _BLOCK = 1 << 20
+# What a file is called until it is whole; a killed process leaves it under that name.
+_WRITTEN = re.compile(r"\.(?P<name>.+)\.\d+\.partial")
+_COPIED = re.compile(r"(?P<name>.+)\.partial")
+
+
+def _before_written(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}.partial")
+
+
+def before_copied(path: Path) -> Path:
+    """What a copy that is to have this path is called until it is whole."""
+    return path.with_name(f"{path.name}.partial")
+
+
+def half_written(folder: Path, names: str, *, copies: bool = False) -> list[Path]:
+    """Files that a killed process did not finish, to be removed once no writer can be at work.
+
+    Only what would have got one of our own names: a user's file may end in `.partial` too.
+
+    Args:
+        folder: where to look, not below it.
+        names: regular expression of the names that the whole files have.
+        copies: look for copies instead of `write_atomically`'s files.
+    """
+    form = _COPIED if copies else _WRITTEN
+    found = []
+    for path in sorted(folder.glob("*.partial")):
+        match = form.fullmatch(path.name)
+        if match and re.fullmatch(names, match["name"]) and path.is_file():
+            found.append(path)
+    return found
 
 
 @contextmanager
@@ -74,7 +106,7 @@ def write_atomically(path: Path, content: bytes) -> None:
     """Write a whole file or nothing: temporary name, fsync, rename, fsync of the folder."""
     with storage_errors("write", path):
         make_folder(path.parent)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+        temporary = _before_written(path)
         try:
             with temporary.open("wb") as file:
                 file.write(content)
@@ -89,7 +121,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 def copy_into_place(content: BinaryIO, target: Path) -> None:
     """Copy an open file, its permissions too, as a whole or not at all, replacing an earlier copy."""
     with storage_errors("write", target):
-        partial = target.with_name(f"{target.name}.partial")
+        partial = before_copied(target)
         try:
             with partial.open("wb") as file:
                 os.fchmod(file.fileno(), stat.S_IMODE(os.fstat(content.fileno()).st_mode))

@@ -111,7 +111,7 @@ class MissingArchiveError(ConfigurationError):
 
 
 class SchemaVersionError(ConfigurationError):
-    """The store was written by a newer release."""
+    """The store or the archive was written by a newer release."""
 
 
 class BadInputError(FluxHeroError):

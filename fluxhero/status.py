@@ -64,7 +64,7 @@ class Status(BaseModel):
         due: rows that an archive run would move now.
         due_purge_only: hot rows that are archived already and would only be purged.
         refused: finished rows that cannot be archived as they are.
-        unpurged: batches whose purge never completed.
+        unpurged: batches whose purge is not complete; some of their rows may not be due yet.
         next_step: what to do, in a sentence.
     """
 
@@ -126,7 +126,9 @@ def collect_status(
     held = held_trades(workspace.layout.holds, now)
     with closing(store):
         due = _due(workspace, chain, held, retention_days, now) if exists else _Due()
-    unpurged = tuple(manifest.batch_id for manifest in chain.unpurged())
+    unpurged = chain.unpurged()
+    cutoff = now - timedelta(days=retention_days)
+    completable = [m for m in unpurged if m.file.last_closed_at < cutoff]
     lines = [_batch(chain, manifest) for manifest in chain.manifests]
     return Status(
         store=str(store.path),
@@ -145,11 +147,11 @@ def collect_status(
         refused=due.refused,
         oldest_due=due.oldest,
         last_batch=lines[-1] if lines else None,
-        unpurged=unpurged,
+        unpurged=tuple(manifest.batch_id for manifest in unpurged),
         holds=len(held),
         quarantined=statistics.quarantined,
         next_step=_next_step(
-            due, exists=exists, unpurged=len(unpurged), quarantined=statistics.quarantined
+            due, exists=exists, unpurged=len(completable), quarantined=statistics.quarantined
         ),
         batches=tuple(lines) if batches else (),
     )
@@ -219,16 +221,14 @@ def _totals(manifests: Sequence[Manifest]) -> tuple[ArchivedTotal, ...]:
 
 
 def _batch(chain: Chain, manifest: Manifest) -> Batch:
-    def rows(kind: EventKind) -> int:
-        return sum(event.rows for event in chain.events(manifest.batch_id, kind))
-
+    restored = chain.events(manifest.batch_id, EventKind.RESTORED)
     return Batch(
         batch=manifest.batch_id,
         created_at=manifest.created_at,
         rows=manifest.file.rows,
         bytes=manifest.file.bytes,
-        purged=rows(EventKind.PURGED),
-        restored=rows(EventKind.RESTORED),
+        purged=chain.purged_rows(manifest.batch_id),
+        restored=sum(event.rows for event in restored),
         correction=manifest.correction,
     )
 

@@ -12,7 +12,7 @@ from fluxhero.archive import purge as purging
 from fluxhero.archive import recover as recovering
 from fluxhero.archive.batches import Refusal, StagedBatch, VerifiedBatch
 from fluxhero.archive.holds import held_trades
-from fluxhero.archive.identity import check_owner, claim, owner
+from fluxhero.archive.identity import check_owner, claim, follow_head, owner
 from fluxhero.archive.lock import archive_lock
 from fluxhero.archive.manifest import Manifest
 from fluxhero.archive.purge import PurgeReport
@@ -83,7 +83,12 @@ class Verified:
 
 @io_task
 def open_archive_run(
-    retention_days: int | None, as_of: datetime | None, *, dry_run: bool, purge: bool
+    retention_days: int | None,
+    as_of: datetime | None,
+    *,
+    dry_run: bool,
+    purge: bool,
+    adopt: bool = False,
 ) -> ArchiveRun:
     """Read the settings and fix the cut-off.
 
@@ -102,7 +107,7 @@ def open_archive_run(
             next_step="give a time that has passed, or a smaller --retention-days",
         )
     return ArchiveRun(
-        workspace=Workspace.of(settings),
+        workspace=Workspace.of(settings, adopting=adopt),
         started=now,
         retention_days=days,
         cutoff=moment - timedelta(days=days),
@@ -126,13 +131,14 @@ def exclusively(workspace: Workspace, purpose: str) -> Iterator[None]:
 
 
 @io_task
-def check_archive(run: ArchiveRun, *, adopt: bool) -> None:
+def check_archive(run: ArchiveRun) -> None:
     """Make sure that the archive is this store's, complete and unedited."""
     store, layout = run.workspace.store, run.workspace.layout
     chain = run.workspace.chain()  # first: an archive that is gone is an error, not a new beginning
     if not run.dry_run:
-        claim(layout, store, run.started, adopt=adopt)
-    elif not adopt:
+        claim(layout, store, run.started, adopt=run.workspace.adopting)
+        follow_head(layout, run.workspace.data_dir, chain)
+    elif not run.workspace.adopting:
         check_owner(layout, store)  # a dry run writes nothing
     logger.info(
         "archive %s of store %s: %d batches, chain proven", layout.root, store.path, len(chain)
@@ -145,7 +151,8 @@ def recover_interrupted(run: ArchiveRun) -> Recovery:
     if run.dry_run:
         return Recovery()
     chain = run.workspace.chain()
-    return recovering.recover(run.workspace, chain, now=run.started, finish_purges=run.purge)
+    purge_before = run.cutoff if run.purge else None
+    return recovering.recover(run.workspace, chain, now=run.started, purge_before=purge_before)
 
 
 @io_task
@@ -159,15 +166,14 @@ def plan_batches(run: ArchiveRun, limit: int | None) -> Plan:
     batches: list[BatchSpec] = []
     plan = Plan()
     for table in workspace.store.archived_tables:
-        left = None if limit is None else limit - sum(batch.rows for batch in batches)
-        if left == 0:
-            break
+        left = None if limit is None else max(0, limit - sum(batch.rows for batch in batches))
         request = PlanRequest(run.cutoff, held, workspace.batch_rows, left)
         manifests = chain.of_table(table)
         known = [workspace.archived_file(manifest) for manifest in manifests]
         with workspace.scanning(manifests):
             part = workspace.store.plan(table, request, known)
-        batches += part.batches
+        if left is None or left > 0:  # what is only purged is no part of the limit
+            batches += part.batches
         plan = Plan(
             purge_only=plan.purge_only | part.purge_only,
             refused=plan.refused + part.refused,

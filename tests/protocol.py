@@ -22,7 +22,7 @@ def archive(workspace: Workspace, *, purge: bool = True, at: datetime = AS_OF) -
     """One archive run; returns how many rows were published."""
     run = ArchiveRun(workspace, at, RETENTION_DAYS, CUTOFF, dry_run=False, purge=purge)
     with steps.exclusively(workspace, "test"):
-        steps.check_archive.fn(run, adopt=False)
+        steps.check_archive.fn(run)
         steps.copy_store_before_first_purge.fn(run)
         steps.recover_interrupted.fn(run)
         plan = steps.plan_batches.fn(run, None)

@@ -96,6 +96,18 @@ def test_a_damaged_file_of_the_archive_is_named(kind: str, clean_environment: Pa
         collect_status(workspace, RETENTION_DAYS, now=AS_OF)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_copied_rows_that_are_not_due_yet_are_nothing_to_do(
+    kind: str, clean_environment: Path
+) -> None:
+    sample = write_sample(kind, clean_environment / "store")
+    workspace = workspace_of(sample, clean_environment / "data")
+    archive(workspace, purge=False)
+    status = collect_status(workspace, RETENTION_DAYS + 3650, now=AS_OF)
+    assert (status.due_purge_only, len(status.unpurged)) == (0, status.archived_files)
+    assert "not yet purged" not in status.next_step
+
+
 def test_an_archive_that_is_gone_is_an_error(clean_environment: Path) -> None:
     import shutil
 

@@ -1,21 +1,29 @@
 """Which store an archive belongs to, and which archive a store had: neither is ever mixed up.
 
-The archive names its store in `archive.json`. The data folder remembers the archive's newest batch
-in `archive-head.json`, so that an unmounted disk or an emptied folder is an error and not a fresh
-start with an empty history.
+The archive names its store in `archive.json`; where that is gone, the newest manifest does. The data
+folder remembers the archive's newest batch in `archive-head.json`, so that an unmounted disk, an
+emptied folder or a mistyped setting is an error and not a fresh start with an empty history.
 """
 
-from datetime import datetime
+import logging
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from fluxhero.archive.layout import Layout
-from fluxhero.archive.manifest import Chain
+from fluxhero.archive.manifest import (
+    FORMAT_VERSION,
+    Chain,
+    load_chain,
+    refuse_later_format,
+)
 from fluxhero.durable import storage_errors, write_atomically
 from fluxhero.errors import ForeignArchiveError, ManifestError, MissingArchiveError
 from fluxhero.ledger.store import HotStore
+
+logger = logging.getLogger(__name__)
 
 HEAD_FILE = "archive-head.json"
 _M = TypeVar("_M", bound=BaseModel)
@@ -26,7 +34,7 @@ class ArchiveIdentity(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format_version: int = 1
+    format_version: Literal[1] = FORMAT_VERSION
     store_id: str
     store_kind: str
     store_path: str
@@ -85,27 +93,45 @@ def claim(layout: Layout, store: HotStore, at: datetime, *, adopt: bool = False)
         ForeignArchiveError: it belongs to another store.
     """
     mine = store.identity()
-    identity = read_identity(layout)
+    written = read_identity(layout)
+    identity = written or _by_manifests(layout, at)
     if identity is None:
         identity = ArchiveIdentity(
             store_id=mine, store_kind=store.kind, store_path=str(store.path), created_at=at
         )
+    elif identity.store_id != mine:
+        if not adopt or identity.store_kind != store.kind:
+            raise _foreign(layout, identity, store, mine)
+        identity = identity.model_copy(
+            update={
+                "store_id": mine,
+                "store_path": str(store.path),
+                "formerly": (*identity.formerly, identity.store_id),
+                "first_backup": None,
+            }
+        )
+    elif written is None:
+        logger.warning("%s was gone: made again, as the manifests name this store", layout.identity)
+        identity = identity.model_copy(update={"store_path": str(store.path)})
+    if identity != written:
         write_identity(layout, identity)
-        return identity
-    if identity.store_id == mine:
-        return identity
-    if not adopt or identity.store_kind != store.kind:
-        raise _foreign(layout, identity, store, mine)
-    adopted = identity.model_copy(
-        update={
-            "store_id": mine,
-            "store_path": str(store.path),
-            "formerly": (*identity.formerly, identity.store_id),
-            "first_backup": None,
-        }
+    return identity
+
+
+def _by_manifests(layout: Layout, at: datetime) -> ArchiveIdentity | None:
+    """Whose archive this is when `archive.json` is gone: the store of the newest manifest."""
+    manifests = load_chain(layout).manifests
+    if not manifests:
+        return None
+    last = manifests[-1]
+    stores = dict.fromkeys(manifest.store_id for manifest in manifests)
+    return ArchiveIdentity(
+        store_id=last.store_id,
+        store_kind=last.store_kind,
+        store_path=f"that made batch {last.batch_id}",
+        created_at=at,
+        formerly=tuple(store_id for store_id in stores if store_id != last.store_id),
     )
-    write_identity(layout, adopted)
-    return adopted
 
 
 def check_owner(layout: Layout, store: HotStore) -> None:
@@ -116,8 +142,10 @@ def check_owner(layout: Layout, store: HotStore) -> None:
     Raises:
         ForeignArchiveError: it belongs to another store.
     """
-    identity = read_identity(layout)
-    if identity is None or not store.path.exists():
+    if not store.path.exists():
+        return
+    identity = read_identity(layout) or _by_manifests(layout, datetime.now(UTC))
+    if identity is None:
         return
     mine = store.identity()
     if identity.store_id != mine:
@@ -144,29 +172,62 @@ def read_head(data_dir: Path) -> Head | None:
     return _parse(path, Head) if path.exists() else None
 
 
-def check_head(layout: Layout, data_dir: Path, head: Head | None, chain: Chain) -> None:
+def check_head(
+    layout: Layout, data_dir: Path, head: Head | None, chain: Chain, *, elsewhere: bool = False
+) -> None:
     """Make sure that the archive is the one this data folder knows, with all its batches.
+
+    Wherever it lies now: one that was moved as a whole is the same archive.
+
+    Args:
+        layout: the archive of the settings.
+        data_dir: the data folder.
+        head: what the data folder remembers.
+        chain: the archive's manifests.
+        elsewhere: whether an archive at another place may be another one.
 
     Raises:
         MissingArchiveError: batches that were there are not.
     """
-    if head is None or head.archive != str(layout.root):
+    if head is None or chain.head_of(head.batches) == head.manifest_sha256:
         return
-    known = chain.manifests[head.batches - 1].sha256 if len(chain) >= head.batches else None
-    if known != head.manifest_sha256:
+    there = f"{len(chain)}{', other ones' if len(chain) >= head.batches else ''}"
+    if head.archive == str(layout.root):
         raise MissingArchiveError(
-            f"the archive {layout.root} held {head.batches} batches and now holds {len(chain)}"
-            f"{'' if known is None else ', other ones'}",
+            f"the archive {layout.root} held {head.batches} batches and now holds {there}",
             next_step="mount its disk or restore it from a backup; if you removed it on purpose, "
             f"remove {data_dir / HEAD_FILE} too",
+        )
+    if not elsewhere:
+        raise MissingArchiveError(
+            f"the archive of the data folder {data_dir} was {head.archive}, with {head.batches} batches;"
+            f" {layout.root} is another one: it holds {there}",
+            next_step=f"set FLUXHERO_ARCHIVE_DIR={head.archive}, or move all of that archive to "
+            f"{layout.root}; give another store its own FLUXHERO_DATA_DIR; to go on with the other "
+            "archive on purpose, run `fluxhero archive --adopt`",
         )
 
 
 def record_head(layout: Layout, data_dir: Path, chain: Chain) -> None:
     """Remember the newest batch."""
-    if len(chain):
-        head = Head(archive=str(layout.root), batches=len(chain), manifest_sha256=chain.head)
-        write_atomically(data_dir / HEAD_FILE, head.model_dump_json().encode() + b"\n")
+    head = Head(archive=str(layout.root), batches=len(chain), manifest_sha256=chain.head)
+    write_atomically(data_dir / HEAD_FILE, head.model_dump_json().encode() + b"\n")
+
+
+def follow_head(layout: Layout, data_dir: Path, chain: Chain) -> None:
+    """Remember where the archive is from now on, if it was known at another place."""
+    head = read_head(data_dir)
+    if head is None or head.archive == str(layout.root):
+        return
+    logger.warning(
+        "the archive of %s was %s with %d batches; from now on it is %s with %d",
+        data_dir,
+        head.archive,
+        head.batches,
+        layout.root,
+        len(chain),
+    )
+    record_head(layout, data_dir, chain)
 
 
 def _parse(path: Path, kind: type[_M]) -> _M:
@@ -175,6 +236,7 @@ def _parse(path: Path, kind: type[_M]) -> _M:
     try:
         return kind.model_validate_json(content)
     except ValidationError as error:
+        refuse_later_format(path, content)
         raise ManifestError(
             f"{path} is damaged", next_step="restore it from a backup of the folder it is in"
         ) from error

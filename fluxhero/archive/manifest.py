@@ -16,7 +16,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from fluxhero.archive.layout import Layout, partition_of, sequence_of
 from fluxhero.durable import storage_errors, write_atomically
-from fluxhero.errors import ManifestError
+from fluxhero.errors import ManifestError, SchemaVersionError
 
 FORMAT_VERSION: Final = 1
 GENESIS = "0" * 64  # what the first manifest names as its predecessor
@@ -91,6 +91,7 @@ class EventKind(StrEnum):
     """What can happen to a batch after it was published."""
 
     PURGED = "purged"
+    PARTLY_PURGED = "partly-purged"  # what was due is gone, younger rows may be hot
     RESTORED = "restored"
 
 
@@ -128,6 +129,12 @@ class Chain:
         """Hash that the next manifest names as its predecessor."""
         return self.manifests[-1].sha256 if self.manifests else GENESIS
 
+    def head_of(self, batches: int) -> str | None:
+        """What `head` was when the archive had so many batches; None if it has fewer."""
+        if batches > len(self):
+            return None
+        return self.manifests[batches - 1].sha256 if batches else GENESIS
+
     @property
     def next_sequence(self) -> int:
         """Number for the next batch; a batch that was given up leaves a gap."""
@@ -151,6 +158,11 @@ class Chain:
         """What happened to a batch, oldest first."""
         return [event for event in self._events[batch_id] if event.kind is kind]
 
+    def purged_rows(self, batch_id: str) -> int:
+        """How many rows of a batch were removed from the hot store, over all its purges."""
+        kinds = {EventKind.PURGED, EventKind.PARTLY_PURGED}
+        return sum(event.rows for event in self._events[batch_id] if event.kind in kinds)
+
     def unpurged(self) -> list[Manifest]:
         """Batches whose purge never completed."""
         return [m for m in self.manifests if not self.events(m.batch_id, EventKind.PURGED)]
@@ -164,7 +176,8 @@ def load_chain(layout: Layout) -> Chain:
     """Read every manifest and prove the chain.
 
     Raises:
-        ManifestError: one is damaged, edited, missing or of an unknown format.
+        ManifestError: one is damaged, edited or missing.
+        SchemaVersionError: one was written by a newer release.
     """
     manifests: list[Manifest] = []
     events: list[Event] = []
@@ -205,12 +218,31 @@ def _read(path: Path, kind: type[_R]) -> _R:
     try:
         record = kind.model_validate_json(content)
     except ValidationError as error:
+        refuse_later_format(path, content)
         raise ManifestError(
             f"{path} is damaged: {error.errors()[0]['msg']}", next_step=_REPAIR
         ) from error
     if record.to_bytes() != content:
         raise ManifestError(f"{path} has been edited since it was written", next_step=_REPAIR)
     return record
+
+
+def refuse_later_format(path: Path, content: bytes) -> None:
+    """Tell a document of a later format from a damaged one.
+
+    Raises:
+        SchemaVersionError: it says that it is of a later format.
+    """
+    try:
+        version = json.loads(content)["format_version"]
+    except (ValueError, KeyError, TypeError):
+        return
+    if isinstance(version, int) and version > FORMAT_VERSION:
+        raise SchemaVersionError(
+            f"{path} was written by a newer release: it has format version {version}, and this release "
+            f"knows up to {FORMAT_VERSION}",
+            next_step="upgrade fluxhero-pipeline; nothing was archived or purged",
+        )
 
 
 def _read_manifest(path: Path) -> Manifest:
@@ -240,7 +272,7 @@ def write_manifest(layout: Layout, manifest: Manifest) -> None:
 
 
 def write_event(layout: Layout, chain: Chain, event: Event) -> None:
-    """Record what happened to a batch: `.purged.json`, then `.purged-2.json`; `.restored-1.json` ….
+    """Record what happened to a batch: `.purged.json`, then `.purged-2.json`; others `.restored-1.json` ….
 
     Raises:
         StorageIOError: it could not be written.

@@ -1,16 +1,18 @@
 """Cleaning up what an earlier run left when it was killed."""
 
 import logging
+import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 from fluxhero.archive.files import compare, read_back
+from fluxhero.archive.identity import HEAD_FILE
 from fluxhero.archive.layout import Layout, partition_of
 from fluxhero.archive.manifest import Chain
 from fluxhero.archive.purge import PurgeReport, purge
 from fluxhero.archive.workspace import Workspace
-from fluxhero.durable import move_aside, remove, storage_errors
+from fluxhero.durable import half_written, move_aside, remove, storage_errors
 from fluxhero.errors import IntegrityError, StorageIOError
 
 logger = logging.getLogger(__name__)
@@ -32,20 +34,23 @@ class Recovery:
     quarantined: tuple[str, ...] = ()
 
 
-def recover(workspace: Workspace, chain: Chain, *, now: datetime, finish_purges: bool) -> Recovery:
+def recover(
+    workspace: Workspace, chain: Chain, *, now: datetime, purge_before: datetime | None
+) -> Recovery:
     """Finish published batches whose purge is not complete; discard what was never published.
 
     Args:
         workspace: the store and its archive, locked by this run.
         chain: the archive's manifests.
         now: decides which holds are active.
-        finish_purges: False where this run is to copy only.
+        purge_before: this run's cut-off, for a copy may have been made with a later one; None where
+            this run is to copy only.
 
     Raises:
         DamagedFileError: the file of an unpurged batch is not the one that was published.
     """
     discarded = [str(path) for path in discard_staging(workspace.layout)]
-    for path in half_written(workspace):
+    for path in _never_finished(workspace):
         remove(path)
     quarantined = []
     for path in unpublished_files(workspace.layout, chain):
@@ -59,9 +64,9 @@ def recover(workspace: Workspace, chain: Chain, *, now: datetime, finish_purges:
             )
             quarantined.append(str(target))
     report = PurgeReport()
-    if finish_purges and (unfinished := chain.unpurged()):
+    if purge_before is not None and (unfinished := chain.unpurged()):
         logger.info("completing the purge of %d batches", len(unfinished))
-        report = purge(workspace, chain, unfinished, now=now)
+        report = purge(workspace, chain, unfinished, now=now, cutoff=purge_before)
     return Recovery(report, tuple(discarded), tuple(quarantined))
 
 
@@ -76,11 +81,15 @@ def discard_staging(layout: Layout) -> list[Path]:
     return leftovers
 
 
-def half_written(workspace: Workspace) -> list[Path]:
+def _never_finished(workspace: Workspace) -> list[Path]:
     """Temporary files of atomic writes that never got their name; the archive's lock keeps writers out."""
     layout = workspace.layout
-    folders = (layout.root, layout.manifests, workspace.data_dir, workspace.backups)
-    return [path for folder in folders for path in sorted(folder.glob("*.partial"))]
+    return [
+        *half_written(layout.root, r"(archive|holds)\.json"),
+        *half_written(layout.manifests, r"\d{8}-.+\.json"),
+        *half_written(workspace.data_dir, re.escape(HEAD_FILE)),
+        *half_written(workspace.backups, r".+-\d{8}T\d{6}Z\.db", copies=True),
+    ]
 
 
 def unpublished_files(layout: Layout, chain: Chain) -> list[Path]:

@@ -106,28 +106,42 @@ def find(workspace: Workspace, chain: Chain, wanted: Wanted) -> Restorable:
 def _latest_versions(
     workspace: Workspace, manifests: Sequence[Manifest], table: str, wanted: Wanted
 ) -> list[tuple[str, str]]:
-    """(key, path of the file with its latest version), of keys that a wanted beginning could mean."""
-    paths = ", ".join(literal(str(workspace.layout.root / m.file.path)) for m in manifests)
+    """(key, path of the file with its latest version), of keys that a wanted beginning could mean.
+
+    What depends on a version is asked of the latest one only: a correction may have moved the close
+    time into the range or out of it.
+    """
+    files = ", ".join(literal(str(workspace.layout.root / m.file.path)) for m in manifests)
+    versions = f"read_parquet([{files}], filename = true, hive_partitioning = false)"
     key = workspace.store.key_sql(table)
     conditions = ["true"]
     if wanted.keys:
         begins = " OR ".join(f"starts_with({key}, {literal(start)})" for start in wanted.keys)
         conditions.append(f"({begins})")
-    if wanted.closed_from:
-        conditions.append(f"{CLOSED_AT} >= {moment(wanted.closed_from)}")
-    if wanted.closed_to:
-        conditions.append(f"{CLOSED_AT} < {moment(wanted.closed_to)}")
     if wanted.batch_id:
         path = next(m.file.path for m in manifests if m.batch_id == wanted.batch_id)
         chosen = f"SELECT {key} FROM read_parquet({literal(str(workspace.layout.root / path))})"
         conditions.append(f"{key} IN ({chosen})")
+    latest = "true"
+    if in_range := _closed_within(wanted, CLOSED_AT):
+        conditions.append(f"{key} IN (SELECT {key} FROM {versions} WHERE {in_range})")
+        latest = _closed_within(wanted, f"arg_max({CLOSED_AT}, {ARCHIVED_AT})")
     with connect(temp_dir=workspace.data_dir / "tmp") as engine:
         rows: list[tuple[str, str]] = engine.execute(
-            f"SELECT {key} AS key, arg_max(filename, {ARCHIVED_AT}) "
-            f"FROM read_parquet([{paths}], filename = true, hive_partitioning = false) "
-            f"WHERE {' AND '.join(conditions)} GROUP BY 1 ORDER BY 1"
+            f"SELECT {key} AS key, arg_max(filename, {ARCHIVED_AT}) FROM {versions} "
+            f"WHERE {' AND '.join(conditions)} GROUP BY 1 HAVING {latest} ORDER BY 1"
         ).fetchall()
     return rows
+
+
+def _closed_within(wanted: Wanted, closed: str) -> str:
+    """SQL of whether this close time is a wanted one; empty when any is."""
+    bounds = []
+    if wanted.closed_from:
+        bounds.append(f"{closed} >= {moment(wanted.closed_from)}")
+    if wanted.closed_to:
+        bounds.append(f"{closed} < {moment(wanted.closed_to)}")
+    return " AND ".join(bounds)
 
 
 def restore(

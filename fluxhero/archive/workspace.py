@@ -27,15 +27,17 @@ class Workspace:
     layout: Layout
     data_dir: Path
     batch_rows: int
+    adopting: bool = False  # an archive at another place than before may be another one
 
     @classmethod
-    def of(cls, settings: Settings) -> "Workspace":
+    def of(cls, settings: Settings, *, adopting: bool = False) -> "Workspace":
         """The workspace that the settings describe; touches nothing."""
         return cls(
             store=open_store(settings),
             layout=Layout(settings.archive_dir),
             data_dir=settings.data_dir,
             batch_rows=settings.batch_rows,
+            adopting=adopting,
         )
 
     @property
@@ -57,7 +59,7 @@ class Workspace:
         """
         head = read_head(self.data_dir)
         chain = load_chain(self.layout)
-        check_head(self.layout, self.data_dir, head, chain)
+        check_head(self.layout, self.data_dir, head, chain, elsewhere=self.adopting)
         return chain
 
     def archived_file(self, manifest: Manifest, cutoff: datetime | None = None) -> ArchivedFile:

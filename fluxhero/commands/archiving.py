@@ -28,7 +28,9 @@ from fluxhero.commands.running import prefect_ready
     help="Move at most this many rows, oldest first.",
 )
 @click.option(
-    "--adopt", is_flag=True, help="Take over an archive whose store was moved or made anew."
+    "--adopt",
+    is_flag=True,
+    help="Take over an archive whose store was moved or made anew, or one at another place.",
 )
 @json_option
 def archive(

@@ -90,11 +90,12 @@ def _key_bounds(key: str, closed: str, chosen: Selection) -> str:
 def compare(con: duckdb.DuckDBPyConnection, table: Table, file: ArchivedFile) -> Comparison:
     """See `HotStore.compare`."""
     key = table.key[0]
+    register_superseded(con, file)
     equal = scalar(con, f"SELECT count(*) FROM ({equal_rows_sql(table, file)})")
     if equal == file.rows:
         return Comparison(equal, (), ())
     rows = con.execute(
-        f"SELECT a.{key}, t.{key} IS NULL FROM {_scan(file)} a LEFT JOIN hot.{table.name} t USING ({key}) "
+        f"SELECT a.{key}, t.{key} IS NULL FROM {_scan(table, file)} a LEFT JOIN hot.{table.name} t USING ({key}) "
         f"WHERE t.{key} IS NULL OR {row_hash_sql(table.arrow, 't.')} <> {row_hash_sql(table.arrow, 'a.')} "
         f"ORDER BY 1"
     ).fetchall()
@@ -105,8 +106,17 @@ def compare(con: duckdb.DuckDBPyConnection, table: Table, file: ArchivedFile) ->
     )
 
 
-def _scan(file: ArchivedFile) -> str:
-    return f"read_parquet({literal(str(file.path))}, hive_partitioning = false)"
+def register_superseded(con: duckdb.DuckDBPyConnection, file: ArchivedFile) -> None:
+    """Make known which rows of a file the SQL below leaves out."""
+    if file.superseded is not None:
+        con.register("superseded", file.superseded)
+
+
+def _scan(table: Table, file: ArchivedFile) -> str:
+    rows = f"read_parquet({literal(str(file.path))}, hive_partitioning = false)"
+    if file.superseded is None:
+        return rows
+    return f"(SELECT * FROM {rows} WHERE {table.key[0]} NOT IN (SELECT key FROM superseded))"
 
 
 def equal_rows_sql(table: Table, file: ArchivedFile) -> str:
@@ -119,6 +129,6 @@ def equal_rows_sql(table: Table, file: ArchivedFile) -> str:
         f"SELECT t.id, t.key FROM (SELECT rowid AS id, {key} AS key, {row_hash_sql(table.arrow)} AS hash "
         f"FROM {_closed_between(table, file.first_closed_at, file.last_closed_at)} "
         f"WHERE {table.closed_at_sql} < {moment(file.cutoff)} AND mode = {literal(file.mode)}) t "
-        f"JOIN (SELECT {key} AS key, {file_hash_sql(table, [file])} AS hash FROM {_scan(file)}) a "
+        f"JOIN (SELECT {key} AS key, {file_hash_sql(table, [file])} AS hash FROM {_scan(table, file)}) a "
         f"ON t.key = a.key AND t.hash = a.hash"
     )

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from fluxhero.engine import identifier, scalar
 from fluxhero.errors import VerificationError
-from fluxhero.ledger.duckdb_archiving import compare, equal_rows_sql
+from fluxhero.ledger.duckdb_archiving import compare, equal_rows_sql, register_superseded
 from fluxhero.ledger.duckdb_catalog import is_pristine, is_there
 from fluxhero.ledger.schema import Table
 from fluxhero.ledger.store import ArchivedFile, Progress, PurgeOutcome
@@ -50,6 +50,7 @@ def _mark(
     con: duckdb.DuckDBPyConnection, table: Table, file: ArchivedFile, held: frozenset[str]
 ) -> PurgeOutcome:
     """Add a file's equal rows to `purging`, less those on hold."""
+    register_superseded(con, file)
     if not held:
         purged = scalar(con, f"INSERT INTO purging SELECT id FROM ({equal_rows_sql(table, file)})")
         kept: list[tuple[str]] = []
@@ -59,7 +60,8 @@ def _mark(
             "SELECT key FROM equal SEMI JOIN held USING (key) ORDER BY key"
         ).fetchall()
         purged = scalar(con, "INSERT INTO purging SELECT id FROM equal ANTI JOIN held USING (key)")
-    changed = () if purged + len(kept) == file.rows else compare(con, table, file).changed
+    concerned = file.rows - (0 if file.superseded is None else file.superseded.num_rows)
+    changed = () if purged + len(kept) == concerned else compare(con, table, file).changed
     return PurgeOutcome(file.batch_id, purged, changed, tuple(key for (key,) in kept))
 
 

@@ -18,7 +18,7 @@ from urllib.parse import quote
 import adbc_driver_sqlite.dbapi as adbc
 import pyarrow as pa
 
-from fluxhero.durable import storage_errors, sync_file, sync_folder
+from fluxhero.durable import before_copied, storage_errors, sync_file, sync_folder
 from fluxhero.errors import (
     DamagedStoreError,
     FluxHeroError,
@@ -224,7 +224,7 @@ def backup(source: Path, target: Path) -> None:
     Raises:
         StorageIOError: the copy could not be made.
     """
-    partial = target.with_name(f"{target.name}.partial")
+    partial = before_copied(target)
     with storage_errors("write", partial):
         partial.unlink(missing_ok=True)
         partial.touch(mode=0o600)

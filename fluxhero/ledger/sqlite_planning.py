@@ -33,6 +33,9 @@ from fluxhero.ledger.store import (
     TablePlan,
 )
 
+# A batch's rows are in memory as pages, sorted, and as encoded: more of that than for a DuckDB store.
+_COPIES = 1.5
+
 
 def plan(
     connection: SqliteConnection,
@@ -256,7 +259,7 @@ def _cut(
     if not len(rows):
         return
     sample = source.read_rows(connection, table, f"WHERE {FINISHED} LIMIT {PAGE_ROWS // 4}")
-    batch_rows = request.rows_at_most(sample.nbytes / max(sample.num_rows, 1))
+    batch_rows = request.rows_at_most(_COPIES * sample.nbytes / max(sample.num_rows, 1))
     for year, month, rowids, closed in rows.by_month(limit):
         for start in range(0, len(rowids), batch_rows):
             chosen = rowids[start : start + batch_rows]

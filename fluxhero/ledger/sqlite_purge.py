@@ -54,7 +54,7 @@ class ChunkedPurge:
 
     def run(self, file: ArchivedFile, held: frozenset[str]) -> PurgeOutcome:
         """Remove the rows that equal their archived copy, less those on hold."""
-        scan = f"read_parquet({literal(str(file.path))}, hive_partitioning = false)"
+        scan = self._scan(file)
         stored = ROW_HASH if file.hash_is_current else row_hash_sql(OWN_SCHEMA)
         due = f"{CLOSED_AT} < {moment(file.cutoff)}"
         kept = self._due_and_held(scan, due, held)
@@ -65,6 +65,14 @@ class ChunkedPurge:
         ).to_arrow_table()
         purged = self._purge_chunks(archived)
         return PurgeOutcome(file.batch_id, purged, self._changed(scan), kept)
+
+    def _scan(self, file: ArchivedFile) -> str:
+        """The file's rows, less those of which a later file has a newer version."""
+        rows = f"read_parquet({literal(str(file.path))}, hive_partitioning = false)"
+        if file.superseded is None:
+            return rows
+        self._engine.register("superseded", file.superseded)
+        return f"(SELECT * FROM {rows} WHERE {key_sql()} NOT IN (SELECT key FROM superseded))"
 
     def _due_and_held(self, scan: str, due: str, held: frozenset[str]) -> tuple[str, ...]:
         """Keys of the batch's due rows that are on hold."""

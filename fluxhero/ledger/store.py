@@ -37,7 +37,8 @@ class ArchivedFile:
     """A published batch's file, as much as a store must know to compare its rows with it.
 
     `digest` is the sum of the file's row hashes; `hash_is_current` says whether they are this
-    DuckDB's.
+    DuckDB's. `superseded` has the keys (column `key`) of rows that a later file has a newer version of:
+    a purge leaves them alone.
     """
 
     batch_id: str
@@ -52,6 +53,7 @@ class ArchivedFile:
     cutoff: datetime
     digest: int
     hash_is_current: bool
+    superseded: pa.Table | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +221,7 @@ class HotStore(ABC):
     def purge(
         self, files: Sequence[ArchivedFile], held: frozenset[str], progress: Progress
     ) -> list[PurgeOutcome]:
-        """Remove hot rows that equal their archived copy; the rest stays."""
+        """Remove hot rows that equal their archived copy; the rest stays, and so does what is superseded."""
 
     @abstractmethod
     def fetch(self, table: str, keys: Sequence[str]) -> pa.Table:

@@ -126,8 +126,8 @@ def _create_batches(connection: duckdb.DuckDBPyConnection, chain: Chain) -> None
             "bytes": manifest.file.bytes,
             "sha256": manifest.file.sha256,
             "created_at": manifest.created_at.isoformat(),
-            "purged_rows": _total(chain, manifest, EventKind.PURGED),
-            "restored_rows": _total(chain, manifest, EventKind.RESTORED),
+            "purged_rows": chain.purged_rows(manifest.batch_id),
+            "restored_rows": _restored(chain, manifest),
             "file": manifest.file.path,
         }
         for manifest in chain.manifests
@@ -144,8 +144,8 @@ def _create_batches(connection: duckdb.DuckDBPyConnection, chain: Chain) -> None
     )
 
 
-def _total(chain: Chain, manifest: Manifest, kind: EventKind) -> int:
-    return sum(event.rows for event in chain.events(manifest.batch_id, kind))
+def _restored(chain: Chain, manifest: Manifest) -> int:
+    return sum(event.rows for event in chain.events(manifest.batch_id, EventKind.RESTORED))
 
 
 def archived_rows(workspace: Workspace) -> ArchivedRows:

@@ -1,6 +1,9 @@
 """Trades that change while they are being archived, or afterwards."""
 
-from tests import samples
+import pytest
+
+from fluxhero.errors import DamagedFileError
+from tests import evidence, samples
 from tests.house import House
 
 REOPENED = {"duckdb": "status = 'open', exit_time = NULL", "sqlite": "status = 0, exit_time = NULL"}
@@ -98,6 +101,64 @@ def test_a_correction_of_a_correction(house: House) -> None:
     house.add(1, signal_reason="first")
     report = house.archive()
     assert (report.batches, report.purged) == ((), 1), "equal to the latest: only purged"
+
+
+def test_a_row_changed_back_to_an_older_version_is_archived_anew(house: House) -> None:
+    """Two copies without a purge, then the first value again: only the latest version may be purged."""
+    house.add(1, 2, signal_reason="first")
+    house.archive(purge=False)
+    house.edit(1, "signal_reason = 'second'")
+    house.archive(purge=False)
+    house.edit(1, "signal_reason = 'first'")
+    now = house.look().view
+    report = house.archive()
+    assert [line.correction for line in report.batches] == [True]
+    assert (house.hot, versions(house, 1)) == (set(), 3)
+    assert house.look().view == now
+    assert not house.chain.unpurged()
+
+
+@pytest.mark.parametrize("limit", [1, None])
+def test_old_rows_put_back_are_not_purged_by_their_outdated_version(
+    house: House, limit: int | None
+) -> None:
+    house.add(1, 2, 3)
+    house.archive(purge=False)
+    for number in (1, 2):
+        house.edit(number, "signal_reason = 'corrected'")
+    house.archive()
+    house.add(1, 2, 3)
+    now = house.look().view
+    house.archive(limit=limit)
+    assert house.look().view == now
+    house.archive()
+    assert (house.hot, house.look().view) == (set(), now)
+    assert versions(house, 1) == versions(house, 2) == 3
+    assert versions(house, 3) == 1
+
+
+def test_an_outdated_row_is_no_late_correction(house: House) -> None:
+    house.add(1, 2)
+    house.archive(purge=False)
+    house.edit(1, "signal_reason = 'corrected'")
+    house.archive(purge=False)
+    report = house.archive()
+    assert (report.late_corrections, report.recovered_purges) == ((), 2)
+    assert all(not event["kept_hot"] for event in evidence.events(house.archive_dir, "purged"))
+
+
+def test_a_damaged_correction_stops_the_purge_of_what_it_corrects(house: House) -> None:
+    house.add(1, 2)
+    house.archive(purge=False)
+    house.edit(1, "signal_reason = 'corrected'")
+    house.archive(purge=False)
+    path = house.archive_dir / house.chain.manifests[1].file.path
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 4
+    path.write_bytes(content)
+    with pytest.raises(DamagedFileError, match=path.name):
+        house.archive()
+    assert house.numbers_hot == {1, 2}
 
 
 def test_an_old_backup_of_the_store_put_back_doubles_nothing(house: House) -> None:

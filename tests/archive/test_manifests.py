@@ -3,12 +3,20 @@
 import json
 import shutil
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from fluxhero.archive.identity import HEAD_FILE
-from fluxhero.errors import ForeignArchiveError, ManifestError, MissingArchiveError
+from fluxhero.archive.identity import HEAD_FILE, read_identity
+from fluxhero.errors import (
+    ForeignArchiveError,
+    ManifestError,
+    MissingArchiveError,
+    SchemaVersionError,
+)
+from fluxhero.ledger.query import run_query
+from fluxhero.status import collect_status
 from tests import samples
 from tests.archive.conftest import make_house
 from tests.house import House
@@ -55,13 +63,13 @@ def add_a_field(paths: list[Path]) -> Path:
     return paths[0]
 
 
-def of_a_later_format(paths: list[Path]) -> Path:
-    paths[2].write_text(paths[2].read_text().replace('"format_version": 1', '"format_version": 2'))
+def of_no_format(paths: list[Path]) -> Path:
+    paths[2].write_text(paths[2].read_text().replace('"format_version": 1', '"format_version": 0'))
     return paths[2]
 
 
 @pytest.mark.parametrize(
-    "damage", [remove, edit, swap, reformat, truncate, add_a_field, of_a_later_format]
+    "damage", [remove, edit, swap, reformat, truncate, add_a_field, of_no_format]
 )
 def test_a_damaged_chain_stops_everything(
     duckdb_house: House, damage: Callable[[list[Path]], Path]
@@ -77,6 +85,31 @@ def test_a_damaged_chain_stops_everything(
     with pytest.raises(ManifestError):
         house.restore(trade_ids=["t-00001"])
     assert house.numbers_hot == {4}, "nothing was archived or restored"
+
+
+@pytest.mark.parametrize("what", ["manifest", "archive.json"])
+@pytest.mark.parametrize("field", ["", ' "something_new": [1],'])
+def test_what_a_newer_release_wrote_is_not_called_damaged(
+    duckdb_house: House, what: str, field: str
+) -> None:
+    house = duckdb_house
+    path = three_batches(house)[2]
+    path = path if what == "manifest" else house.workspace.layout.identity
+    newer = path.read_text().replace('"format_version": 1,', f'"format_version": 2,{field}')
+    path.write_text(newer)
+    house.add(4)
+    for run in (
+        house.archive,
+        lambda: house.restore(trade_ids=["t-00001"]),
+        lambda: collect_status(house.workspace, 30),
+    ):
+        with pytest.raises(SchemaVersionError) as caught:
+            run()
+        assert str(path) in caught.value.what
+        assert "version 2" in caught.value.what
+        assert "upgrade" in caught.value.next_step
+        assert caught.value.exit_status == 2
+    assert (house.numbers_hot, path.read_text()) == ({4}, newer)
 
 
 def test_a_missing_event_is_only_done_again(duckdb_house: House) -> None:
@@ -183,6 +216,129 @@ def test_a_moved_store_can_adopt_its_archive(house: House, monkeypatch: pytest.M
     monkeypatch.setenv("FLUXHERO_STORE_URL", f"{house.kind}:///{house.store}")
     with pytest.raises(ForeignArchiveError):
         house.archive()
+
+
+def test_without_its_record_an_archive_is_still_its_stores(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The newest manifest names the store too."""
+    three_batches(house)
+    house.workspace.layout.identity.unlink()
+    other = other_store(house)
+    monkeypatch.setenv("FLUXHERO_STORE_URL", f"{house.kind}:///{other}")
+    mine = house.chain.manifests[-1].store_id
+    for run in (
+        house.archive,
+        lambda: house.archive(dry_run=True),
+        lambda: house.restore(trade_ids=[house.key(1)]),
+        lambda: run_query(house.workspace, "SELECT count(*) FROM trades"),
+        lambda: collect_status(house.workspace, 30),
+    ):
+        with pytest.raises(ForeignArchiveError) as caught:
+            run()
+        assert mine in caught.value.what
+        assert "--adopt" in caught.value.next_step
+    assert not house.workspace.layout.identity.exists()
+    assert House(house.kind, house.data, other).hot == {9}
+    house.archive(adopt=True)
+    record = read_identity(house.workspace.layout)
+    assert record is not None
+    assert record.formerly == (mine,)
+
+
+def test_a_record_that_is_gone_is_made_again_for_the_same_store(house: House) -> None:
+    three_batches(house)
+    before = house.look().view
+    house.workspace.layout.identity.unlink()
+    house.restore(trade_ids=[house.key(1)], hold_days=0)
+    assert house.archive().purged == 1
+    record = read_identity(house.workspace.layout)
+    assert record is not None
+    assert (record.store_path, record.formerly) == (str(house.store), ())
+    assert house.look().view == before
+
+
+@pytest.mark.parametrize("missing", ["all of it", "its end", "other batches"])
+def test_another_place_without_the_known_batches_is_refused(
+    house: House, monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    three_batches(house)
+    house.add(4)
+    place = house.data / "archvie"
+    if missing == "its end":
+        shutil.copytree(house.archive_dir, place)
+        for path in (place / "manifests").glob("00000003-*"):
+            path.unlink()
+    elif missing == "other batches":
+        head = (house.data / HEAD_FILE).read_bytes()
+        (house.data / HEAD_FILE).unlink()
+        monkeypatch.setenv("FLUXHERO_ARCHIVE_DIR", str(place))
+        house.add(5, 6, **closed_in_march(house))
+        house.archive(limit=1)
+        (house.data / HEAD_FILE).write_bytes(head)
+    monkeypatch.setenv("FLUXHERO_ARCHIVE_DIR", str(place))
+    hot = house.numbers_hot
+    for run in (
+        house.archive,
+        lambda: house.archive(dry_run=True),
+        lambda: house.restore(trade_ids=[house.key(1)]),
+        lambda: run_query(house.workspace, "SELECT count(*) FROM trades"),
+        lambda: collect_status(house.workspace, 30),
+    ):
+        with pytest.raises(MissingArchiveError) as caught:
+            run()
+        assert f"{house.archive_dir}, with 3 batches" in caught.value.what
+        assert str(place) in caught.value.what
+        assert f"FLUXHERO_ARCHIVE_DIR={house.archive_dir}" in caught.value.next_step
+        assert "--adopt" in caught.value.next_step
+    assert house.numbers_hot == hot
+    assert not list(place.rglob("archive.json")) or missing != "all of it"
+
+
+def closed_in_march(house: House) -> dict[str, object]:
+    if house.kind == "duckdb":
+        return {"exit_time": datetime(2025, 3, 1, tzinfo=UTC)}
+    return {"exit_time": "2025-03-01T00:00:00"}
+
+
+def test_another_place_is_taken_on_purpose(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    three_batches(house)
+    first = house.archive_dir
+    monkeypatch.setenv("FLUXHERO_ARCHIVE_DIR", str(house.data / "second"))
+    house.archive(adopt=True)  # nothing is due, and it counts all the same
+    house.archive()
+    house.add(4)
+    assert house.archive(adopt=True, dry_run=True).rows == 1
+    house.archive()
+    assert len(house.chain) == 1
+    monkeypatch.setenv("FLUXHERO_ARCHIVE_DIR", str(first))
+    with pytest.raises(MissingArchiveError, match="second, with 1 batches"):
+        house.archive()
+    assert house.archive(adopt=True, dry_run=True).rows == 0
+    with pytest.raises(MissingArchiveError):
+        house.archive()
+    house.archive(adopt=True)
+    house.archive()
+
+
+def test_an_archive_that_was_moved_whole_is_the_same(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    three_batches(house)
+    moved = house.archive_dir.rename(house.data / "moved")
+    monkeypatch.setenv("FLUXHERO_ARCHIVE_DIR", str(moved))
+    assert run_query(house.workspace, "SELECT count(*) FROM trades").rows == ((3,),)
+    house.archive()
+    shutil.rmtree(moved)
+    with pytest.raises(MissingArchiveError, match="moved held 3 batches and now holds 0"):
+        house.archive()
+
+
+def test_adopting_is_no_way_round_a_disk_that_is_not_there(house: House) -> None:
+    three_batches(house)
+    shutil.rmtree(house.archive_dir)
+    with pytest.raises(MissingArchiveError, match=HEAD_FILE):
+        house.archive(adopt=True)
 
 
 def test_a_store_of_another_kind_cannot_adopt(

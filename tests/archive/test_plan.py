@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from fluxhero.ledger.query import run_query
-from tests import samples
+from tests import evidence, samples
 from tests.house import House
 from tests.samples import CUTOFF
 
@@ -246,6 +246,66 @@ def test_copy_only_purges_nothing_until_a_run_that_may(house: House) -> None:
     assert house.archive().recovered_purges == 2
     assert house.hot == set()
     assert house.look().view == before
+
+
+@pytest.fixture
+def copied(house: House) -> House:
+    """A copy of everything: trades 1 and 2 are due, 3 is in a batch with them, 4 in one of its own."""
+    house.add(1, 2)
+    house.add(3, **closing(house, "2025-01-20T00:00:00"))
+    house.add(4, **closing(house, "2025-05-31T00:00:00"))
+    house.archive(purge=False, retention_days=0)
+    assert len(house.chain) == 2
+    return house
+
+
+def test_a_copy_made_with_a_short_retention_does_not_shorten_a_later_one(copied: House) -> None:
+    house = copied
+    before = house.look().view
+    days = 140  # the cut-off is 12 January
+    assert house.archive(dry_run=True, retention_days=days).purge_only == 2
+    report = house.archive(retention_days=days)
+    assert (report.recovered_purges, report.purged, house.hot) == (2, 0, {3, 4})
+    assert [m.month for m in house.chain.unpurged()] == ["2025-01", "2025-05"]
+    assert not evidence.events(house.archive_dir, "purged")
+    (event,) = evidence.events(house.archive_dir, "partly-purged")
+    assert (event["rows"], event["kept_hot"]) == (2, [])
+    assert house.archive(retention_days=days).recovered_purges == 0
+    assert len(evidence.events(house.archive_dir, "partly-purged")) == 1, (
+        "nothing, nothing to record"
+    )
+    assert house.look().view == before
+
+
+def test_what_was_too_young_is_purged_when_it_is_due(copied: House) -> None:
+    house = copied
+    before = house.look().view
+    house.archive(retention_days=140)
+    assert house.archive().recovered_purges == 1
+    assert (house.hot, [m.month for m in house.chain.unpurged()]) == ({4}, ["2025-05"])
+    assert house.archive(retention_days=0).recovered_purges == 1
+    assert (house.hot, house.chain.unpurged()) == (set(), [])
+    assert [house.chain.purged_rows(m.batch_id) for m in house.chain.manifests] == [3, 1]
+    assert house.look().view == before
+
+
+@pytest.mark.parametrize("corrected", [1, 2])
+def test_a_limit_that_is_reached_leaves_later_tables_only_what_is_purged(
+    duckdb_house: House, corrected: int
+) -> None:
+    """Corrections of one table are not cut short, and may exceed the limit."""
+    house = duckdb_house
+    samples.insert_duckdb(house.store, "orders", *(samples.ledger_order(n) for n in (1, 2)))
+    house.add(1, 2)
+    house.archive(purge=False)
+    for number in range(1, corrected + 1):
+        house.edit(number, "signal_reason = 'corrected'")
+    house.execute("UPDATE orders SET broker = 'corrected' WHERE order_id = 'o-00002'")
+    dry = house.archive(dry_run=True, limit=1)
+    report = house.archive(limit=1)
+    assert dry.rows == report.rows == corrected
+    assert dry.purge_only == report.recovered_purges == 3 - corrected
+    assert house.look().hot.keys() == {"orders/o-00002"}
 
 
 def test_the_store_is_copied_before_the_first_row_leaves_it(sqlite_house: House) -> None:

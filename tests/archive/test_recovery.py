@@ -1,5 +1,6 @@
 """What an interrupted run leaves, damaged files, and clocks."""
 
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from unittest.mock import patch
@@ -38,6 +39,55 @@ def test_a_run_that_ends_after_any_step_is_completed_by_the_next(house: House, s
     assert house.look().view == before
     assert report.recovered_purges == (7 if step == "publish_batches" else 0)
     assert not list(house.archive_dir.rglob("*.partial"))
+
+
+def test_what_a_killed_write_left_is_removed_under_exactly_the_names_it_has(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The names are those that a real run gives its files before they are whole."""
+    unfinished: set[Path] = set()
+    replace = Path.replace
+
+    def noted(path: Path, target: Path) -> Path:
+        if path.suffix == ".partial":
+            unfinished.add(path)
+        return replace(path, target)
+
+    house.add(1, 2)
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", noted)
+        house.hold(house.key(1))
+        house.archive()
+    folders = {path.parent.name for path in unfinished}
+    assert folders >= {"archive", "manifests", "data"}
+    assert ("backups" in folders) == (house.kind == "sqlite")
+    for path in unfinished:
+        path.with_name(path.name.replace(str(os.getpid()), "999999")).write_bytes(b"half")
+    house.archive()
+    assert not list(house.data.rglob("*.partial"))
+
+
+def test_a_users_own_file_is_never_removed(house: House) -> None:
+    house.add(1)
+    house.archive()
+    backups = house.data / "backups"
+    backups.mkdir(exist_ok=True)
+    mine = [
+        folder / name
+        for folder in (house.data, house.archive_dir, house.archive_dir / "manifests", backups)
+        for name in (
+            "download.partial",
+            ".download.partial",
+            ".notes.json.7.partial",
+            "archive.json.partial",
+            "system.db.partial",
+            "mine.partial.txt",
+        )
+    ]
+    for path in mine:
+        path.write_bytes(b"mine")
+    house.archive()
+    assert [path for path in mine if not path.exists()] == []
 
 
 def orphan(house: House) -> Path:

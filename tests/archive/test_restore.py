@@ -70,6 +70,39 @@ def test_a_restored_row_that_was_corrected_becomes_a_new_version(archived: House
     assert house.look().view == now, "the latest version comes back"
 
 
+def redated(house: House) -> House:
+    """Trade 1 was archived as closed in January, then corrected to February; trade 2 was not."""
+    house.add(1, 2)
+    house.archive(purge=False)
+    house.edit(1, "exit_time = '2025-02-10T10:00:00Z', signal_reason = 'corrected'")
+    house.archive()
+    assert house.hot == set()
+    return house
+
+
+@pytest.mark.parametrize(("month", "number"), [(1, 2), (2, 1)])
+def test_a_time_range_means_the_close_time_of_the_latest_version(
+    house: House, month: int, number: int
+) -> None:
+    redated(house)
+    before = house.look().view
+    report = house.restore(
+        closed_from=datetime(2025, month, 1, tzinfo=UTC),
+        closed_to=datetime(2025, month + 1, 1, tzinfo=UTC),
+    )
+    assert (report.restored, house.hot) == ((house.key(number),), {number})
+    assert house.look().view == before
+
+
+def test_a_batch_brings_back_only_rows_whose_latest_version_is_in_it(house: House) -> None:
+    redated(house)
+    before = house.look().view
+    first, second = house.chain.manifests
+    assert house.restore(batch_id=first.batch_id).restored == (house.key(2),)
+    assert house.restore(batch_id=second.batch_id).restored == (house.key(1),)
+    assert house.look().view == before
+
+
 def test_a_hot_row_that_differs_is_neither_overwritten_nor_put_on_hold(archived: House) -> None:
     house = archived
     house.add(2, signal_reason="another")
