@@ -293,7 +293,7 @@ def test_what_was_too_young_is_purged_when_it_is_due(copied: House) -> None:
 def test_a_limit_that_is_reached_leaves_later_tables_only_what_is_purged(
     duckdb_house: House, corrected: int
 ) -> None:
-    """Corrections of one table are not cut short, and may exceed the limit."""
+    """What is purged without being copied is no part of the limit; corrections are."""
     house = duckdb_house
     samples.insert_duckdb(house.store, "orders", *(samples.ledger_order(n) for n in (1, 2)))
     house.add(1, 2)
@@ -303,9 +303,10 @@ def test_a_limit_that_is_reached_leaves_later_tables_only_what_is_purged(
     house.execute("UPDATE orders SET broker = 'corrected' WHERE order_id = 'o-00002'")
     dry = house.archive(dry_run=True, limit=1)
     report = house.archive(limit=1)
-    assert dry.rows == report.rows == corrected
+    assert dry.rows == report.rows == 1
     assert dry.purge_only == report.recovered_purges == 3 - corrected
-    assert house.look().hot.keys() == {"orders/o-00002"}
+    left = {"trades/t-00002"} if corrected > 1 else set()
+    assert house.look().hot.keys() == {"orders/o-00002"} | left
 
 
 def test_the_store_is_copied_before_the_first_row_leaves_it(sqlite_house: House) -> None:
