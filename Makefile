@@ -31,9 +31,11 @@ $(STAMP): requirements.lock pyproject.toml
 	    $$python -m venv --clear $(VENV); \
 	fi
 	@echo "setup: installing the packages of requirements.lock (a few minutes the first time)"
-	@$(BIN)/python -m pip install -qq --require-hashes -r requirements.lock
+	@# The lock is already resolved, and resolving it again is where pip's hash mode trips over extras.
+	@$(BIN)/python -m pip install -qq --no-deps --require-hashes -r requirements.lock
 	@echo "setup: installing fluxhero-pipeline itself"
 	@$(BIN)/python -m pip install -qq --no-deps --no-build-isolation -e .
+	@$(BIN)/python -m pip check > $(VENV)/pip-check.log || { cat $(VENV)/pip-check.log >&2; exit 1; }
 	@touch $(STAMP)
 	@echo "setup: done; the command is $(BIN)/fluxhero"
 
@@ -61,7 +63,7 @@ format: setup  ## Format the code and fix what can be fixed
 
 lock:  ## Resolve requirements.lock afresh (needs uv)
 	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 \
-	    --all-extras --no-strip-extras --custom-compile-command "make lock" pyproject.toml -o requirements.lock
+	    --all-extras --custom-compile-command "make lock" pyproject.toml -o requirements.lock
 
 bench: setup  ## Measure speed and memory against the baselines
 	@$(BIN)/python -m benchmarks
