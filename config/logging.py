@@ -26,6 +26,7 @@ OUR_LOGGERS: Final = ("fluxhero", "flows", "tasks", "config")
 
 _COLOURS = {"WARNING": "\x1b[33m", "ERROR": "\x1b[31m", "CRITICAL": "\x1b[1;31m"}
 _PLAIN = "\x1b[0m"
+_PREFECT_API = "APILogHandler"
 _PREFECT_CONSOLES = ("PrefectConsoleHandler", "_SafeStreamHandler")
 # What Prefect's run loggers put on a record; ours says the same under shorter names.
 _PREFECT_FIELDS = {
@@ -88,7 +89,8 @@ def unify_prefect_logging() -> None:
         for handler in consoles:
             logger.removeHandler(handler)
             logger.propagate = True
-    for api in logging.getLogger("prefect.extra").handlers:
+    extra = logging.getLogger("prefect.extra")
+    for api in [h for h in extra.handlers if type(h).__name__ == _PREFECT_API]:
         api.addFilter(_belongs_to_run)
         for name in OUR_LOGGERS:
             logging.getLogger(name).addHandler(api)  # adding it twice is harmless

@@ -122,3 +122,8 @@ class BadInputError(FluxHeroError):
 
 class AlreadyRunningError(FluxHeroError):
     """Another run holds the archive."""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of a library's message, or what kind of error it is where there is none."""
+    return (str(error).splitlines() or [type(error).__name__])[0]

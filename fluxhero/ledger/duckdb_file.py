@@ -15,6 +15,7 @@ from fluxhero.errors import (
     FluxHeroError,
     StorageIOError,
     StoreLockedError,
+    first_line,
 )
 from fluxhero.ledger.duckdb_catalog import foreign_keys
 
@@ -122,7 +123,7 @@ def _refused(
     error: duckdb.ConstraintException, path: Path, connection: duckdb.DuckDBPyConnection
 ) -> FluxHeroError:
     """Say which constraint refused a write, and whose it is: trying again helps only for a key."""
-    text = _first_line(error)
+    text = first_line(error)
     if "foreign key" in text:
         _roll_back(connection)  # the catalogue answers no more in a transaction that failed
         tables = ", ".join(foreign_keys(connection))
@@ -145,7 +146,7 @@ def _refused(
 
 def translate(error: duckdb.Error, path: Path) -> FluxHeroError:
     """Say what a DuckDB error means for the store at `path`."""
-    text = _first_line(error)
+    text = first_line(error)
     if any(sign in text for sign in _LOCK_SIGNS):
         return StoreLockedError(
             f"the store {path} is open in another process ({text})",
@@ -167,7 +168,3 @@ def translate(error: duckdb.Error, path: Path) -> FluxHeroError:
         f"a query on the store {path} failed: {text}",
         next_step="check the disk's room and permissions, then run again; nothing was lost",
     )
-
-
-def _first_line(error: duckdb.Error) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -4,7 +4,6 @@ Never vacuumed, never switched to another journal mode, no table of ours in it, 
 trades tables is ever read.
 """
 
-import json
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,7 +15,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute
 
-from fluxhero.durable import make_folder, storage_errors, write_atomically
+from fluxhero.durable import make_folder, storage_errors
 from fluxhero.engine import identifier, new_instance, one_row, scratch, session
 from fluxhero.errors import (
     ConfigurationError,
@@ -29,6 +28,7 @@ from fluxhero.ledger import sqlite_planning as planning
 from fluxhero.ledger import sqlite_source as source
 from fluxhero.ledger.partial import partial_sql
 from fluxhero.ledger.proof import ProvenRows
+from fluxhero.ledger.quarantine_list import QuarantineList
 from fluxhero.ledger.rejected import Rejected
 from fluxhero.ledger.rows import CLOSED_AT, ROW_HASH, TABLE, row_hash_sql
 from fluxhero.ledger.schema import ALL_TABLES, LEDGER_TABLES, QUARANTINE, TRADES
@@ -89,7 +89,7 @@ class SqliteStore(HotStore):
         self.path = path
         self._timezone = timezone
         self._timeout = lock_timeout
-        self._quarantine_dir = quarantine_dir
+        self._quarantine = QuarantineList(quarantine_dir / f"{path.stem}.jsonl")
         self._temp_dir = temp_dir
         self._kept: tuple[SqliteConnection, tuple[int, int]] | None = None
         self._instance: duckdb.DuckDBPyConnection | None = None
@@ -334,7 +334,7 @@ class SqliteStore(HotStore):
             return
         connection.execute(ALL_TABLES[table].create_sql(target))
         if table == QUARANTINE.name:
-            self._load_quarantine(connection, target)
+            self._quarantine.load(connection, target)
 
     def _load_own(
         self, connection: duckdb.DuckDBPyConnection, target: str, names: Sequence[str]
@@ -357,11 +357,6 @@ class SqliteStore(HotStore):
                     )
         connection.unregister("page")
 
-    def _load_quarantine(self, connection: duckdb.DuckDBPyConnection, target: str) -> None:
-        for line in map(json.loads, self._quarantined()):
-            values = [line["at"], line["source"], line["row"], line["reason"], line["rule"]]
-            connection.execute(f"INSERT INTO {target} VALUES (?, ?, ?, ?, ?, NULL)", values)
-
     def statistics(self) -> StoreStatistics:
         """See `HotStore.statistics`."""
         with SqliteConnection(self.path, read_only=True, busy_timeout=self._timeout) as connection:
@@ -371,35 +366,11 @@ class SqliteStore(HotStore):
             )
         files = [self.path, self.path.with_name(self.path.name + "-wal")]
         size = sum(file.stat().st_size for file in files if file.exists())
-        return StoreStatistics({TRADES.name: trades}, size, len(self._quarantined()))
-
-    @property
-    def _quarantine_file(self) -> Path:
-        return self._quarantine_dir / f"{self.path.stem}.jsonl"
-
-    def _quarantined(self) -> list[str]:
-        if not self._quarantine_file.exists():
-            return []
-        return self._quarantine_file.read_text(encoding="utf-8").splitlines()
+        return StoreStatistics({TRADES.name: trades}, size, len(self._quarantine))
 
     def quarantine(self, source: str, rejected: Sequence[Rejected]) -> int:
         """See `HotStore.quarantine`: a list beside the data; the rows themselves stay where they are."""
-        lines = self._quarantined()
-        known = {
-            tuple(json.loads(line)[name] for name in ("source", "rule", "row")) for line in lines
-        }
-        now = datetime.now(UTC).isoformat()
-        added = []
-        for refused in rejected:
-            row = json.dumps(refused.row, ensure_ascii=False, default=str)
-            where = f"{source} {refused.position}"
-            if (where, refused.rule, row) not in known:
-                entry = {"at": now, "source": where, "row": row, "reason": refused.reason}
-                added.append(json.dumps({**entry, "rule": refused.rule}, ensure_ascii=False))
-        if added:
-            content = "\n".join([*lines, *added]) + "\n"
-            write_atomically(self._quarantine_file, content.encode())
-        return len(added)
+        return self._quarantine.add(source, rejected)
 
     def copy_before_first_purge(self, folder: Path) -> Path | None:
         """See `HotStore.copy_before_first_purge`, with SQLite's own online backup."""

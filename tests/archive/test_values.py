@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from fluxhero.engine import scratch
+from fluxhero.errors import DamagedFileError
 from tests import evidence, samples
 from tests.house import House
 from tests.samples import fluxhero_trade, insert_sqlite
@@ -78,6 +80,31 @@ def test_an_unsound_row_stays_and_is_listed(
     assert all(key.startswith("live_trades:2:") for key in after.archived)
     again = house.archive()
     assert (again.purged, again.news, len(quarantined(house))) == (0, False, 1)
+
+
+def test_a_list_of_refused_rows_survives_any_text(sqlite_house: House) -> None:
+    house = sqlite_house
+    text = "one\u2028two\u2029three\x85four\nfive\x1csix"
+    put(house, 1, exit_price="?", signal_reason=text)
+    assert house.archive().news
+    assert not house.archive().news, "it is known already"
+    assert house.workspace.store.statistics().quarantined == 1
+    with scratch() as engine:
+        house.workspace.store.load(engine, "quarantine", "refused")
+        (row,) = engine.sql('SELECT "row" FROM refused').fetchall()
+    assert text in json.loads(row[0])["signal_reason"]
+
+
+def test_a_damaged_list_of_refused_rows_stops_the_run(sqlite_house: House) -> None:
+    house = sqlite_house
+    put(house, 1, exit_price="?")
+    house.archive()
+    path = house.data / "quarantine" / f"{house.store.stem}.jsonl"
+    path.write_bytes(path.read_bytes()[:-9] + b"\n")
+    with pytest.raises(DamagedFileError, match=r"refused rows .* is damaged .* move it aside"):
+        house.archive()
+    path.unlink()
+    assert house.archive().news, "it is listed again"
 
 
 @pytest.mark.parametrize("column", ["signal_reason", "exit_time", "symbol", "updated_at"])

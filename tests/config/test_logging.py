@@ -207,11 +207,18 @@ def stored_logs(flow_run_id: Any, expected: int) -> list[Any]:
 
 @pytest.mark.server
 def test_prefect_and_we_are_one_stream(
-    prefect_harness: str, settings: Settings, stderr: Captured
+    prefect_harness: str,
+    settings: Settings,
+    stderr: Captured,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from prefect import flow, get_run_logger, task
 
+    other = logging.NullHandler()
+    extra = logging.getLogger("prefect.extra")
+    monkeypatch.setattr(extra, "handlers", [*extra.handlers, other])
     configure_logging(settings.model_copy(update={"auth_secret": SecretStr("hunter2-hunter2")}))
+    assert not other.filters, "a handler that is not Prefect's is left alone"
 
     @task(task_run_name="verify-one")
     def step() -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fluxhero.errors import BadInputError
+from fluxhero.errors import BadInputError, first_line
 from fluxhero.ledger.formats import exact_json
 from fluxhero.ledger.formats.admission import admission, text_schema
 from fluxhero.ledger.formats.contract import (
@@ -43,7 +43,7 @@ def opened(path: Path) -> Iterator[pq.ParquetFile]:
             yield file
     except (pa.ArrowException, OSError) as error:
         raise BadInputError(
-            f"{path} cannot be read as Parquet: {str(error).splitlines()[0]}",
+            f"{path} cannot be read as Parquet: {first_line(error)}",
             next_step="check that the file is whole, or fetch it again; nothing was written",
         ) from error
 
