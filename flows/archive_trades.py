@@ -1,5 +1,12 @@
 """Move trades older than the retention to the Parquet archive, with proof."""
 
+import sys
+
+if __name__ == "__main__":  # Prefect reads its settings when imported, so the command comes first
+    from fluxhero.cli import main
+
+    main(["archive", *sys.argv[1:]])
+
 from datetime import datetime
 
 from prefect import flow
@@ -69,9 +76,3 @@ def archive_trades(
         )
     publish_report("archive-trades", report)
     return report
-
-
-if __name__ == "__main__":
-    from fluxhero.cli import main
-
-    main(["archive"])

@@ -15,10 +15,12 @@ from unittest.mock import patch
 import click
 import pytest
 
+from config.prefect_env import DEFAULTS
 from config.settings import load_settings
 from fluxhero.archive.layout import Layout
 from fluxhero.archive.lock import archive_lock
 from fluxhero.cli import cli, main
+from tests.evidence import hot_rows
 from tests.protocol import archive, workspace_of
 from tests.samples import Sample, create_duckdb_store, insert_duckdb, ledger_trade, write_sample
 
@@ -396,6 +398,39 @@ def test_ctrl_c_ends_with_130(clean_environment: Path, prefect_harness: str) -> 
         process.kill()
     assert process.returncode == 130, err[-2000:]
     assert "nothing is lost" in err
+
+
+_SETTINGS_OF_A_RUN = (
+    "import atexit, pathlib, runpy, sys; sys.argv[1:] = ['--dry-run', '--json']\n"
+    "def tell():\n"
+    "    from prefect.settings import get_current_settings\n"
+    "    server = get_current_settings().server\n"
+    "    told = server.analytics_enabled, server.ephemeral.startup_timeout_seconds\n"
+    "    pathlib.Path('told').write_text(repr(told))\n"
+    "atexit.register(tell); runpy.run_module('flows.archive_trades', run_name='__main__')"
+)
+
+
+@pytest.mark.server
+def test_a_flow_that_is_run_as_a_module_is_the_command(
+    sample: Sample, clean_environment: Path, prefect_harness: str
+) -> None:
+    insert_duckdb(sample.path, "trades", ledger_trade(5))
+    inherited = {name: value for name, value in os.environ.items() if name not in DEFAULTS}
+    done = subprocess.run(
+        [sys.executable, "-c", _SETTINGS_OF_A_RUN],
+        env=inherited
+        | {"PREFECT_API_URL": prefect_harness, "PYTHONPATH": str(Path(__file__).parents[1])},
+        cwd=clean_environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert (document["dry_run"], len(document["batches"])) == (True, 1)
+    assert len(hot_rows("duckdb", sample.path)) == 2, "a dry run moves nothing"
+    assert (clean_environment / "told").read_text() == "(False, 300)", "no telemetry; time to start"
 
 
 @pytest.mark.server
