@@ -60,9 +60,9 @@ def archive_trades(
         store_copy = copy_store_before_first_purge(run)
         recovery = recover_interrupted(run)
         plan = plan_batches(run, limit)
-        refused_rows, refusals, published = list(plan.refused), [], []
         if dry_run:
-            refused_rows += preview_rows(run, plan)
+            plan = preview_rows(run, plan)
+        refused_rows, refusals, published = list(plan.refused), [], []
         for group in () if dry_run else plan.groups:
             staged = stage_batches(run, group)
             verified = verify_batches(run, staged)

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from config.logging import log_context
@@ -191,12 +191,16 @@ def _groups(batches: Sequence[BatchSpec]) -> tuple[tuple[BatchSpec, ...], ...]:
 
 
 @io_task
-def preview_rows(run: ArchiveRun, plan: Plan) -> tuple[Rejected, ...]:
-    """Read what would move, without writing, to find the rows that would be refused."""
+def preview_rows(run: ArchiveRun, plan: Plan) -> Plan:
+    """Read what would move, without writing: the plan without the rows that would be refused."""
+    batches: list[BatchSpec] = []
     refused: list[Rejected] = []
     for batch in plan.batches:
-        refused += run.workspace.store.read(batch, run.started).refused
-    return tuple(refused)
+        found = run.workspace.store.read(batch, run.started)
+        refused += found.refused
+        if found.rows.num_rows:
+            batches.append(replace(batch, rows=found.rows.num_rows))
+    return replace(plan, groups=_groups(batches), refused=(*plan.refused, *refused))
 
 
 @io_task

@@ -8,6 +8,8 @@ from pydantic import BaseModel, ConfigDict
 from fluxhero.archive.batches import Refusal
 from fluxhero.ledger.rejected import Rejected
 
+_MOST_SHOWN = 10
+
 
 class BatchLine(BaseModel):
     """One batch of a report: planned (dry run) or published."""
@@ -78,8 +80,12 @@ class ArchiveReport(BaseModel):
         """One sentence: the answer first."""
         moved = f"{self.rows:,} rows in {len(self.batches)} batches"
         if self.dry_run:
-            purge_only = f", {self.purge_only:,} would only be purged" if self.purge_only else ""
-            return f"Dry run: {moved} would move{purge_only}. Nothing was changed."
+            text = f"Dry run: {moved} would move"
+            if self.purge_only:
+                text += f", {self.purge_only:,} would only be purged"
+            if self.refused:
+                text += f", {len(self.refused):,} would be refused"
+            return f"{text}. Nothing was changed."
         if self.copy_only:
             text = f"Copied and verified {moved}; nothing was purged."
         elif not self.batches and not self.purged:
@@ -87,13 +93,24 @@ class ArchiveReport(BaseModel):
         else:
             text = f"Archived {moved}; purged {self.purged:,} rows from the hot store."
         if self.refused:
-            text += f" {len(self.refused)} refused."
+            text += f" {len(self.refused):,} refused."
         if self.recovered_purges:
             text += f" Purged {self.recovered_purges:,} rows that an earlier run had archived."
         return text
 
     def details(self) -> list[str]:
         """What else a reader should know, a line each."""
+        return [*self._facts(), *self._first_refused()]
+
+    def _first_refused(self) -> list[str]:
+        lines = [f"Refused: {line.what}: {line.reason}" for line in self.refused[:_MOST_SHOWN]]
+        more = len(self.refused) - _MOST_SHOWN
+        if more > 0:  # a dry run puts nothing into the quarantine
+            where = "--json lists all" if self.dry_run else 'fluxhero query "FROM quarantine"'
+            lines.append(f"Refused: and {more:,} more; {where}")
+        return lines
+
+    def _facts(self) -> list[str]:
         lines = [
             f"Store: {self.store}",
             f"Archive: {self.archive}",
@@ -137,7 +154,7 @@ class ArchiveReport(BaseModel):
 
     def markdown(self) -> str:
         """The whole report for a page."""
-        parts = [f"**{self.verdict}**", "", *(f"- {line}" for line in self.details())]
+        parts = [f"**{self.verdict}**", "", *(f"- {line}" for line in self._facts())]
         if self.refused:
             parts += ["", "### Refused", *(f"- {r.what}: {r.reason}" for r in self.refused[:100])]
         return "\n".join(parts)
@@ -193,11 +210,11 @@ class RestoreReport(BaseModel):
 
 
 def refused_lines(rows: Sequence[Rejected], batches: Sequence[Refusal]) -> tuple[RefusedLine, ...]:
-    """Refused rows and batches in one list."""
+    """Refused batches and rows in one list; batches first, since the quarantine lists rows only."""
     return (
-        *(RefusedLine(what=row.position, reason=row.reason, rule=row.rule) for row in rows),
         *(
             RefusedLine(what=refusal.what, reason=refusal.reason, rule="batch")
             for refusal in batches
         ),
+        *(RefusedLine(what=row.position, reason=row.reason, rule=row.rule) for row in rows),
     )
