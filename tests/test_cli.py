@@ -154,7 +154,8 @@ def test_status_and_query_do_without_prefect(verb: tuple[str, ...], tmp_path: Pa
 )
 def test_bad_usage_is_status_2_with_a_next_step(arguments: list[str], said: str, run: Run) -> None:
     ended = run(*arguments)
-    assert (ended.status, ended.out) == (2, "")
+    assert ended.status == 2
+    assert ended.out == "" or "--json" in arguments
     assert ended.err.startswith("error: ")
     assert said in ended.err
     assert "--help`" in ended.err
@@ -178,6 +179,48 @@ def test_an_error_nobody_thought_of_is_status_3(run: Run, monkeypatch: pytest.Mo
     assert "error: ZeroDivisionError: nobody thought of this → " in ended.err
     assert "Traceback" not in ended.err
     assert "Traceback" in run("--debug", "status").err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "kind", "message", "next_step"),
+    [
+        (["query", "--json"], 2, "MissingParameter", "SQL", "run `fluxhero query --help`"),
+        (["query", "SELECT 1", "--csv", "--json"], 2, "UsageError", "exclude", "--help"),
+        (["frobnicate", "--json"], 2, "NoSuchCommand", "frobnicate", "run `fluxhero --help`"),
+        (["query", "DELETE FROM trades", "--json"], 2, "BadInputError", "DELETE", "SELECT"),
+        (["status", "--json"], 3, "ZeroDivisionError", "ZeroDivisionError: é", "--debug"),
+    ],
+)
+def test_with_json_an_error_is_a_document_too(
+    arguments: list[str],
+    status: int,
+    kind: str,
+    message: str,
+    next_step: str,
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("é")
+
+    monkeypatch.setattr("fluxhero.status.collect_status", broken)
+    ended = run(*arguments)
+    document = ended.document
+    assert (ended.status, document["exit_status"], document["ok"]) == (status, status, False)
+    assert document["error"]["kind"] == kind
+    assert message in document["error"]["message"]
+    assert next_step in document["error"]["next_step"]
+    assert ended.err.startswith("error: ")
+
+
+def test_with_json_bad_settings_are_a_document_too(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLUXHERO_RETENTION_DAYZ", "3")
+    error = run("status", "--json").document["error"]
+    assert error["kind"] == "SettingsError"
+    assert "FLUXHERO_RETENTION_DAYS" in error["message"]
+    assert ".env.example" in error["next_step"]
 
 
 def test_interrupted_is_status_130(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
