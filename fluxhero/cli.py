@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import NoReturn
 
 import click
+from click.exceptions import NoArgsIsHelpError
 
 from config.variables import SettingsError
 from fluxhero.commands.archiving import archive, restore
@@ -80,6 +81,8 @@ class Boundary:
 
 def _explain(error: BaseException) -> Ending:
     kind = type(error).__name__
+    if isinstance(error, NoArgsIsHelpError):  # its message is the help
+        return Ending(kind, error.format_message(), "", USAGE, prefix="")
     if isinstance(error, click.UsageError):
         path = error.ctx.command_path if error.ctx else "fluxhero"
         return Ending(kind, error.format_message(), f"run `{path} --help`", USAGE)

@@ -161,6 +161,13 @@ def test_bad_usage_is_status_2_with_a_next_step(arguments: list[str], said: str,
     assert "--help`" in ended.err
 
 
+@pytest.mark.parametrize("path", [(), ("hold",)], ids=["fluxhero", "hold"])
+def test_without_a_verb_there_is_help(path: tuple[str, ...], run: Run) -> None:
+    ended = run(*path)
+    assert ended.status == 2
+    assert ended.err.strip() == run(*path, "--help").out.strip()
+
+
 def test_bad_settings_are_status_2(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FLUXHERO_RETENTION_DAYZ", "3")
     ended = run("status")
