@@ -322,12 +322,15 @@ def test_holds_come_and_go(sample: Sample, run: Run) -> None:
     assert [hold["trade_id"] for hold in added.document["holds"]] == ["t-00004"]
     assert run("hold", "add", "--trade", "t-00004", "--days", "4", "--json").document["holds"] == []
     assert "audit" in run("hold", "list").out
+    assert run("hold", "add", "--trade", "t-00004", "--days", "9").status == 0
+    (held,) = run("hold", "list", "--json").document["holds"]
+    assert held["reason"] == "held by hand", "the longer hold replaced the shorter one"
     assert run("hold", "add", "--trade", "t-0000").status == 2, "several trades begin so"
     assert run("hold", "add", "--trade", "nobody").status == 2
     assert run("hold", "release", "--trade", "nobody").status == 2
     assert run("hold", "release", "--trade", "t-00004").status == 0
     assert run("hold", "list", "--json").document["holds"] == []
-    assert len(run("hold", "list", "--all", "--json").document["holds"]) == 1
+    assert len(run("hold", "list", "--all", "--json").document["holds"]) == 2
 
 
 def test_a_locked_archive_is_status_3_and_names_who_holds_it(sample: Sample, run: Run) -> None:
