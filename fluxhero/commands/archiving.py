@@ -4,15 +4,16 @@ from datetime import datetime
 
 import click
 
+from config.bounds import MOST_ROWS
 from fluxhero.commands.output import finish
-from fluxhero.commands.parameters import UTC_TIME, json_option
+from fluxhero.commands.parameters import DAYS, UTC_TIME, json_option
 from fluxhero.commands.running import prefect_ready
 
 
 @click.command(short_help="Move trades older than the retention to the Parquet archive.")
 @click.option(
     "--retention-days",
-    type=click.IntRange(min=0),
+    type=DAYS,
     metavar="N",
     help="Days a closed trade stays hot (default: FLUXHERO_RETENTION_DAYS).",
 )
@@ -23,7 +24,7 @@ from fluxhero.commands.running import prefect_ready
 )
 @click.option(
     "--limit",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, MOST_ROWS),
     metavar="ROWS",
     help="Move at most this many rows, oldest first.",
 )
@@ -93,7 +94,7 @@ def archive(
 @click.option(
     "--hold",
     "hold_days",
-    type=click.IntRange(min=0),
+    type=DAYS,
     metavar="DAYS",
     help="Days the rows stay hot at least (default: FLUXHERO_HOLD_DAYS).",
 )

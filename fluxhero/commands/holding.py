@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from config.bounds import MOST_DAYS
 from fluxhero.commands.output import show_json, show_records
 from fluxhero.commands.parameters import json_option
 from fluxhero.commands.running import settings_with_logging
@@ -45,7 +46,7 @@ def hold() -> None:
 )
 @click.option(
     "--days",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, MOST_DAYS),
     metavar="N",
     help="End after so many days (default: when released).",
 )

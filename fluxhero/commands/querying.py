@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from config.bounds import MOST_ROWS
 from fluxhero.commands.output import show_json, show_table, text
-from fluxhero.commands.parameters import json_option
+from fluxhero.commands.parameters import SECONDS, json_option
 from fluxhero.commands.running import settings_with_logging
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ _LIMIT = 1000
 @click.argument("sql")
 @click.option(
     "--limit",
-    type=click.IntRange(min=0),
+    type=click.IntRange(0, MOST_ROWS),
     default=_LIMIT,
     show_default=True,
     metavar="ROWS",
@@ -28,7 +29,7 @@ _LIMIT = 1000
 )
 @click.option(
     "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
+    type=SECONDS,
     default=60.0,
     show_default=True,
     metavar="SECONDS",

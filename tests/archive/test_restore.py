@@ -189,6 +189,12 @@ def test_what_is_not_there_is_named(archived: House, wanted: dict[str, Any], wor
     assert caught.value.next_step
 
 
+@pytest.mark.parametrize("days", [-1, 10**9])
+def test_a_hold_that_nobody_can_count_is_refused(archived: House, days: int) -> None:
+    with pytest.raises(BadInputError, match=f"a hold of {days} days"):
+        archived.restore(trade_ids=[archived.key(1)], hold_days=days)
+
+
 def test_the_beginning_of_an_id_is_enough(sqlite_house: House) -> None:
     house = sqlite_house
     house.add(1, 17, *range(170, 180))

@@ -103,7 +103,11 @@ def test_empty_means_unset(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
     [
         ("RETENTION_DAYS", "-1", "greater than or equal to 0"),
         ("RETENTION_DAYS", "soon", "valid integer"),
+        ("RETENTION_DAYS", "99999999999", "less than or equal to 36500"),
+        ("HOLD_DAYS", "1" + "0" * 30, "less than or equal to 36500"),
         ("BATCH_ROWS", "0", "greater than or equal to 1"),
+        ("BATCH_ROWS", "1" + "0" * 30, "less than or equal to 10000000"),
+        ("LOCK_TIMEOUT_SECONDS", "1e300", "less than or equal to 604800"),
         ("LOCK_TIMEOUT_SECONDS", "nan", "finite"),
         ("INITIAL_CAPITAL", "0", "greater than 0"),
         ("INITIAL_CAPITAL", "NaN", "finite"),
