@@ -295,6 +295,29 @@ def test_a_query_that_is_refused_is_status_2(sample: Sample, run: Run) -> None:
     assert ended.err.startswith("error: DELETE")
 
 
+@pytest.mark.parametrize(("kind", "said"), [("sqlite", "duckdb"), ("duckdb", "sqlite")])
+@pytest.mark.parametrize(
+    "arguments",
+    [["status"], ["query", "FROM trades"], ["hold", "add", "--trade", "T-1"]],
+    ids=lambda arguments: arguments[0],
+)
+def test_a_store_of_the_other_kind_is_status_2_and_told_its_url(
+    kind: str,
+    said: str,
+    arguments: list[str],
+    clean_environment: Path,
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store = write_sample(kind, clean_environment / "store")
+    before = store.path.read_bytes()
+    monkeypatch.setenv("FLUXHERO_STORE_URL", f"{said}:///{store.path}")
+    ended = run(*arguments)
+    assert ended.status == 2
+    assert f"FLUXHERO_STORE_URL={kind}:///{store.path}" in ended.err
+    assert store.path.read_bytes() == before
+
+
 def test_odd_values_are_valid_json(run: Run) -> None:
     sql = (
         "SELECT 'nan'::DOUBLE AS a, 1e300 AS b, [1, 2] AS c, {'x': 1.5} AS d, NULL AS e, "
