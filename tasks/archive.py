@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from config.bounds import MOST_ROWS
 from config.logging import log_context
@@ -101,7 +101,7 @@ def open_archive_run(
     days = days_for(
         "retention", settings.retention_days if retention_days is None else retention_days
     )
-    moment = now if as_of is None else as_of if as_of.tzinfo else as_of.replace(tzinfo=UTC)
+    moment = now if as_of is None else making.as_utc(as_of)
     if moment > now:
         raise BadInputError(
             f"--as-of {moment.isoformat()} lies in the future: trades younger than the retention would move",

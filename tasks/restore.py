@@ -73,5 +73,5 @@ def summarise_restore_run(run: RestoreRun, found: Restorable, restored: Restored
         restored=restored.restored,
         already_hot=restored.already_hot,
         refused=restored.refused,
-        hold_until=run.hold_until,
+        hold_until=run.hold_until if run.hold_until > run.started else None,
     )

@@ -154,6 +154,12 @@ def test_status_and_query_do_without_prefect(verb: tuple[str, ...], tmp_path: Pa
         (["query", "SELECT 1", "--timeout", "1e300"], "604800"),
         (["query", "SELECT 1", "--timeout", "nan"], "nan"),
         (["restore"], "nothing to restore"),
+        (["restore", "--trade", ""], "it is empty"),
+        (["restore", "--batch", " "], "it is empty"),
+        (["restore", "--from", "2026-03-02", "--to", "2026-03-01"], "--from must be earlier"),
+        (["restore", "--from", "2026-03-01", "--to", "2026-03-01"], "--from must be earlier"),
+        (["hold", "add", "--trade", ""], "it is empty"),
+        (["hold", "release", "--trade", ""], "it is empty"),
         (["ingest"], "PATH"),
         (["hold", "add"], "--trade"),
         (["query"], "SQL"),
@@ -358,6 +364,9 @@ def test_holds_come_and_go(sample: Sample, run: Run) -> None:
     assert held["reason"] == "held by hand", "the longer hold replaced the shorter one"
     assert run("hold", "add", "--trade", "t-0000").status == 2, "several trades begin so"
     assert run("hold", "add", "--trade", "nobody").status == 2
+    archived = run("hold", "add", "--trade", "t-00001")
+    assert archived.status == 2
+    assert "`fluxhero restore --trade t-00001` brings it back and holds it" in archived.err
     assert run("hold", "release", "--trade", "nobody").status == 2
     assert run("hold", "release", "--trade", "t-00004").status == 0
     assert run("hold", "list", "--json").document["holds"] == []

@@ -161,7 +161,7 @@ class ArchiveReport(BaseModel):
 
 
 class RestoreReport(BaseModel):
-    """Outcome of `restore_trades`."""
+    """Outcome of `restore_trades`; without an end of the hold there was none."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -172,7 +172,7 @@ class RestoreReport(BaseModel):
     restored: tuple[str, ...] = ()
     already_hot: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
-    hold_until: datetime
+    hold_until: datetime | None
 
     @property
     def ok(self) -> bool:
@@ -183,9 +183,19 @@ class RestoreReport(BaseModel):
     def verdict(self) -> str:
         """One sentence: the answer first."""
         rows = sum(len(keys) for keys in self.found.values())
+        if not rows:
+            dry = "Dry run: n" if self.dry_run else "N"
+            return f"{dry}othing in the archive matches; nothing was changed."
         if self.dry_run:
             return f"Dry run: {rows:,} rows of {len(self.found)} batches would be restored. Nothing was changed."
-        text = f"Restored {len(self.restored):,} of {rows:,} rows; on hold until {self.hold_until:%Y-%m-%d}."
+        text = f"Restored {len(self.restored):,} of {rows:,} rows"
+        if self.restored or self.already_hot:
+            text += (
+                f"; on hold until {self.hold_until:%Y-%m-%d}"
+                if self.hold_until
+                else "; not on hold"
+            )
+        text += "."
         if self.already_hot:
             text += f" {len(self.already_hot):,} were hot already."
         if self.refused:

@@ -7,22 +7,13 @@ import click
 
 from config.bounds import MOST_DAYS
 from fluxhero.commands.output import show_json, show_records
-from fluxhero.commands.parameters import json_option
+from fluxhero.commands.parameters import json_option, trades_option
 from fluxhero.commands.running import settings_with_logging
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fluxhero.archive.holds import Hold
-
-_TRADES = click.option(
-    "--trade",
-    "trades",
-    multiple=True,
-    required=True,
-    metavar="ID",
-    help="A trade's id, or its beginning as in live_trades:17; repeat for more.",
-)
 
 
 @click.group(short_help="Keep trades hot: for a dispute, a tax audit, or until you say so.")
@@ -40,7 +31,7 @@ def hold() -> None:
 
 
 @hold.command("add", short_help="Put trades on hold.")
-@_TRADES
+@trades_option(required=True)
 @click.option(
     "--reason", default="held by hand", show_default=True, help="Why; listed with the hold."
 )
@@ -61,13 +52,13 @@ def add(trades: tuple[str, ...], reason: str, days: int | None, *, as_json: bool
     from fluxhero.archive.holds import add_holds
     from fluxhero.archive.lock import archive_lock
     from fluxhero.archive.workspace import Workspace
-    from fluxhero.ledger.lookup import whole_trade_ids
+    from fluxhero.ledger.lookup import hot_trade_ids
 
     workspace = Workspace.of(settings_with_logging())
     now = datetime.now(UTC)
     until = None if days is None else now + timedelta(days=days)
     with archive_lock(workspace.layout, "hold add"):
-        keys = whole_trade_ids(workspace, trades)
+        keys = hot_trade_ids(workspace, trades)
         added = add_holds(workspace.layout.holds, keys, reason=reason, at=now, until=until)
     _show(
         added, f"{len(added)} trades put on hold; {len(keys) - len(added)} were already.", as_json
@@ -95,7 +86,7 @@ def list_holds(*, everything: bool, as_json: bool) -> None:
 
 
 @hold.command("release", short_help="End holds.")
-@_TRADES
+@trades_option(required=True)
 @json_option
 def release(trades: tuple[str, ...], *, as_json: bool) -> None:
     """End the holds of trades; the next archive run moves those that are due.

@@ -34,6 +34,19 @@ class UtcTime(click.ParamType[datetime]):
             )
 
 
+class Id(click.ParamType[str]):
+    """An id or its beginning; an empty one would begin every id there is."""
+
+    name = "id"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Read the option's text."""
+        text = str(value)
+        if not text.strip():
+            self.fail("it is empty; give an id", param, ctx)
+        return text
+
+
 class Seconds(click.FloatRange):
     """A length of time that a timer can count."""
 
@@ -53,6 +66,20 @@ class Seconds(click.FloatRange):
 UTC_TIME = UtcTime()
 DAYS = click.IntRange(0, MOST_DAYS)
 SECONDS = Seconds()
+ID = Id()
+
+
+def trades_option(*, required: bool) -> Callable[[F], F]:
+    """`--trade`, again and again."""
+    return click.option(
+        "--trade",
+        "trades",
+        type=ID,
+        multiple=True,
+        required=required,
+        metavar="ID",
+        help="A trade's id, or its beginning as in live_trades:17; repeat for more.",
+    )
 
 
 def json_option(function: F) -> F:
