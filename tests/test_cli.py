@@ -354,6 +354,23 @@ def test_status_in_both_forms(sample: Sample, run: Run) -> None:
     assert document["batches"][0]["batch"] in shown
 
 
+def test_what_is_only_to_be_purged_has_a_label_and_one_is_no_plural(
+    clean_environment: Path, run: Run
+) -> None:
+    path = clean_environment / "data" / "fluxhero.duckdb"
+    create_duckdb_store(path)
+    insert_duckdb(path, "trades", ledger_trade(1))
+    assert "Due: 1 row." in run("status").out
+    sample = Sample("duckdb", path, frozenset(), frozenset())
+    archive(workspace_of(sample, clean_environment / "data"), purge=False)
+    _, _, *lines = run("status").out.splitlines()
+    told = dict(line.split(":", 1) for line in lines if ":" in line)
+    assert told["To purge"].strip() == "1 row archived already"
+    assert told["Hot"].strip().startswith("1 trade;")
+    assert told["Archive"].strip().startswith("1 row in 1 file;")
+    assert told["Unpurged"].strip().startswith("1 batch, from ")
+
+
 def test_holds_come_and_go(sample: Sample, run: Run) -> None:
     added = run("hold", "add", "--trade", "t-00004", "--reason", "audit", "--days", "5", "--json")
     assert [hold["trade_id"] for hold in added.document["holds"]] == ["t-00004"]
@@ -395,13 +412,13 @@ def test_from_ingest_to_restore(clean_environment: Path, run: Run, prefect_harne
     assert (dry.status, dry.document["dry_run"]) == (0, True)
     moved = run("archive")
     assert moved.status == 0
-    assert "Archived 2 rows in 1 batches; purged 2 rows" in moved.out
+    assert "Archived 2 rows in 1 batch; purged 2 rows" in moved.out
     assert "Nothing new was due" in run("archive").out
 
     assert "T-1" in run("restore", "--trade", "T-1", "--dry-run", "--json").out
     back = run("restore", "--trade", "T-1", "--hold", "3", "--reason", "test")
     assert back.status == 0
-    assert "Restored 1 of 1 rows" in back.out
+    assert "Restored 1 of 1 row;" in back.out
     counted = run("query", "SELECT _location, count(*) AS n FROM trades GROUP BY 1", "--json")
     assert sorted((r["_location"], r["n"]) for r in counted.document["rows"]) == [
         ("archive", 1),

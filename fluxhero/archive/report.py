@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict
 
 from fluxhero.archive.batches import Refusal
 from fluxhero.ledger.rejected import Rejected
+from fluxhero.wording import counted
 
 _MOST_SHOWN = 10
 
@@ -78,7 +79,7 @@ class ArchiveReport(BaseModel):
     @property
     def verdict(self) -> str:
         """One sentence: the answer first."""
-        moved = f"{self.rows:,} rows in {len(self.batches)} batches"
+        moved = f"{counted(self.rows, 'row')} in {counted(len(self.batches), 'batch')}"
         if self.dry_run:
             text = f"Dry run: {moved} would move"
             if self.purge_only:
@@ -91,11 +92,12 @@ class ArchiveReport(BaseModel):
         elif not self.batches and not self.purged:
             text = "Nothing new was due."
         else:
-            text = f"Archived {moved}; purged {self.purged:,} rows from the hot store."
+            text = f"Archived {moved}; purged {counted(self.purged, 'row')} from the hot store."
         if self.refused:
             text += f" {len(self.refused):,} refused."
         if self.recovered_purges:
-            text += f" Purged {self.recovered_purges:,} rows that an earlier run had archived."
+            purged = counted(self.recovered_purges, "row")
+            text += f" Purged {purged} that an earlier run had archived."
         return text
 
     def details(self) -> list[str]:
@@ -111,10 +113,11 @@ class ArchiveReport(BaseModel):
         return lines
 
     def _facts(self) -> list[str]:
+        retention = counted(self.retention_days, "day")
         lines = [
             f"Store: {self.store}",
             f"Archive: {self.archive}",
-            f"Cut-off: closed before {self.cutoff:%Y-%m-%d %H:%M} UTC (retention {self.retention_days} days)",
+            f"Cut-off: closed before {self.cutoff:%Y-%m-%d %H:%M} UTC (retention {retention})",
         ]
         if self.batches and not self.dry_run:
             lines.append(
@@ -187,8 +190,9 @@ class RestoreReport(BaseModel):
             dry = "Dry run: n" if self.dry_run else "N"
             return f"{dry}othing in the archive matches; nothing was changed."
         if self.dry_run:
-            return f"Dry run: {rows:,} rows of {len(self.found)} batches would be restored. Nothing was changed."
-        text = f"Restored {len(self.restored):,} of {rows:,} rows"
+            found = f"{counted(rows, 'row')} of {counted(len(self.found), 'batch')}"
+            return f"Dry run: {found} would be restored. Nothing was changed."
+        text = f"Restored {len(self.restored):,} of {counted(rows, 'row')}"
         if self.restored or self.already_hot:
             text += (
                 f"; on hold until {self.hold_until:%Y-%m-%d}"
@@ -197,7 +201,7 @@ class RestoreReport(BaseModel):
             )
         text += "."
         if self.already_hot:
-            text += f" {len(self.already_hot):,} were hot already."
+            text += f" Hot already: {len(self.already_hot):,}."
         if self.refused:
             text += f" {len(self.refused):,} refused: the hot row differs, or its id is taken."
         return text

@@ -9,6 +9,7 @@ from config.bounds import MOST_DAYS
 from fluxhero.commands.output import show_json, show_records
 from fluxhero.commands.parameters import json_option, trades_option
 from fluxhero.commands.running import settings_with_logging
+from fluxhero.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,9 +61,8 @@ def add(trades: tuple[str, ...], reason: str, days: int | None, *, as_json: bool
     with archive_lock(workspace.layout, "hold add"):
         keys = hot_trade_ids(workspace, trades)
         added = add_holds(workspace.layout.holds, keys, reason=reason, at=now, until=until)
-    _show(
-        added, f"{len(added)} trades put on hold; {len(keys) - len(added)} were already.", as_json
-    )
+    already = f"; on hold already: {len(keys) - len(added):,}" if len(keys) > len(added) else ""
+    _show(added, f"{counted(len(added), 'trade')} put on hold{already}.", as_json)
 
 
 @hold.command("list", short_help="List the trades on hold.")
@@ -108,7 +108,7 @@ def release(trades: tuple[str, ...], *, as_json: bool) -> None:
             trades, held, "no trade on hold is called", "`fluxhero hold list` lists them"
         )
         released = release_holds(workspace.layout.holds, keys, at=now)
-    _show(released, f"{len(released)} holds released.", as_json)
+    _show(released, f"{counted(len(released), 'hold')} released.", as_json)
 
 
 def _show(holds: "Sequence[Hold]", verdict: str, as_json: bool) -> None:

@@ -10,6 +10,7 @@ from config.bounds import MOST_ROWS
 from fluxhero.commands.output import show_json, show_table, text
 from fluxhero.commands.parameters import SECONDS, json_option
 from fluxhero.commands.running import settings_with_logging
+from fluxhero.wording import counted
 
 if TYPE_CHECKING:
     from fluxhero.ledger.query import QueryResult
@@ -73,7 +74,7 @@ def query(sql: str, *, limit: int, timeout: float, as_csv: bool, as_json: bool) 
     else:
         show_table(result.columns, result.rows)
     if result.truncated and not as_json:
-        click.echo(f"Only the first {limit:,} rows are shown; --limit 0 shows all.", err=True)
+        click.echo(f"Shown: the first {counted(limit, 'row')}; --limit 0 shows all.", err=True)
 
 
 def _show_csv(result: "QueryResult") -> None:
