@@ -139,6 +139,13 @@ def test_every_bad_variable_is_listed_at_once() -> None:
     assert "FLUXHERO_DATADIR is not a setting; the nearest is FLUXHERO_DATA_DIR" in message
 
 
+@pytest.mark.parametrize("name", ["FLUXHERO_XYZ", "FLUXHERO_", "FLUXHERO_1"])
+def test_of_a_name_like_no_other_no_nearest_is_told(name: str) -> None:
+    message = refused(**{name: "1"})
+    assert f"{name} is not a setting\n" in message
+    assert "nearest" not in message
+
+
 def test_an_unknown_variable_in_the_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("FLUXHERO_RETENTION_DAY=3\n")
     assert "the nearest is FLUXHERO_RETENTION_DAYS" in refused()
