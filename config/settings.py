@@ -15,6 +15,7 @@ from pydantic import AnyHttpUrl, Field, SecretStr, TypeAdapter, ValidationError,
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from config.bounds import MOST_BATCH_ROWS, MOST_DAYS, MOST_SECONDS
 from config.variables import PREFIX, SettingsError, names_in, unknown, variable
 
 __all__ = ["PREFIX", "Settings", "SettingsError", "StoreKind", "load_settings", "variable"]
@@ -65,18 +66,28 @@ class Settings(BaseSettings):
     lock_timeout_seconds: float = Field(
         60,
         ge=0,
+        le=MOST_SECONDS,
         allow_inf_nan=False,
         description="Seconds to wait for a hot store that another process holds.",
     )
 
     retention_days: int = Field(
-        30, ge=0, description="Closed trades older than this many days move to the archive."
+        30,
+        ge=0,
+        le=MOST_DAYS,
+        description="Closed trades older than this many days move to the archive.",
     )
     hold_days: int = Field(
-        30, ge=0, description="Days that a restored or held trade stays in the hot store."
+        30,
+        ge=0,
+        le=MOST_DAYS,
+        description="Days that a restored or held trade stays in the hot store.",
     )
     batch_rows: int = Field(
-        131_072, ge=1, description="Most rows in one archive batch; bounds memory, not results."
+        131_072,
+        ge=1,
+        le=MOST_BATCH_ROWS,
+        description="Most rows in one archive batch; bounds memory, not results.",
     )
     source_timezone: str = Field(
         "UTC", description="IANA time zone in which times without an offset were written."

@@ -53,8 +53,11 @@ def names_in(path: Path) -> Iterator[str]:
 
 def unknown(names: Iterable[str], fields: Iterable[str]) -> Iterator[str]:
     """What is wrong with each name that has our prefix and belongs to no field."""
-    known = [variable(field) for field in fields]
+    known = [field.upper() for field in fields]
     for name in sorted({name.upper() for name in names if name.upper().startswith(PREFIX)}):
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0)
-            yield f"{name} is not a setting; the nearest is {near[0]}"
+        rest = name.removeprefix(PREFIX)  # names are not near for their prefix alone
+        if rest not in known:
+            near = difflib.get_close_matches(rest, known, n=1)
+            yield f"{name} is not a setting" + (
+                f"; the nearest is {variable(near[0])}" if near else ""
+            )

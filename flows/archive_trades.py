@@ -1,5 +1,12 @@
 """Move trades older than the retention to the Parquet archive, with proof."""
 
+import sys
+
+if __name__ == "__main__":  # Prefect reads its settings when imported, so the command comes first
+    from fluxhero.cli import main
+
+    main(["archive", *sys.argv[1:]])
+
 from datetime import datetime
 
 from prefect import flow
@@ -53,9 +60,9 @@ def archive_trades(
         store_copy = copy_store_before_first_purge(run)
         recovery = recover_interrupted(run)
         plan = plan_batches(run, limit)
-        refused_rows, refusals, published = list(plan.refused), [], []
         if dry_run:
-            refused_rows += preview_rows(run, plan)
+            plan = preview_rows(run, plan)
+        refused_rows, refusals, published = list(plan.refused), [], []
         for group in () if dry_run else plan.groups:
             staged = stage_batches(run, group)
             verified = verify_batches(run, staged)
@@ -69,9 +76,3 @@ def archive_trades(
         )
     publish_report("archive-trades", report)
     return report
-
-
-if __name__ == "__main__":
-    from fluxhero.cli import main
-
-    main(["archive"])

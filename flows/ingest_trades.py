@@ -1,5 +1,12 @@
 """Bring files into the hot store: a bot's database, an older archive, or canonical rows."""
 
+import sys
+
+if __name__ == "__main__":  # Prefect reads its settings when imported, so the command comes first
+    from fluxhero.cli import main
+
+    main(["ingest", *sys.argv[1:]])
+
 from prefect import flow
 
 from fluxhero.ledger.ingest_report import IngestReport
@@ -36,9 +43,3 @@ def ingest_trades(
         report = summarise_ingest_run(run, ingested)
     publish_report("ingest-trades", report)
     return report
-
-
-if __name__ == "__main__":
-    from fluxhero.cli import main
-
-    main(["ingest", "--help"])

@@ -1,5 +1,12 @@
 """Bring archived trades back into the hot store."""
 
+import sys
+
+if __name__ == "__main__":  # Prefect reads its settings when imported, so the command comes first
+    from fluxhero.cli import main
+
+    main(["restore", *sys.argv[1:]])
+
 from datetime import datetime
 
 from prefect import flow
@@ -46,9 +53,3 @@ def restore_trades(
         report = summarise_restore_run(run, found, restored)
     publish_report("restore-trades", report)
     return report
-
-
-if __name__ == "__main__":
-    from fluxhero.cli import main
-
-    main(["restore", "--help"])

@@ -4,6 +4,7 @@ Commands import nothing heavy before they run, so that `--help` is quick.
 """
 
 import atexit
+import json
 import os
 import sys
 import traceback
@@ -12,15 +13,38 @@ from types import TracebackType
 from typing import NoReturn
 
 import click
+from click.exceptions import NoArgsIsHelpError
 
+from config.variables import SettingsError
 from fluxhero.commands.archiving import archive, restore
 from fluxhero.commands.demonstrating import demo
 from fluxhero.commands.holding import hold
 from fluxhero.commands.ingesting import ingest
 from fluxhero.commands.querying import query
 from fluxhero.commands.standing import status
+from fluxhero.errors import FluxHeroError
 
 USAGE, FAILED, INTERRUPTED = 2, 3, 130
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How an error ends the command."""
+
+    kind: str
+    message: str
+    next_step: str
+    exit_status: int
+    prefix: str = "error: "
+
+    def __str__(self) -> str:
+        advice = f" → {self.next_step}" if self.next_step else ""
+        return f"{self.prefix}{self.message}{advice}"
+
+    def document(self) -> str:
+        """The same as a JSON document, in ASCII: it can be printed whatever the message has in it."""
+        error = {"kind": self.kind, "message": self.message.strip(), "next_step": self.next_step}
+        return json.dumps({"ok": False, "error": error, "exit_status": self.exit_status})
 
 
 @dataclass
@@ -28,9 +52,11 @@ class Boundary:
     """Turns whatever leaves a command into a message and an exit status.
 
     0 fine, 1 ran and found something wrong, 2 bad usage or configuration, 3 could not be done, 130
-    interrupted. With `debug`, the traceback is shown before the message.
+    interrupted. With `as_json`, standard output gets a document that says the same; with `debug`, the
+    traceback is shown before the message.
     """
 
+    as_json: bool = False
     debug: bool = False
 
     def __enter__(self) -> "Boundary":
@@ -46,30 +72,30 @@ class Boundary:
             return
         if self.debug:
             click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
-        message, status = _explain(error)
-        click.echo(message, err=True)
-        raise SystemExit(status) from None
+        ending = _explain(error)
+        click.echo(str(ending), err=True)
+        if self.as_json:
+            click.echo(ending.document())
+        raise SystemExit(ending.exit_status) from None
 
 
-def _explain(error: BaseException) -> tuple[str, int]:
+def _explain(error: BaseException) -> Ending:
+    kind = type(error).__name__
+    if isinstance(error, NoArgsIsHelpError):  # its message is the help
+        return Ending(kind, error.format_message(), "", USAGE, prefix="")
     if isinstance(error, click.UsageError):
         path = error.ctx.command_path if error.ctx else "fluxhero"
-        return f"error: {error.format_message()} → run `{path} --help`", USAGE
+        return Ending(kind, error.format_message(), f"run `{path} --help`", USAGE)
     if isinstance(error, click.ClickException):
-        return f"error: {error.format_message()}", error.exit_code
+        return Ending(kind, error.format_message(), "", error.exit_code)
     if isinstance(error, click.Abort) or not isinstance(error, Exception):
-        return (
-            "stopped: nothing is lost → the next run completes what was interrupted",
-            INTERRUPTED,
-        )
-    exit_status = getattr(error, "exit_status", None)  # FluxHeroError and SettingsError have one
-    if exit_status is not None:
-        return f"error: {error}", int(exit_status)
-    name = f"{type(error).__module__}.{type(error).__name__}".removeprefix("builtins.")
-    return (
-        f"error: {name}: {error} → `fluxhero --debug …` shows where it was raised; please report",
-        FAILED,
-    )
+        next_step = "the next run completes what was interrupted"
+        return Ending(kind, "nothing is lost", next_step, INTERRUPTED, prefix="stopped: ")
+    if isinstance(error, FluxHeroError | SettingsError):
+        return Ending(kind, error.what, error.next_step, error.exit_status)
+    name = f"{type(error).__module__}.{kind}".removeprefix("builtins.")
+    next_step = "`fluxhero --debug …` shows where it was raised; please report"
+    return Ending(kind, f"{name}: {error}", next_step, FAILED)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -114,6 +140,7 @@ def main(argv: list[str] | None = None) -> NoReturn:
         argv: arguments without the program's name; those of the process when None.
     """
     atexit.register(_tear_down_silently)  # first in, so last out: after Prefect's own
-    with Boundary() as boundary:
-        result = cli.main(argv, prog_name="fluxhero", standalone_mode=False, obj=boundary)
+    arguments = sys.argv[1:] if argv is None else argv
+    with Boundary(as_json="--json" in arguments) as boundary:
+        result = cli.main(arguments, prog_name="fluxhero", standalone_mode=False, obj=boundary)
         sys.exit(result if isinstance(result, int) else 0)

@@ -14,6 +14,7 @@ from fluxhero.archive.manifest import Chain, EventKind, Manifest
 from fluxhero.archive.workspace import Workspace
 from fluxhero.errors import SourceChangedError
 from fluxhero.ledger.store import BatchSpec, PlanRequest, StoreStatistics
+from fluxhero.wording import counted
 
 # Of more rows, only the times are looked at: it would take seconds.
 _MOST_LOOKED_INTO = 20_000
@@ -238,12 +239,13 @@ def _next_step(due: _Due, *, exists: bool, unpurged: int, quarantined: int) -> s
         return "There is no store yet: bring trades in with `fluxhero ingest PATH`."
     if unpurged:
         return (
-            f"{unpurged} batches are copied and not yet purged: `fluxhero archive` completes them."
+            f"Copied and not yet purged: {counted(unpurged, 'batch')}. "
+            "`fluxhero archive` completes what is left."
         )
     if due.rows or due.purge_only:
         return (
-            f"{due.rows + due.purge_only:,} rows are due: `fluxhero archive --dry-run` lists what "
-            "would move, `fluxhero archive` moves it."
+            f"Due: {counted(due.rows + due.purge_only, 'row')}. `fluxhero archive --dry-run` lists "
+            "what would move, `fluxhero archive` moves it."
         )
     if due.refused or quarantined:
         return (

@@ -3,9 +3,10 @@
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 
+from config.bounds import MOST_ROWS
 from config.logging import log_context
 from fluxhero.archive import batches as making
 from fluxhero.archive import purge as purging
@@ -23,7 +24,7 @@ from fluxhero.errors import BadInputError, IntegrityError, SourceChangedError
 from fluxhero.ledger.rejected import Rejected
 from fluxhero.ledger.store import BatchSpec, PlanRequest
 from tasks.policy import compute_task, io_task
-from tasks.starting import settings_of_run
+from tasks.starting import days_for, settings_of_run
 
 logger = logging.getLogger(__name__)
 
@@ -97,10 +98,10 @@ def open_archive_run(
     """
     settings = settings_of_run()
     now = making.utc_now()
-    days = settings.retention_days if retention_days is None else retention_days
-    if days < 0:
-        raise BadInputError(f"a retention of {days} days", next_step="give 0 or more days")
-    moment = now if as_of is None else as_of if as_of.tzinfo else as_of.replace(tzinfo=UTC)
+    days = days_for(
+        "retention", settings.retention_days if retention_days is None else retention_days
+    )
+    moment = now if as_of is None else making.as_utc(as_of)
     if moment > now:
         raise BadInputError(
             f"--as-of {moment.isoformat()} lies in the future: trades younger than the retention would move",
@@ -110,10 +111,20 @@ def open_archive_run(
         workspace=Workspace.of(settings, adopting=adopt),
         started=now,
         retention_days=days,
-        cutoff=moment - timedelta(days=days),
+        cutoff=_cutoff(moment, days),
         dry_run=dry_run,
         purge=purge and not dry_run,
     )
+
+
+def _cutoff(moment: datetime, days: int) -> datetime:
+    try:
+        return moment - timedelta(days=days)
+    except OverflowError as error:
+        raise BadInputError(
+            f"--as-of {moment.isoformat()} less {days} days is before the first year",
+            next_step="give a later time, or a smaller --retention-days",
+        ) from error
 
 
 @contextmanager
@@ -158,8 +169,8 @@ def recover_interrupted(run: ArchiveRun) -> Recovery:
 @io_task
 def plan_batches(run: ArchiveRun, limit: int | None) -> Plan:
     """Find everything due up to now and cut it into batches."""
-    if limit is not None and limit < 1:
-        raise BadInputError(f"a limit of {limit} rows", next_step="give 1 or more rows")
+    if limit is not None and not 1 <= limit <= MOST_ROWS:
+        raise BadInputError(f"a limit of {limit} rows", next_step=f"give 1 to {MOST_ROWS:,} rows")
     workspace = run.workspace
     chain = workspace.chain()
     held = held_trades(workspace.layout.holds, run.started)
@@ -191,12 +202,16 @@ def _groups(batches: Sequence[BatchSpec]) -> tuple[tuple[BatchSpec, ...], ...]:
 
 
 @io_task
-def preview_rows(run: ArchiveRun, plan: Plan) -> tuple[Rejected, ...]:
-    """Read what would move, without writing, to find the rows that would be refused."""
+def preview_rows(run: ArchiveRun, plan: Plan) -> Plan:
+    """Read what would move, without writing: the plan without the rows that would be refused."""
+    batches: list[BatchSpec] = []
     refused: list[Rejected] = []
     for batch in plan.batches:
-        refused += run.workspace.store.read(batch, run.started).refused
-    return tuple(refused)
+        found = run.workspace.store.read(batch, run.started)
+        refused += found.refused
+        if found.rows.num_rows:
+            batches.append(replace(batch, rows=found.rows.num_rows))
+    return replace(plan, groups=_groups(batches), refused=(*plan.refused, *refused))
 
 
 @io_task

@@ -9,9 +9,8 @@ from fluxhero.archive.identity import check_owner
 from fluxhero.archive.report import RestoreReport
 from fluxhero.archive.restore import Restorable, Restored, Wanted
 from fluxhero.archive.workspace import Workspace
-from fluxhero.errors import BadInputError
 from tasks.policy import compute_task, io_task
-from tasks.starting import settings_of_run
+from tasks.starting import days_for, settings_of_run
 
 
 @dataclass(frozen=True)
@@ -29,12 +28,10 @@ def open_restore_run(hold_days: int | None, *, dry_run: bool) -> RestoreRun:
     """Read the settings and fix the end of the hold.
 
     Raises:
-        BadInputError: the hold would end before it begins.
+        BadInputError: the hold would end before it begins, or never.
     """
     settings = settings_of_run()
-    days = settings.hold_days if hold_days is None else hold_days
-    if days < 0:
-        raise BadInputError(f"a hold of {days} days", next_step="give 0 or more days")
+    days = days_for("hold", settings.hold_days if hold_days is None else hold_days)
     now = utc_now()
     return RestoreRun(Workspace.of(settings), now, now + timedelta(days=days), dry_run)
 
@@ -76,5 +73,5 @@ def summarise_restore_run(run: RestoreRun, found: Restorable, restored: Restored
         restored=restored.restored,
         already_hot=restored.already_hot,
         refused=restored.refused,
-        hold_until=run.hold_until,
+        hold_until=run.hold_until if run.hold_until > run.started else None,
     )

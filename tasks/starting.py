@@ -1,9 +1,24 @@
-"""What every run begins with: its settings, and logging in whichever process it runs."""
+"""What every run begins with: its settings, its days, and logging in whichever process it runs."""
 
 from prefect.runtime import deployment
 
+from config.bounds import MOST_DAYS
 from config.logging import configure_logging
 from config.settings import Settings, load_settings
+from fluxhero.errors import BadInputError
+
+
+def days_for(purpose: str, days: int) -> int:
+    """The days as they are, if they are some that can be counted with.
+
+    Raises:
+        BadInputError: they are not.
+    """
+    if not 0 <= days <= MOST_DAYS:
+        raise BadInputError(
+            f"a {purpose} of {days} days", next_step=f"give 0 to {MOST_DAYS:,} days"
+        )
+    return days
 
 
 def settings_of_run() -> Settings:

@@ -15,10 +15,12 @@ from unittest.mock import patch
 import click
 import pytest
 
+from config.prefect_env import DEFAULTS
 from config.settings import load_settings
 from fluxhero.archive.layout import Layout
 from fluxhero.archive.lock import archive_lock
 from fluxhero.cli import cli, main
+from tests.evidence import hot_rows
 from tests.protocol import archive, workspace_of
 from tests.samples import Sample, create_duckdb_store, insert_duckdb, ledger_trade, write_sample
 
@@ -143,7 +145,21 @@ def test_status_and_query_do_without_prefect(verb: tuple[str, ...], tmp_path: Pa
         (["archive", "--retention-days", "-1"], "-1"),
         (["archive", "--as-of", "yesterday"], "2026-03-31"),
         (["archive", "--limit", "0"], "0"),
+        (["archive", "--retention-days", "99999999999"], "36500"),
+        (["archive", "--limit", str(10**30)], "1000000000000"),
+        (["archive", "--as-of", "0001-01-01T00:00:00+14:00"], "is no time"),
+        (["restore", "--trade", "T-1", "--hold", str(10**9)], "36500"),
+        (["hold", "add", "--trade", "T-1", "--days", str(10**9)], "36500"),
+        (["query", "SELECT 1", "--limit", str(10**30)], "1000000000000"),
+        (["query", "SELECT 1", "--timeout", "1e300"], "604800"),
+        (["query", "SELECT 1", "--timeout", "nan"], "nan"),
         (["restore"], "nothing to restore"),
+        (["restore", "--trade", ""], "it is empty"),
+        (["restore", "--batch", " "], "it is empty"),
+        (["restore", "--from", "2026-03-02", "--to", "2026-03-01"], "--from must be earlier"),
+        (["restore", "--from", "2026-03-01", "--to", "2026-03-01"], "--from must be earlier"),
+        (["hold", "add", "--trade", ""], "it is empty"),
+        (["hold", "release", "--trade", ""], "it is empty"),
         (["ingest"], "PATH"),
         (["hold", "add"], "--trade"),
         (["query"], "SQL"),
@@ -152,10 +168,18 @@ def test_status_and_query_do_without_prefect(verb: tuple[str, ...], tmp_path: Pa
 )
 def test_bad_usage_is_status_2_with_a_next_step(arguments: list[str], said: str, run: Run) -> None:
     ended = run(*arguments)
-    assert (ended.status, ended.out) == (2, "")
+    assert ended.status == 2
+    assert ended.out == "" or "--json" in arguments
     assert ended.err.startswith("error: ")
     assert said in ended.err
     assert "--help`" in ended.err
+
+
+@pytest.mark.parametrize("path", [(), ("hold",)], ids=["fluxhero", "hold"])
+def test_without_a_verb_there_is_help(path: tuple[str, ...], run: Run) -> None:
+    ended = run(*path)
+    assert ended.status == 2
+    assert ended.err.strip() == run(*path, "--help").out.strip()
 
 
 def test_bad_settings_are_status_2(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,6 +200,48 @@ def test_an_error_nobody_thought_of_is_status_3(run: Run, monkeypatch: pytest.Mo
     assert "error: ZeroDivisionError: nobody thought of this → " in ended.err
     assert "Traceback" not in ended.err
     assert "Traceback" in run("--debug", "status").err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "kind", "message", "next_step"),
+    [
+        (["query", "--json"], 2, "MissingParameter", "SQL", "run `fluxhero query --help`"),
+        (["query", "SELECT 1", "--csv", "--json"], 2, "UsageError", "exclude", "--help"),
+        (["frobnicate", "--json"], 2, "NoSuchCommand", "frobnicate", "run `fluxhero --help`"),
+        (["query", "DELETE FROM trades", "--json"], 2, "BadInputError", "DELETE", "SELECT"),
+        (["status", "--json"], 3, "ZeroDivisionError", "ZeroDivisionError: é", "--debug"),
+    ],
+)
+def test_with_json_an_error_is_a_document_too(
+    arguments: list[str],
+    status: int,
+    kind: str,
+    message: str,
+    next_step: str,
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("é")
+
+    monkeypatch.setattr("fluxhero.status.collect_status", broken)
+    ended = run(*arguments)
+    document = ended.document
+    assert (ended.status, document["exit_status"], document["ok"]) == (status, status, False)
+    assert document["error"]["kind"] == kind
+    assert message in document["error"]["message"]
+    assert next_step in document["error"]["next_step"]
+    assert ended.err.startswith("error: ")
+
+
+def test_with_json_bad_settings_are_a_document_too(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLUXHERO_RETENTION_DAYZ", "3")
+    error = run("status", "--json").document["error"]
+    assert error["kind"] == "SettingsError"
+    assert "FLUXHERO_RETENTION_DAYS" in error["message"]
+    assert ".env.example" in error["next_step"]
 
 
 def test_interrupted_is_status_130(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -235,6 +301,29 @@ def test_a_query_that_is_refused_is_status_2(sample: Sample, run: Run) -> None:
     assert ended.err.startswith("error: DELETE")
 
 
+@pytest.mark.parametrize(("kind", "said"), [("sqlite", "duckdb"), ("duckdb", "sqlite")])
+@pytest.mark.parametrize(
+    "arguments",
+    [["status"], ["query", "FROM trades"], ["hold", "add", "--trade", "T-1"]],
+    ids=lambda arguments: arguments[0],
+)
+def test_a_store_of_the_other_kind_is_status_2_and_told_its_url(
+    kind: str,
+    said: str,
+    arguments: list[str],
+    clean_environment: Path,
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store = write_sample(kind, clean_environment / "store")
+    before = store.path.read_bytes()
+    monkeypatch.setenv("FLUXHERO_STORE_URL", f"{said}:///{store.path}")
+    ended = run(*arguments)
+    assert ended.status == 2
+    assert f"FLUXHERO_STORE_URL={kind}:///{store.path}" in ended.err
+    assert store.path.read_bytes() == before
+
+
 def test_odd_values_are_valid_json(run: Run) -> None:
     sql = (
         "SELECT 'nan'::DOUBLE AS a, 1e300 AS b, [1, 2] AS c, {'x': 1.5} AS d, NULL AS e, "
@@ -265,17 +354,40 @@ def test_status_in_both_forms(sample: Sample, run: Run) -> None:
     assert document["batches"][0]["batch"] in shown
 
 
+def test_what_is_only_to_be_purged_has_a_label_and_one_is_no_plural(
+    clean_environment: Path, run: Run
+) -> None:
+    path = clean_environment / "data" / "fluxhero.duckdb"
+    create_duckdb_store(path)
+    insert_duckdb(path, "trades", ledger_trade(1))
+    assert "Due: 1 row." in run("status").out
+    sample = Sample("duckdb", path, frozenset(), frozenset())
+    archive(workspace_of(sample, clean_environment / "data"), purge=False)
+    _, _, *lines = run("status").out.splitlines()
+    told = dict(line.split(":", 1) for line in lines if ":" in line)
+    assert told["To purge"].strip() == "1 row archived already"
+    assert told["Hot"].strip().startswith("1 trade;")
+    assert told["Archive"].strip().startswith("1 row in 1 file;")
+    assert told["Unpurged"].strip().startswith("1 batch, from ")
+
+
 def test_holds_come_and_go(sample: Sample, run: Run) -> None:
     added = run("hold", "add", "--trade", "t-00004", "--reason", "audit", "--days", "5", "--json")
     assert [hold["trade_id"] for hold in added.document["holds"]] == ["t-00004"]
     assert run("hold", "add", "--trade", "t-00004", "--days", "4", "--json").document["holds"] == []
     assert "audit" in run("hold", "list").out
+    assert run("hold", "add", "--trade", "t-00004", "--days", "9").status == 0
+    (held,) = run("hold", "list", "--json").document["holds"]
+    assert held["reason"] == "held by hand", "the longer hold replaced the shorter one"
     assert run("hold", "add", "--trade", "t-0000").status == 2, "several trades begin so"
     assert run("hold", "add", "--trade", "nobody").status == 2
+    archived = run("hold", "add", "--trade", "t-00001")
+    assert archived.status == 2
+    assert "`fluxhero restore --trade t-00001` brings it back and holds it" in archived.err
     assert run("hold", "release", "--trade", "nobody").status == 2
     assert run("hold", "release", "--trade", "t-00004").status == 0
     assert run("hold", "list", "--json").document["holds"] == []
-    assert len(run("hold", "list", "--all", "--json").document["holds"]) == 1
+    assert len(run("hold", "list", "--all", "--json").document["holds"]) == 2
 
 
 def test_a_locked_archive_is_status_3_and_names_who_holds_it(sample: Sample, run: Run) -> None:
@@ -300,13 +412,13 @@ def test_from_ingest_to_restore(clean_environment: Path, run: Run, prefect_harne
     assert (dry.status, dry.document["dry_run"]) == (0, True)
     moved = run("archive")
     assert moved.status == 0
-    assert "Archived 2 rows in 1 batches; purged 2 rows" in moved.out
+    assert "Archived 2 rows in 1 batch; purged 2 rows" in moved.out
     assert "Nothing new was due" in run("archive").out
 
     assert "T-1" in run("restore", "--trade", "T-1", "--dry-run", "--json").out
     back = run("restore", "--trade", "T-1", "--hold", "3", "--reason", "test")
     assert back.status == 0
-    assert "Restored 1 of 1 rows" in back.out
+    assert "Restored 1 of 1 row;" in back.out
     counted = run("query", "SELECT _location, count(*) AS n FROM trades GROUP BY 1", "--json")
     assert sorted((r["_location"], r["n"]) for r in counted.document["rows"]) == [
         ("archive", 1),
@@ -396,6 +508,39 @@ def test_ctrl_c_ends_with_130(clean_environment: Path, prefect_harness: str) -> 
         process.kill()
     assert process.returncode == 130, err[-2000:]
     assert "nothing is lost" in err
+
+
+_SETTINGS_OF_A_RUN = (
+    "import atexit, pathlib, runpy, sys; sys.argv[1:] = ['--dry-run', '--json']\n"
+    "def tell():\n"
+    "    from prefect.settings import get_current_settings\n"
+    "    server = get_current_settings().server\n"
+    "    told = server.analytics_enabled, server.ephemeral.startup_timeout_seconds\n"
+    "    pathlib.Path('told').write_text(repr(told))\n"
+    "atexit.register(tell); runpy.run_module('flows.archive_trades', run_name='__main__')"
+)
+
+
+@pytest.mark.server
+def test_a_flow_that_is_run_as_a_module_is_the_command(
+    sample: Sample, clean_environment: Path, prefect_harness: str
+) -> None:
+    insert_duckdb(sample.path, "trades", ledger_trade(5))
+    inherited = {name: value for name, value in os.environ.items() if name not in DEFAULTS}
+    done = subprocess.run(
+        [sys.executable, "-c", _SETTINGS_OF_A_RUN],
+        env=inherited
+        | {"PREFECT_API_URL": prefect_harness, "PYTHONPATH": str(Path(__file__).parents[1])},
+        cwd=clean_environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert (document["dry_run"], len(document["batches"])) == (True, 1)
+    assert len(hot_rows("duckdb", sample.path)) == 2, "a dry run moves nothing"
+    assert (clean_environment / "told").read_text() == "(False, 300)", "no telemetry; time to start"
 
 
 @pytest.mark.server

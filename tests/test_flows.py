@@ -2,6 +2,8 @@
 
 import ast
 import builtins
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -76,3 +78,22 @@ def test_a_flow_file_defines_no_class(path: Path) -> None:
 def test_a_flow_file_holds_the_flow_of_its_name(path: Path) -> None:
     names = [node.name for found, node in flow_functions() if found == path]
     assert names == [path.stem], f"put one flow called {path.stem} in {path.name}"
+
+
+@pytest.mark.parametrize("path", FLOWS, ids=lambda path: path.stem)
+def test_a_flow_file_that_is_run_hands_over_before_prefect_is_imported(
+    path: Path, tmp_path: Path
+) -> None:
+    """Prefect reads its settings once, when it is imported; the command sets them before."""
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", f"flows.{path.stem}", "--help"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(path.parents[1])},
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"Usage: fluxhero {path.stem.split('_')[0]} [OPTIONS]" in done.stdout
+    assert "fluxhero.cli" in done.stderr
+    assert "prefect" not in done.stderr

@@ -139,6 +139,11 @@ def publish(workspace: Workspace, store_id: str, chain: Chain, verified: Verifie
     return manifest
 
 
+def as_utc(time: datetime) -> datetime:
+    """The same time with an offset; one that has none is UTC."""
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
 def utc_now() -> datetime:
     """Now, in UTC."""
     return datetime.now(UTC)

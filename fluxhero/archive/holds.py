@@ -1,7 +1,8 @@
 """Trades that must stay hot: restored ones for a while, others for as long as somebody says so.
 
 Kept in one file beside the manifests, replaced atomically under the archive's lock. A released or
-expired hold stays in the file as history; one that came to nothing leaves it.
+expired hold stays in the file as history; one that came to nothing leaves it. A trade has one hold at
+a time: a longer one replaces it, and the shorter one counts as released at that moment.
 """
 
 import json
@@ -62,7 +63,7 @@ def held_trades(path: Path, at: datetime) -> frozenset[str]:
 def add_holds(
     path: Path, trade_ids: Iterable[str], *, reason: str, at: datetime, until: datetime | None
 ) -> list[Hold]:
-    """Put trades on hold; one that already is keeps whichever end is later."""
+    """Put trades on hold, in place of any hold that ends earlier; one that ends later stays."""
     holds = read_holds(path)
     active: dict[str, list[Hold]] = defaultdict(list)
     for hold in holds:
@@ -74,7 +75,8 @@ def add_holds(
         if not any(_lasts(hold, until) for hold in active.get(trade_id, []))
     ]
     if added:
-        _write(path, [*holds, *added])
+        replaced = [old for hold in added for old in active.get(hold.trade_id, [])]
+        _write(path, [*_ended(holds, replaced, at), *added])
     return added
 
 
@@ -89,25 +91,34 @@ def release_holds(path: Path, trade_ids: Iterable[str], *, at: datetime) -> list
     holds = read_holds(path)
     released = [hold for hold in holds if hold.trade_id in wanted and hold.active(at)]
     if released:
-        ending = frozenset(released)
-        ended = [
-            hold.model_copy(update={"released_at": at}) if hold in ending else hold
-            for hold in holds
-        ]
-        _write(path, ended)
+        _write(path, _ended(holds, released, at))
     return released
+
+
+def _ended(holds: Sequence[Hold], ending: Iterable[Hold], at: datetime) -> list[Hold]:
+    chosen = frozenset(ending)
+    return [
+        hold.model_copy(update={"released_at": at}) if hold in chosen else hold for hold in holds
+    ]
 
 
 def withdraw_holds(path: Path, added: Iterable[Hold]) -> None:
     """Take back holds that `add_holds` has just returned, as if they had never been.
 
-    Any other hold of the same trades stays as it is.
+    What they replaced, and was released at the moment they began, is on hold again.
     """
     unwanted = frozenset(added)
-    holds = read_holds(path)
-    left = [hold for hold in holds if hold not in unwanted]
-    if len(left) < len(holds):
-        _write(path, left)
+    if not unwanted:
+        return
+    began = {(hold.trade_id, hold.since) for hold in unwanted}
+    left = [
+        hold.model_copy(update={"released_at": None})
+        if (hold.trade_id, hold.released_at) in began
+        else hold
+        for hold in read_holds(path)
+        if hold not in unwanted
+    ]
+    _write(path, left)
 
 
 def _write(path: Path, holds: Sequence[Hold]) -> None:

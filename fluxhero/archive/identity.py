@@ -22,6 +22,7 @@ from fluxhero.archive.manifest import (
 from fluxhero.durable import storage_errors, write_atomically
 from fluxhero.errors import ForeignArchiveError, ManifestError, MissingArchiveError
 from fluxhero.ledger.store import HotStore
+from fluxhero.wording import counted
 
 logger = logging.getLogger(__name__)
 
@@ -194,13 +195,13 @@ def check_head(
     there = f"{len(chain)}{', other ones' if len(chain) >= head.batches else ''}"
     if head.archive == str(layout.root):
         raise MissingArchiveError(
-            f"the archive {layout.root} held {head.batches} batches and now holds {there}",
+            f"the archive {layout.root} held {counted(head.batches, 'batch')} and now holds {there}",
             next_step="mount its disk or restore it from a backup; if you removed it on purpose, "
             f"remove {data_dir / HEAD_FILE} too",
         )
     if not elsewhere:
         raise MissingArchiveError(
-            f"the archive of the data folder {data_dir} was {head.archive}, with {head.batches} batches;"
+            f"the archive of the data folder {data_dir} was {head.archive}, with {counted(head.batches, 'batch')};"
             f" {layout.root} is another one: it holds {there}",
             next_step=f"set FLUXHERO_ARCHIVE_DIR={head.archive}, or move all of that archive to "
             f"{layout.root}; give another store its own FLUXHERO_DATA_DIR; to go on with the other "

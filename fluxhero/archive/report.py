@@ -7,6 +7,9 @@ from pydantic import BaseModel, ConfigDict
 
 from fluxhero.archive.batches import Refusal
 from fluxhero.ledger.rejected import Rejected
+from fluxhero.wording import counted
+
+_MOST_SHOWN = 10
 
 
 class BatchLine(BaseModel):
@@ -76,28 +79,45 @@ class ArchiveReport(BaseModel):
     @property
     def verdict(self) -> str:
         """One sentence: the answer first."""
-        moved = f"{self.rows:,} rows in {len(self.batches)} batches"
+        moved = f"{counted(self.rows, 'row')} in {counted(len(self.batches), 'batch')}"
         if self.dry_run:
-            purge_only = f", {self.purge_only:,} would only be purged" if self.purge_only else ""
-            return f"Dry run: {moved} would move{purge_only}. Nothing was changed."
+            text = f"Dry run: {moved} would move"
+            if self.purge_only:
+                text += f", {self.purge_only:,} would only be purged"
+            if self.refused:
+                text += f", {len(self.refused):,} would be refused"
+            return f"{text}. Nothing was changed."
         if self.copy_only:
             text = f"Copied and verified {moved}; nothing was purged."
         elif not self.batches and not self.purged:
             text = "Nothing new was due."
         else:
-            text = f"Archived {moved}; purged {self.purged:,} rows from the hot store."
+            text = f"Archived {moved}; purged {counted(self.purged, 'row')} from the hot store."
         if self.refused:
-            text += f" {len(self.refused)} refused."
+            text += f" {len(self.refused):,} refused."
         if self.recovered_purges:
-            text += f" Purged {self.recovered_purges:,} rows that an earlier run had archived."
+            purged = counted(self.recovered_purges, "row")
+            text += f" Purged {purged} that an earlier run had archived."
         return text
 
     def details(self) -> list[str]:
         """What else a reader should know, a line each."""
+        return [*self._facts(), *self._first_refused()]
+
+    def _first_refused(self) -> list[str]:
+        lines = [f"Refused: {line.what}: {line.reason}" for line in self.refused[:_MOST_SHOWN]]
+        more = len(self.refused) - _MOST_SHOWN
+        if more > 0:  # a dry run puts nothing into the quarantine
+            where = "--json lists all" if self.dry_run else 'fluxhero query "FROM quarantine"'
+            lines.append(f"Refused: and {more:,} more; {where}")
+        return lines
+
+    def _facts(self) -> list[str]:
+        retention = counted(self.retention_days, "day")
         lines = [
             f"Store: {self.store}",
             f"Archive: {self.archive}",
-            f"Cut-off: closed before {self.cutoff:%Y-%m-%d %H:%M} UTC (retention {self.retention_days} days)",
+            f"Cut-off: closed before {self.cutoff:%Y-%m-%d %H:%M} UTC (retention {retention})",
         ]
         if self.batches and not self.dry_run:
             lines.append(
@@ -137,14 +157,14 @@ class ArchiveReport(BaseModel):
 
     def markdown(self) -> str:
         """The whole report for a page."""
-        parts = [f"**{self.verdict}**", "", *(f"- {line}" for line in self.details())]
+        parts = [f"**{self.verdict}**", "", *(f"- {line}" for line in self._facts())]
         if self.refused:
             parts += ["", "### Refused", *(f"- {r.what}: {r.reason}" for r in self.refused[:100])]
         return "\n".join(parts)
 
 
 class RestoreReport(BaseModel):
-    """Outcome of `restore_trades`."""
+    """Outcome of `restore_trades`; without an end of the hold there was none."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -155,7 +175,7 @@ class RestoreReport(BaseModel):
     restored: tuple[str, ...] = ()
     already_hot: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
-    hold_until: datetime
+    hold_until: datetime | None
 
     @property
     def ok(self) -> bool:
@@ -166,11 +186,22 @@ class RestoreReport(BaseModel):
     def verdict(self) -> str:
         """One sentence: the answer first."""
         rows = sum(len(keys) for keys in self.found.values())
+        if not rows:
+            dry = "Dry run: n" if self.dry_run else "N"
+            return f"{dry}othing in the archive matches; nothing was changed."
         if self.dry_run:
-            return f"Dry run: {rows:,} rows of {len(self.found)} batches would be restored. Nothing was changed."
-        text = f"Restored {len(self.restored):,} of {rows:,} rows; on hold until {self.hold_until:%Y-%m-%d}."
+            found = f"{counted(rows, 'row')} of {counted(len(self.found), 'batch')}"
+            return f"Dry run: {found} would be restored. Nothing was changed."
+        text = f"Restored {len(self.restored):,} of {counted(rows, 'row')}"
+        if self.restored or self.already_hot:
+            text += (
+                f"; on hold until {self.hold_until:%Y-%m-%d}"
+                if self.hold_until
+                else "; not on hold"
+            )
+        text += "."
         if self.already_hot:
-            text += f" {len(self.already_hot):,} were hot already."
+            text += f" Hot already: {len(self.already_hot):,}."
         if self.refused:
             text += f" {len(self.refused):,} refused: the hot row differs, or its id is taken."
         return text
@@ -193,11 +224,11 @@ class RestoreReport(BaseModel):
 
 
 def refused_lines(rows: Sequence[Rejected], batches: Sequence[Refusal]) -> tuple[RefusedLine, ...]:
-    """Refused rows and batches in one list."""
+    """Refused batches and rows in one list; batches first, since the quarantine lists rows only."""
     return (
-        *(RefusedLine(what=row.position, reason=row.reason, rule=row.rule) for row in rows),
         *(
             RefusedLine(what=refusal.what, reason=refusal.reason, rule="batch")
             for refusal in batches
         ),
+        *(RefusedLine(what=row.position, reason=row.reason, rule=row.rule) for row in rows),
     )

@@ -8,6 +8,7 @@ from datetime import datetime
 
 import pyarrow as pa
 
+from fluxhero.archive.batches import as_utc
 from fluxhero.archive.files import read_rows
 from fluxhero.archive.holds import Hold, add_holds, withdraw_holds
 from fluxhero.archive.manifest import Chain, Event, EventKind, Manifest, write_event
@@ -22,7 +23,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What to bring back: some trades, one batch, or whatever was closed in a time range."""
+    """What to bring back: some trades, one batch, or whatever was closed in a time range.
+
+    Several of these together narrow each other.
+    """
 
     table: str = "trades"
     keys: tuple[str, ...] = ()
@@ -71,7 +75,7 @@ def find(workspace: Workspace, chain: Chain, wanted: Wanted) -> Restorable:
     that are wanted otherwise.
 
     Raises:
-        BadInputError: nothing is wanted, or something wanted is not in the archive.
+        BadInputError: nothing is wanted, or something wanted cannot be or is not in the archive.
         DamagedFileError: a file of the archive is not the one that was published.
     """
     if not (wanted.keys or wanted.batch_id or wanted.closed_from or wanted.closed_to):
@@ -79,6 +83,8 @@ def find(workspace: Workspace, chain: Chain, wanted: Wanted) -> Restorable:
             "nothing to restore was named",
             next_step="give --trade ID, --batch ID or --from and --to",
         )
+    if wanted.closed_from and wanted.closed_to:
+        _check_range(as_utc(wanted.closed_from), as_utc(wanted.closed_to))
     table = wanted.table
     if wanted.batch_id:
         manifest = chain.get(wanted.batch_id)
@@ -101,6 +107,14 @@ def find(workspace: Workspace, chain: Chain, wanted: Wanted) -> Restorable:
     for key in chosen:
         found[batches[key]].append(key)
     return Restorable(table, {batch: tuple(sorted(keys)) for batch, keys in sorted(found.items())})
+
+
+def _check_range(closed_from: datetime, closed_to: datetime) -> None:
+    if closed_from >= closed_to:
+        raise BadInputError(
+            f"nothing was closed from {closed_from} on and before {closed_to}",
+            next_step="give a --from that is earlier than --to",
+        )
 
 
 def _latest_versions(

@@ -4,15 +4,16 @@ from datetime import datetime
 
 import click
 
+from config.bounds import MOST_ROWS
 from fluxhero.commands.output import finish
-from fluxhero.commands.parameters import UTC_TIME, json_option
+from fluxhero.commands.parameters import DAYS, ID, UTC_TIME, json_option, trades_option
 from fluxhero.commands.running import prefect_ready
 
 
 @click.command(short_help="Move trades older than the retention to the Parquet archive.")
 @click.option(
     "--retention-days",
-    type=click.IntRange(min=0),
+    type=DAYS,
     metavar="N",
     help="Days a closed trade stays hot (default: FLUXHERO_RETENTION_DAYS).",
 )
@@ -23,7 +24,7 @@ from fluxhero.commands.running import prefect_ready
 )
 @click.option(
     "--limit",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, MOST_ROWS),
     metavar="ROWS",
     help="Move at most this many rows, oldest first.",
 )
@@ -71,15 +72,9 @@ def archive(
 
 
 @click.command(short_help="Bring archived trades back into the hot store.")
+@trades_option(required=False)
 @click.option(
-    "--trade",
-    "trades",
-    multiple=True,
-    metavar="ID",
-    help="A trade's id, or its beginning as in live_trades:17; repeat for more.",
-)
-@click.option(
-    "--batch", metavar="ID", help="A whole batch; `fluxhero status --batches` lists them."
+    "--batch", type=ID, metavar="ID", help="A whole batch; `fluxhero status --batches` lists them."
 )
 @click.option("--from", "closed_from", type=UTC_TIME, help="Closed at this time or later.")
 @click.option("--to", "closed_to", type=UTC_TIME, help="Closed before this time.")
@@ -93,9 +88,9 @@ def archive(
 @click.option(
     "--hold",
     "hold_days",
-    type=click.IntRange(min=0),
+    type=DAYS,
     metavar="DAYS",
-    help="Days the rows stay hot at least (default: FLUXHERO_HOLD_DAYS).",
+    help="Days the rows stay hot at least, 0 for no hold (default: FLUXHERO_HOLD_DAYS).",
 )
 @click.option(
     "--reason",
@@ -119,8 +114,10 @@ def restore(
 ) -> None:
     """Bring archived rows back, exactly as they were; restoring twice changes nothing.
 
-    Name trades, one batch, or a range of close times. The rows stay in the archive too, and are on
-    hold, so that the next archive run leaves them where they are.
+    Name trades, one batch, or a range of close times. Given together, they narrow each other: of a
+    batch or a range only the trades that are named, of a batch only what was closed in the range.
+    The rows stay in the archive too, and are on hold, so that the next archive run leaves them where
+    they are.
 
     \b
     Examples:
@@ -132,6 +129,8 @@ def restore(
         raise click.UsageError(
             "nothing to restore was named; give --trade, --batch or --from and --to"
         )
+    if closed_from and closed_to and closed_from >= closed_to:
+        raise click.UsageError("nothing lies in that range; --from must be earlier than --to")
     with prefect_ready():
         from flows.restore_trades import restore_trades
 

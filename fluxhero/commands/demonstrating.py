@@ -15,6 +15,7 @@ import click
 from fluxhero.commands.output import show_json, show_table
 from fluxhero.commands.parameters import json_option
 from fluxhero.commands.running import prefect_ready
+from fluxhero.wording import counted
 
 if TYPE_CHECKING:
     from config.settings import Settings
@@ -150,8 +151,9 @@ def _status(story: Story, settings: "Settings") -> None:
 
     status = collect_status(Workspace.of(settings), settings.retention_days, now=datetime.now(UTC))
     said = (
-        f"Hot: {sum(status.hot_rows.values()):,} rows. Archived: {status.archived_rows:,} rows in "
-        f"{status.archived_files} files. {status.next_step}"
+        f"Hot: {counted(sum(status.hot_rows.values()), 'row')}. "
+        f"Archived: {counted(status.archived_rows, 'row')} in "
+        f"{counted(status.archived_files, 'file')}. {status.next_step}"
     )
     story.step("Status", said, status=status.model_dump(mode="json"))
 

@@ -5,23 +5,16 @@ from typing import TYPE_CHECKING
 
 import click
 
+from config.bounds import MOST_DAYS
 from fluxhero.commands.output import show_json, show_records
-from fluxhero.commands.parameters import json_option
+from fluxhero.commands.parameters import json_option, trades_option
 from fluxhero.commands.running import settings_with_logging
+from fluxhero.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fluxhero.archive.holds import Hold
-
-_TRADES = click.option(
-    "--trade",
-    "trades",
-    multiple=True,
-    required=True,
-    metavar="ID",
-    help="A trade's id, or its beginning as in live_trades:17; repeat for more.",
-)
 
 
 @click.group(short_help="Keep trades hot: for a dispute, a tax audit, or until you say so.")
@@ -39,13 +32,13 @@ def hold() -> None:
 
 
 @hold.command("add", short_help="Put trades on hold.")
-@_TRADES
+@trades_option(required=True)
 @click.option(
     "--reason", default="held by hand", show_default=True, help="Why; listed with the hold."
 )
 @click.option(
     "--days",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, MOST_DAYS),
     metavar="N",
     help="End after so many days (default: when released).",
 )
@@ -60,17 +53,16 @@ def add(trades: tuple[str, ...], reason: str, days: int | None, *, as_json: bool
     from fluxhero.archive.holds import add_holds
     from fluxhero.archive.lock import archive_lock
     from fluxhero.archive.workspace import Workspace
-    from fluxhero.ledger.lookup import whole_trade_ids
+    from fluxhero.ledger.lookup import hot_trade_ids
 
     workspace = Workspace.of(settings_with_logging())
     now = datetime.now(UTC)
     until = None if days is None else now + timedelta(days=days)
     with archive_lock(workspace.layout, "hold add"):
-        keys = whole_trade_ids(workspace, trades)
+        keys = hot_trade_ids(workspace, trades)
         added = add_holds(workspace.layout.holds, keys, reason=reason, at=now, until=until)
-    _show(
-        added, f"{len(added)} trades put on hold; {len(keys) - len(added)} were already.", as_json
-    )
+    already = f"; on hold already: {len(keys) - len(added):,}" if len(keys) > len(added) else ""
+    _show(added, f"{counted(len(added), 'trade')} put on hold{already}.", as_json)
 
 
 @hold.command("list", short_help="List the trades on hold.")
@@ -94,7 +86,7 @@ def list_holds(*, everything: bool, as_json: bool) -> None:
 
 
 @hold.command("release", short_help="End holds.")
-@_TRADES
+@trades_option(required=True)
 @json_option
 def release(trades: tuple[str, ...], *, as_json: bool) -> None:
     """End the holds of trades; the next archive run moves those that are due.
@@ -116,7 +108,7 @@ def release(trades: tuple[str, ...], *, as_json: bool) -> None:
             trades, held, "no trade on hold is called", "`fluxhero hold list` lists them"
         )
         released = release_holds(workspace.layout.holds, keys, at=now)
-    _show(released, f"{len(released)} holds released.", as_json)
+    _show(released, f"{counted(len(released), 'hold')} released.", as_json)
 
 
 def _show(holds: "Sequence[Hold]", verdict: str, as_json: bool) -> None:

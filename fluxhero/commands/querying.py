@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from config.bounds import MOST_ROWS
 from fluxhero.commands.output import show_json, show_table, text
-from fluxhero.commands.parameters import json_option
+from fluxhero.commands.parameters import SECONDS, json_option
 from fluxhero.commands.running import settings_with_logging
+from fluxhero.wording import counted
 
 if TYPE_CHECKING:
     from fluxhero.ledger.query import QueryResult
@@ -20,7 +22,7 @@ _LIMIT = 1000
 @click.argument("sql")
 @click.option(
     "--limit",
-    type=click.IntRange(min=0),
+    type=click.IntRange(0, MOST_ROWS),
     default=_LIMIT,
     show_default=True,
     metavar="ROWS",
@@ -28,7 +30,7 @@ _LIMIT = 1000
 )
 @click.option(
     "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
+    type=SECONDS,
     default=60.0,
     show_default=True,
     metavar="SECONDS",
@@ -72,7 +74,7 @@ def query(sql: str, *, limit: int, timeout: float, as_csv: bool, as_json: bool) 
     else:
         show_table(result.columns, result.rows)
     if result.truncated and not as_json:
-        click.echo(f"Only the first {limit:,} rows are shown; --limit 0 shows all.", err=True)
+        click.echo(f"Shown: the first {counted(limit, 'row')}; --limit 0 shows all.", err=True)
 
 
 def _show_csv(result: "QueryResult") -> None:

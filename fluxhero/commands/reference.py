@@ -19,7 +19,8 @@ scheduled one. It uses the Prefect server that is configured, or the one that ru
 with none it starts a temporary one. `query`, `status` and `hold` need no server at all.
 
 Answers go to standard output, logs and notices to standard error. With `--json` a verb prints exactly
-one JSON document. Exit status:
+one JSON document; an error is one too: `{"ok": false, "error": {"kind", "message", "next_step"},
+"exit_status"}`. Exit status:
 
 | status | meaning |
 |---|---|

@@ -7,6 +7,7 @@ import click
 from fluxhero.commands.output import show_json, show_records, size
 from fluxhero.commands.parameters import json_option
 from fluxhero.commands.running import settings_with_logging
+from fluxhero.wording import counted
 
 if TYPE_CHECKING:
     from fluxhero.status import Status
@@ -47,24 +48,31 @@ def _show(status: "Status") -> None:
 
 
 def _lines(status: "Status") -> list[tuple[str, str]]:
-    hot = ", ".join(f"{rows:,} {table}" for table, rows in status.hot_rows.items() if rows)
-    archived = f"{status.archived_rows:,} rows in {status.archived_files:,} files"
+    hot = ", ".join(
+        counted(rows, table.removesuffix("s"), table)
+        for table, rows in status.hot_rows.items()
+        if rows
+    )
+    archived = f"{counted(status.archived_rows, 'row')} in {counted(status.archived_files, 'file')}"
+    retention = counted(status.retention_days, "day")
     lines = [
         ("Hot", f"{hot or 'nothing'}; {size(status.hot_bytes)} in {status.store}"),
         ("Archive", f"{archived}; {size(status.archived_bytes)} in {status.archive}"),
-        ("Due", f"{status.due:,} rows older than {status.retention_days} days"),
+        ("Due", f"{counted(status.due, 'row')} older than {retention}"),
     ]
     if status.due_purge_only:
-        lines.append(("", f"{status.due_purge_only:,} archived already, still to be purged"))
+        lines.append(("To purge", f"{counted(status.due_purge_only, 'row')} archived already"))
     if oldest := status.oldest_due:
-        closed = f"{oldest.closed_at:%Y-%m-%d %H:%M} UTC, {oldest.age_days:,} days ago"
+        closed = f"{oldest.closed_at:%Y-%m-%d %H:%M} UTC, {counted(oldest.age_days, 'day')} ago"
         lines.append(("Oldest", f"{oldest.key}, closed {closed}"))
     if last := status.last_batch:
         lines.append(("Last batch", f"{last.batch} at {last.created_at:%Y-%m-%d %H:%M} UTC"))
     if status.unpurged:
-        lines.append(("Unpurged", f"{len(status.unpurged)} batches, from {status.unpurged[0]}"))
+        lines.append(
+            ("Unpurged", f"{counted(len(status.unpurged), 'batch')}, from {status.unpurged[0]}")
+        )
     lines += [
         ("On hold", f"{status.holds:,}"),
-        ("Quarantine", f"{status.quarantined:,} rows"),
+        ("Quarantine", counted(status.quarantined, "row")),
     ]
     return lines

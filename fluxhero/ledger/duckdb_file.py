@@ -18,11 +18,13 @@ from fluxhero.errors import (
     first_line,
 )
 from fluxhero.ledger.duckdb_catalog import foreign_keys
+from fluxhero.ledger.mistaken import other_kind
 
 HOT = "hot"  # the name a store is attached under
 _LOCK_SIGNS = ("Could not set lock", "Unique file handle conflict", "already attached")
+_NOT_DUCKDB = "not a valid DuckDB database"
 _DAMAGE_SIGNS = (
-    "not a valid DuckDB database",
+    _NOT_DUCKDB,
     "orrupt",
     "Checksum",
     "truncated",
@@ -52,6 +54,7 @@ def opened(
     Raises:
         StoreLockedError: it was still open elsewhere after `timeout`.
         DamagedStoreError: DuckDB cannot read it.
+        ForeignStoreError: it is a SQLite file.
         AlteredStoreError: a table or a constraint of the user's own stands in the way.
     """
     with session(instance) if instance else connect() as connection:
@@ -69,7 +72,7 @@ def opened(
 def _attach(
     connection: duckdb.DuckDBPyConnection, path: Path, *, read_only: bool, timeout: float
 ) -> None:
-    options = "READ_ONLY" if read_only else "STORAGE_VERSION 'v1.5.0'"
+    options = "TYPE duckdb, " + ("READ_ONLY" if read_only else "STORAGE_VERSION 'v1.5.0'")
     deadline = time.monotonic() + timeout
     pause = _FIRST_PAUSE
     while True:
@@ -152,6 +155,8 @@ def translate(error: duckdb.Error, path: Path) -> FluxHeroError:
             f"the store {path} is open in another process ({text})",
             next_step="nothing was changed; the step is tried again, or close what holds the file",
         )
+    if _NOT_DUCKDB in text and (mistaken := other_kind(path, "duckdb")):
+        return mistaken
     if any(sign in text for sign in _DAMAGE_SIGNS) or isinstance(
         error, duckdb.FatalException | duckdb.InternalException
     ):

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pydantic import BaseModel, ConfigDict
 
 from fluxhero.ledger.ingest import IngestResult
+from fluxhero.wording import counted
 
 _MOST_LINES = 200
 
@@ -55,19 +56,19 @@ class IngestReport(BaseModel):
     @property
     def verdict(self) -> str:
         """One sentence: the answer first."""
-        files = len({line.file for line in self.lines})
+        source = counted(len({line.file for line in self.lines}), "file")
         new, changed, known = (self.total(name) for name in ("inserted", "updated", "unchanged"))
         if new or changed:
-            text = f"Ingested {new:,} new and {changed:,} changed rows from {_files(files)}"
-            text += f"; {known:,} were known already." if known else "."
+            text = f"Ingested {new:,} new and {counted(changed, 'changed row')} from {source}"
+            text += f"; known already: {known:,}." if known else "."
         elif known:
-            text = f"Nothing new: the ledger has all {known:,} rows of {_files(files)} already."
+            text = f"Nothing new: the ledger has {counted(known, 'row')} of {source} already."
         else:
-            text = f"Nothing came in from {_files(files)}."
+            text = f"Nothing came in from {source}."
         if quarantined := self.total("quarantined"):
-            text += f" {quarantined:,} rows went to quarantine."
+            text += f" {counted(quarantined, 'row')} went to quarantine."
         if self.refused_files:
-            text += f" {_files(len(self.refused_files))} refused."
+            text += f" {counted(len(self.refused_files), 'file')} refused."
         return text
 
     def details(self) -> list[str]:
@@ -112,7 +113,3 @@ def ingest_lines(results: Sequence[IngestResult]) -> tuple[IngestLine, ...]:
         for result in results
         for table, count in result.counts.items()
     )
-
-
-def _files(count: int) -> str:
-    return f"{count:,} file{'' if count == 1 else 's'}"

@@ -1,29 +1,39 @@
 """Trades by a beginning of their id, as people type them."""
 
 from collections.abc import Collection, Sequence
+from shlex import quote
 
 from fluxhero.archive.workspace import Workspace
 from fluxhero.errors import BadInputError
-from fluxhero.ledger.view import open_view
+from fluxhero.ledger.view import LOCATION, open_view
 
 LOOK_IT_UP = 'look it up: fluxhero query "SELECT trade_id, symbol, exit_time FROM trades"'
 _MOST_LISTED = 3
 
 
-def whole_trade_ids(workspace: Workspace, beginnings: Sequence[str]) -> list[str]:
-    """The trades, hot or archived, whose ids are these or begin with these.
+def hot_trade_ids(workspace: Workspace, beginnings: Sequence[str]) -> list[str]:
+    """The hot trades whose ids are these or begin with these.
+
+    Archived ones are looked at too: another trade that only begins so is not the one that was meant.
 
     Raises:
-        BadInputError: no trade or several trades begin so.
+        BadInputError: no trade or several trades begin so, or it is in the archive only.
     """
     with open_view(workspace, ["trades"]) as view:
-        found: list[str] = []
+        places: dict[str, str] = {}
         for beginning in beginnings:
-            rows = view.execute(
-                "SELECT trade_id FROM trades WHERE starts_with(trade_id, ?) ORDER BY 1", [beginning]
+            places |= view.execute(
+                f"SELECT trade_id, {LOCATION} FROM trades WHERE starts_with(trade_id, ?) ORDER BY 1",
+                [beginning],
             ).fetchall()
-            found += [str(row[0]) for row in rows]
-    return whole_keys(beginnings, found, "the ledger has no trade", LOOK_IT_UP)
+    keys = whole_keys(beginnings, places, "the ledger has no trade", LOOK_IT_UP)
+    for key in keys:
+        if places[key] == "archive":
+            raise BadInputError(
+                f"the trade {key} is archived and not in the hot store",
+                next_step=f"`fluxhero restore --trade {quote(key)}` brings it back and holds it",
+            )
+    return keys
 
 
 def whole_keys(
@@ -41,8 +51,10 @@ def whole_keys(
         advice: what to do then.
 
     Raises:
-        BadInputError: there is none, or there are several.
+        BadInputError: there is none, or there are several, or nothing was typed.
     """
+    if not all(beginnings):
+        raise BadInputError("an empty id was given, which begins every one", next_step=advice)
     known = dict.fromkeys(keys)
     chosen: list[str] = []
     for beginning in beginnings:

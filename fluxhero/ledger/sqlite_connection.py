@@ -26,11 +26,13 @@ from fluxhero.errors import (
     StorageIOError,
     StoreLockedError,
 )
+from fluxhero.ledger.mistaken import other_kind
 
 # The driver infers types from its first batch; pages must fit into one.
 _BATCH_ROWS = 65_536
 _LOCKED = ("database is locked", "database table is locked", "database schema is locked")
-_DAMAGED = ("not a database", "malformed", "disk image", "corrupt")
+_NOT_SQLITE = "not a database"
+_DAMAGED = (_NOT_SQLITE, "malformed", "disk image", "corrupt")
 
 
 class SqliteConnection:
@@ -189,6 +191,8 @@ def translate(error: Exception, verb: str, path: Path) -> FluxHeroError:
             f"could not {verb} {path}: another process holds its lock",
             next_step="nothing was changed; the step is tried again, or stop what holds the file",
         )
+    if _NOT_SQLITE in text and (mistaken := other_kind(path, "sqlite")):
+        return mistaken
     if any(sign in text for sign in _DAMAGED):
         return DamagedStoreError(
             f"could not {verb} {path}: SQLite says it is damaged ({text})",

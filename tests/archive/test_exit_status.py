@@ -114,3 +114,12 @@ def test_a_store_locked_for_thirty_seconds_is_waited_for(
         done = fluxhero(prefect_harness, "archive", "--as-of", AS_OF)
     assert done.returncode == 0, done.stderr
     assert due.hot == set()
+
+
+def test_a_store_of_the_other_kind_ends_with_2(
+    prefect_harness: str, sqlite_house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLUXHERO_STORE_URL", f"duckdb:///{sqlite_house.store}")
+    done = fluxhero(prefect_harness, "archive", "--as-of", AS_OF)
+    assert done.returncode == 2, done.stderr
+    assert f"FLUXHERO_STORE_URL=sqlite:///{sqlite_house.store}" in done.stderr

@@ -312,7 +312,7 @@ def test_another_place_is_taken_on_purpose(house: House, monkeypatch: pytest.Mon
     house.archive()
     assert len(house.chain) == 1
     monkeypatch.setenv("FLUXHERO_ARCHIVE_DIR", str(first))
-    with pytest.raises(MissingArchiveError, match="second, with 1 batches"):
+    with pytest.raises(MissingArchiveError, match="second, with 1 batch;"):
         house.archive()
     assert house.archive(adopt=True, dry_run=True).rows == 0
     with pytest.raises(MissingArchiveError):

@@ -1,10 +1,11 @@
 """What is due, and how it is cut into batches."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from fluxhero.errors import BadInputError
 from fluxhero.ledger.query import run_query
 from tests import evidence, samples
 from tests.house import House
@@ -224,6 +225,26 @@ def test_a_limit_takes_the_oldest(house: House) -> None:
     assert house.hot == {2, 3}
     house.archive(limit=100)
     assert house.hot == set()
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"retention_days": -1},
+        {"retention_days": 99_999_999_999},
+        {"limit": 0},
+        {"limit": 10**30},
+        {"as_of": datetime(1, 1, 2, tzinfo=UTC)},
+        {"as_of": datetime(2999, 1, 1, tzinfo=UTC)},
+    ],
+    ids=str,
+)
+def test_numbers_that_cannot_be_counted_with_are_refused(
+    duckdb_house: House, parameters: dict[str, Any]
+) -> None:
+    with pytest.raises(BadInputError) as caught:
+        duckdb_house.archive(**parameters)
+    assert "give " in caught.value.next_step
 
 
 def test_a_dry_run_changes_nothing(house: House) -> None:

@@ -147,7 +147,8 @@ def test_restoring_again_shortens_no_hold(archived: House) -> None:
     assert house.holds == before
     house.restore(trade_ids=[house.key(2)], hold_days=90)
     first, second = house.holds
-    assert before == [first]
+    assert first.released_at == second.since, "the longer hold replaced it"
+    assert before == [first.model_copy(update={"released_at": None})]
     assert first.until
     assert second.until
     assert first.until + timedelta(days=29) < second.until
@@ -166,6 +167,30 @@ def test_a_batch_and_a_range_of_time(archived: House) -> None:
     assert (len(report.restored), len(report.already_hot)) == (3, 2)
 
 
+def test_the_verdict_says_only_what_is_so(archived: House) -> None:
+    house = archived
+    for dry_run in (True, False):
+        report = house.restore(closed_from=datetime(2099, 1, 1, tzinfo=UTC), dry_run=dry_run)
+        assert "othing in the archive matches" in report.verdict
+        assert "on hold" not in report.verdict
+    assert "; not on hold." in house.restore(trade_ids=[house.key(1)], hold_days=0).verdict
+    assert "; on hold until 20" in house.restore(trade_ids=[house.key(1)], hold_days=1).verdict
+    house.add(2, signal_reason="another")
+    refused = house.restore(trade_ids=[house.key(2)])
+    assert refused.refused
+    assert "on hold" not in refused.verdict
+
+
+def test_trades_of_a_batch_and_a_range_narrow_each_other(archived: House) -> None:
+    house = archived
+    (manifest,) = house.chain.manifests
+    later = manifest.file.first_closed_at + timedelta(microseconds=1)
+    with pytest.raises(BadInputError, match="no trade"):
+        house.restore(trade_ids=[house.key(1)], batch_id=manifest.batch_id, closed_from=later)
+    house.restore(trade_ids=[house.key(3)], batch_id=manifest.batch_id, closed_from=later)
+    assert house.hot == {3}
+
+
 def test_a_dry_run_restores_nothing(archived: House) -> None:
     report = archived.restore(trade_ids=[archived.key(1)], dry_run=True)
     assert sum(map(len, report.found.values())) == 1
@@ -179,6 +204,11 @@ def test_a_dry_run_restores_nothing(archived: House) -> None:
         ({}, "nothing to restore"),
         ({"batch_id": "00000009-trades-live-202501-00000000"}, "no batch 00000009"),
         ({"trade_ids": ["nobody"]}, "no trade nobody"),
+        ({"trade_ids": [""]}, "an empty id"),
+        (
+            {"closed_from": datetime(2025, 2, 1, tzinfo=UTC), "closed_to": datetime(2025, 2, 1)},  # noqa: DTZ001
+            "nothing was closed from",
+        ),
     ],
 )
 def test_what_is_not_there_is_named(archived: House, wanted: dict[str, Any], words: str) -> None:
@@ -186,6 +216,12 @@ def test_what_is_not_there_is_named(archived: House, wanted: dict[str, Any], wor
         archived.restore(**wanted)
     assert caught.value.exit_status == 2
     assert caught.value.next_step
+
+
+@pytest.mark.parametrize("days", [-1, 10**9])
+def test_a_hold_that_nobody_can_count_is_refused(archived: House, days: int) -> None:
+    with pytest.raises(BadInputError, match=f"a hold of {days} days"):
+        archived.restore(trade_ids=[archived.key(1)], hold_days=days)
 
 
 def test_the_beginning_of_an_id_is_enough(sqlite_house: House) -> None:

@@ -122,6 +122,30 @@ def test_text_that_is_not_utf_8_stays_and_is_listed(sqlite_house: House, column:
     assert "ff" in listed["row"].lower(), "the raw row is kept"
 
 
+def test_the_report_tells_which_rows_are_refused_and_a_dry_run_counts_them_apart(
+    sqlite_house: House,
+) -> None:
+    house = sqlite_house
+    for number in range(1, 13):
+        put(house, number, side=7)
+    put(house, 20)
+    put(house, 21, exit_time="2025-03-03T10:00:00", side=7)  # all there is of its month
+    dry = house.archive(dry_run=True)
+    assert (dry.rows, len(dry.batches), len(dry.refused)) == (1, 1, 13)
+    assert "13 would be refused" in dry.verdict
+    assert quarantined(house) == []
+    report = house.archive()
+    assert "13 refused" in report.verdict
+    assert report.refused == dry.refused
+    for told, advice in ((dry, "--json"), (report, "FROM quarantine")):
+        *listed, more = (line for line in told.details() if line.startswith("Refused: "))
+        assert listed == [f"Refused: {row.what}: {row.reason}" for row in report.refused[:10]]
+        assert "3 more" in more
+        assert advice in more
+    assert report.markdown().count(report.refused[0].reason) == 13
+    assert house.archive().rows == 0
+
+
 def test_an_open_row_may_be_as_unsound_as_it_likes(sqlite_house: House) -> None:
     put(sqlite_house, 1, status=0, exit_time="never", entry_price="?", side=9)
     report = sqlite_house.archive()

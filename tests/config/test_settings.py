@@ -103,7 +103,11 @@ def test_empty_means_unset(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
     [
         ("RETENTION_DAYS", "-1", "greater than or equal to 0"),
         ("RETENTION_DAYS", "soon", "valid integer"),
+        ("RETENTION_DAYS", "99999999999", "less than or equal to 36500"),
+        ("HOLD_DAYS", "1" + "0" * 30, "less than or equal to 36500"),
         ("BATCH_ROWS", "0", "greater than or equal to 1"),
+        ("BATCH_ROWS", "1" + "0" * 30, "less than or equal to 10000000"),
+        ("LOCK_TIMEOUT_SECONDS", "1e300", "less than or equal to 604800"),
         ("LOCK_TIMEOUT_SECONDS", "nan", "finite"),
         ("INITIAL_CAPITAL", "0", "greater than 0"),
         ("INITIAL_CAPITAL", "NaN", "finite"),
@@ -133,6 +137,13 @@ def test_every_bad_variable_is_listed_at_once() -> None:
     assert "FLUXHERO_RETENTION_DAYS" in message
     assert "FLUXHERO_API_PORT" in message
     assert "FLUXHERO_DATADIR is not a setting; the nearest is FLUXHERO_DATA_DIR" in message
+
+
+@pytest.mark.parametrize("name", ["FLUXHERO_XYZ", "FLUXHERO_", "FLUXHERO_1"])
+def test_of_a_name_like_no_other_no_nearest_is_told(name: str) -> None:
+    message = refused(**{name: "1"})
+    assert f"{name} is not a setting\n" in message
+    assert "nearest" not in message
 
 
 def test_an_unknown_variable_in_the_file_is_refused(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from fluxhero.errors import BadInputError
-from fluxhero.ledger.lookup import whole_keys, whole_trade_ids
+from fluxhero.ledger.lookup import hot_trade_ids, whole_keys
 from tests.protocol import archive, workspace_of
 from tests.samples import Sample, create_fluxhero_store, fluxhero_trade, insert_sqlite
 
@@ -64,7 +64,12 @@ def test_several_or_none_is_an_error_that_lists_three(
     assert caught.value.next_step
 
 
-def test_hot_and_archived_trades_are_looked_up_alike(clean_environment: Path) -> None:
+def test_nothing_typed_is_no_beginning_of_everything() -> None:
+    with pytest.raises(BadInputError, match="empty id"):
+        whole_keys([""], ["T-1"], "there is no trade", "look")
+
+
+def test_archived_trades_are_known_and_named(clean_environment: Path) -> None:
     path = clean_environment / "system.db"
     create_fluxhero_store(path)
     rows = [fluxhero_trade(number) for number in (1, 17, 170)]
@@ -74,8 +79,13 @@ def test_hot_and_archived_trades_are_looked_up_alike(clean_environment: Path) ->
     )
     wanted = [f"live_trades:{row['id']}:{row['created_at']}" for row in rows]
     typed = ["live_trades:1", "live_trades:17", "live_trades:170"]
-    assert whole_trade_ids(workspace, typed) == wanted
+    assert hot_trade_ids(workspace, typed) == wanted
     assert archive(workspace) == 3
-    assert whole_trade_ids(workspace, typed) == wanted
+    insert_sqlite(path, "live_trades", fluxhero_trade(171, status=0))
+    for beginning, key in zip(typed, wanted, strict=True):
+        with pytest.raises(BadInputError, match="is archived") as caught:
+            hot_trade_ids(workspace, [beginning])
+        assert key in caught.value.what
+        assert f"fluxhero restore --trade {key}" in caught.value.next_step
     with pytest.raises(BadInputError, match="the ledger has no trade live_trades:2"):
-        whole_trade_ids(workspace, ["live_trades:2"])
+        hot_trade_ids(workspace, ["live_trades:2"])

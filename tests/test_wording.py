@@ -1,0 +1,34 @@
+"""One is no plural."""
+
+import pytest
+
+from fluxhero.archive.report import RestoreReport
+from fluxhero.wording import counted
+
+
+@pytest.mark.parametrize(
+    ("count", "noun", "said"),
+    [
+        (0, "row", "0 rows"),
+        (1, "row", "1 row"),
+        (2000, "row", "2,000 rows"),
+        (1, "batch", "1 batch"),
+        (2, "batch", "2 batches"),
+    ],
+)
+def test_a_count_and_its_noun_agree(count: int, noun: str, said: str) -> None:
+    assert counted(count, noun) == said
+
+
+def test_a_plural_of_its_own() -> None:
+    assert (counted(1, "equity", "equity"), counted(2, "equity", "equity")) == (
+        "1 equity",
+        "2 equity",
+    )
+
+
+def test_a_restores_verdict() -> None:
+    report = RestoreReport(
+        store="s", archive="a", dry_run=True, found={"b": ("k",)}, hold_until=None
+    )
+    assert report.verdict == "Dry run: 1 row of 1 batch would be restored. Nothing was changed."
