@@ -255,6 +255,12 @@ def test_odd_values_are_valid_json(run: Run) -> None:
     }
 
 
+def test_json_loses_no_column(run: Run) -> None:
+    document = run("query", "SELECT 1 AS a, 2 AS a", "--json").document
+    assert document["columns"] == ["a", "a_1"]
+    assert document["rows"] == [{"a": 1, "a_1": 2}]
+
+
 def test_status_in_both_forms(sample: Sample, run: Run) -> None:
     document = run("status", "--json", "--batches").document
     assert document["hot_rows"]["trades"] == 1

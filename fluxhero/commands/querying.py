@@ -65,7 +65,7 @@ def query(sql: str, *, limit: int, timeout: float, as_csv: bool, as_json: bool) 
     )
     if as_json:
         show_json(
-            {"columns": result.columns, "rows": result.records(), "truncated": result.truncated}
+            {"columns": result.names, "rows": result.records(), "truncated": result.truncated}
         )
     elif as_csv:
         _show_csv(result)

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +42,20 @@ class QueryResult:
     rows: tuple[tuple[Any, ...], ...]
     truncated: bool
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The columns' names, each once: a second `a` is `a_1`, or the next that no column has."""
+        taken, names = set(self.columns), dict[str, None]()
+        for column in self.columns:
+            others = (f"{column}_{number}" for number in count(1))
+            free = (name for name in others if name not in taken and name not in names)
+            names[next(free) if column in names else column] = None
+        return tuple(names)
+
     def records(self) -> list[dict[str, Any]]:
-        """The rows as dictionaries; of columns with the same name, the last one wins."""
-        return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
+        """The rows as dictionaries by `names`, so that no value is lost."""
+        names = self.names
+        return [dict(zip(names, row, strict=True)) for row in self.rows]
 
 
 def run_query(

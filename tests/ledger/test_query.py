@@ -136,6 +136,23 @@ def test_a_limit_cuts_and_says_so(workspace: Workspace) -> None:
     assert run_query(workspace, "SELECT 1 AS a, 2 AS b", limit=1).records() == [{"a": 1, "b": 2}]
 
 
+@pytest.mark.parametrize(
+    ("columns", "names"),
+    [
+        ("1 AS a, 2 AS a, 3 AS a", ("a", "a_1", "a_2")),
+        ("1 AS a, 2 AS a, 3 AS a_1", ("a", "a_2", "a_1")),
+        ("1 AS a_1, 2 AS a, 3 AS a, 4 AS a_1", ("a_1", "a", "a_2", "a_1_1")),
+        ("1 AS a, 2 AS b", ("a", "b")),
+    ],
+)
+def test_columns_of_one_name_keep_their_values(
+    workspace: Workspace, columns: str, names: tuple[str, ...]
+) -> None:
+    result = run_query(workspace, f"SELECT {columns}")
+    assert result.names == names
+    assert list(result.records()[0].items()) == list(zip(names, result.rows[0], strict=True))
+
+
 def test_a_query_that_takes_too_long_is_stopped(workspace: Workspace) -> None:
     with pytest.raises(FluxHeroError, match=r"stopped after 0\.2 seconds"):
         run_query(
