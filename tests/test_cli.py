@@ -261,6 +261,16 @@ def test_json_loses_no_column(run: Run) -> None:
     assert document["rows"] == [{"a": 1, "a_1": 2}]
 
 
+def test_bytes_are_shown_in_hexadecimal(run: Run) -> None:
+    sql = r"SELECT '\xAB\x00'::BLOB AS a, ['\x0F'::BLOB] AS b, {'x': '\xFF'::BLOB} AS c"
+    row = run("query", sql, "--json").document["rows"][0]
+    assert row == {"a": "ab00", "b": ["0f"], "c": {"x": "ff"}}
+    assert run("query", sql, "--csv").out.splitlines()[1] == 'ab00,"[""0f""]","{""x"":""ff""}"'
+    shown = run("query", sql).out
+    assert "ab00" in shown
+    assert '["0f"]' in shown
+
+
 def test_status_in_both_forms(sample: Sample, run: Run) -> None:
     document = run("status", "--json", "--batches").document
     assert document["hot_rows"]["trades"] == 1
