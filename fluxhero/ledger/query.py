@@ -31,6 +31,8 @@ _TAKES_ALL = re.compile(
     re.I,
 )
 _WRITING = re.compile(r"COPY|INSERT|UPDATE|DELETE|MERGE|CREATE|ALTER|DROP|EXPORT|ATTACH|TRUNCATE")
+# Where DuckDB says an error is: the line, and under it a caret.
+_PLACE = re.compile(r"^LINE (?P<line>\d+): (?P<sql>.*\n)(?P<indent> *)\^(?=\^*\s*\Z)", re.M)
 _ALLOWED = "SELECT, FROM, WITH, DESCRIBE, SUMMARIZE, SHOW and EXPLAIN are"
 
 
@@ -162,10 +164,24 @@ def _check_plan(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
     """Refuse a SELECT that has a writing step in it; an EXPLAIN runs nothing."""
     if duckdb.extract_statements(sql)[0].type != duckdb.StatementType.SELECT:
         return
-    plan = json.loads(one_row(connection, f"EXPLAIN (FORMAT json) {sql}")[1])
+    try:
+        plan = json.loads(one_row(connection, f"EXPLAIN (FORMAT json)\n{sql}")[1])
+    except duckdb.Error as error:
+        raise type(error)(_a_line_less(str(error))) from error
     writing = sorted(name for name in _operators(plan) if _WRITING.search(name))
     if writing:
         raise _refused(f"the statement would write ({', '.join(writing)})")
+
+
+def _a_line_less(message: str) -> str:
+    """The same message about the SQL as it was given, without the line that was put above it."""
+
+    def renumbered(place: re.Match[str]) -> str:
+        line = str(int(place["line"]) - 1)
+        indent = place["indent"][len(place["line"]) - len(line) :]
+        return f"LINE {line}: {place['sql']}{indent}^"
+
+    return _PLACE.sub(renumbered, message)
 
 
 def _operators(plan: Sequence[dict[str, Any]]) -> Iterator[str]:

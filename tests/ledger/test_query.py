@@ -129,6 +129,20 @@ def test_sql_that_is_wrong_is_told_why(workspace: Workspace) -> None:
         run_query(workspace, "SELECT nonsense FROM trades")
 
 
+@pytest.mark.parametrize("lines_above", [0, 1, 7, 8, 9, 98])
+@pytest.mark.parametrize("bad", ["nonsense", "lower(1, 2)", "'x"])
+def test_an_error_is_shown_in_the_users_own_sql(
+    workspace: Workspace, lines_above: int, bad: str
+) -> None:
+    sql = "\n" * lines_above + f"SELECT {bad}"
+    with pytest.raises(BadInputError) as refused:
+        run_query(workspace, sql)
+    *_, text, caret = refused.value.what.splitlines()
+    start = f"LINE {lines_above + 1}: "
+    assert text.rstrip() == f"{start}SELECT {bad}"
+    assert caret.index("^") == len(f"{start}SELECT ")
+
+
 def test_a_limit_cuts_and_says_so(workspace: Workspace) -> None:
     result = run_query(workspace, "SELECT trade_id FROM trades", limit=2)
     assert (len(result.rows), result.truncated) == (2, True)
