@@ -301,6 +301,44 @@ def test_a_locked_archive_is_status_3_and_names_who_holds_it(sample: Sample, run
     assert "archive_trades" in ended.err
 
 
+_COMMAND = "from fluxhero.cli import main; main()"
+
+
+@pytest.mark.parametrize("form", [[], ["--csv"], ["--json"]], ids=str)
+def test_a_closed_pipe_ends_a_query_quietly(clean_environment: Path, form: list[str]) -> None:
+    sql = "SELECT range AS i, repeat('x', 90) FROM range(20000)"
+    process = subprocess.Popen(
+        [sys.executable, "-c", _COMMAND, "query", sql, "--limit", "0", *form],
+        cwd=clean_environment,
+        env={key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
+        | {"PYTHONPATH": str(Path(__file__).parents[1])},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    with process.stderr as err, process.stdout as out:
+        assert out.read(1)
+        out.close()
+        assert err.read() == b""
+    assert process.wait(60) == 128 + signal.SIGPIPE
+
+
+def test_output_that_nobody_reads_at_all_is_the_same(clean_environment: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-c", _COMMAND, "query", "SELECT 1", "--csv"],
+        cwd=clean_environment,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, b"")
+
+
 @pytest.mark.server
 def test_from_ingest_to_restore(clean_environment: Path, run: Run, prefect_harness: str) -> None:
     rows = clean_environment / "rows.jsonl"

@@ -81,6 +81,7 @@ def _show_csv(result: "QueryResult") -> None:
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(result.columns)
     writer.writerows([_csv(value) for value in row] for row in result.rows)
+    sys.stdout.flush()  # here, where a closed pipe is dealt with; not when Python ends
 
 
 def _csv(value: Any) -> str:
