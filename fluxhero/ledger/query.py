@@ -16,6 +16,7 @@ from typing import Any
 
 import duckdb
 
+from fluxhero.archive.manifest import Manifest
 from fluxhero.archive.workspace import Workspace
 from fluxhero.engine import literal, one_row
 from fluxhero.errors import BadInputError, FluxHeroError
@@ -30,6 +31,8 @@ _TAKES_ALL = re.compile(
     r"(\bselect|,|\.)\s*\*|^\W*from\b|\(\s*from\b|\b(columns|summarize|describe|unpivot|pivot|try)\b",
     re.I,
 )
+# What DuckDB raises of a damaged file without naming the file.
+_WORDLESS = (duckdb.Error, duckdb.InternalException, duckdb.SerializationException)
 _WRITING = re.compile(r"COPY|INSERT|UPDATE|DELETE|MERGE|CREATE|ALTER|DROP|EXPORT|ATTACH|TRUNCATE")
 # Where DuckDB says an error is: the line, and under it a caret.
 _PLACE = re.compile(r"^LINE (?P<line>\d+): (?P<sql>.*\n)(?P<indent> *)\^(?=\^*\s*\Z)", re.M)
@@ -79,6 +82,7 @@ def run_query(
 
     Raises:
         BadInputError: it is not one reading statement, or DuckDB refuses it.
+        DamagedFileError: it came upon a file of the archive that is damaged or gone.
         FluxHeroError: it took longer than `timeout`.
     """
     _check_statement(sql)
@@ -99,9 +103,10 @@ def _run(
     readable: Sequence[Path],
     columns: Collection[str] | None,
 ) -> QueryResult:
-    with open_view(workspace, _named_in(sql), columns) as connection:
+    tables = _named_in(sql)
+    with open_view(workspace, tables, columns) as connection:
         _lock_down(connection, [workspace.layout.root, *readable])
-        with _watchdog(connection, timeout), _explained(timeout):
+        with _explained(timeout), _damage_named(workspace, tables), _watchdog(connection, timeout):
             _check_plan(connection, sql)
             connection.execute(sql)
             columns = tuple(column[0] for column in connection.description or ())
@@ -200,6 +205,31 @@ def _watchdog(connection: duckdb.DuckDBPyConnection, timeout: float) -> Iterator
         yield
     finally:
         timer.cancel()
+
+
+@contextmanager
+def _damage_named(workspace: Workspace, tables: Sequence[str]) -> Iterator[None]:
+    """Where a file of the archive is what the query failed on, say so rather than what DuckDB does.
+
+    A file is only read for it when DuckDB speaks of that file, or has no words of its own for what
+    it met: a mistake in the SQL must not cost a look at the whole archive.
+    """
+    try:
+        yield
+    except duckdb.Error as error:
+        if NOT_LOADED not in str(error):
+            for manifest in _suspects(workspace.chain().manifests, error, tables):
+                workspace.prove_file(manifest)
+        raise
+
+
+def _suspects(
+    manifests: Sequence[Manifest], error: duckdb.Error, tables: Sequence[str]
+) -> list[Manifest]:
+    named = [manifest for manifest in manifests if manifest.batch_id in str(error)]
+    if named or type(error) not in _WORDLESS:
+        return named
+    return [manifest for manifest in manifests if manifest.table in tables or not tables]
 
 
 @contextmanager
