@@ -7,6 +7,8 @@ from pydantic import BaseModel, ConfigDict
 from fluxhero.ledger.ingest import IngestResult
 
 _MOST_LINES = 200
+_MOST_NAMED = 5
+_COUNTS = ("inserted", "updated", "unchanged", "stale", "quarantined", "refused_before")
 
 
 class IngestLine(BaseModel):
@@ -22,6 +24,12 @@ class IngestLine(BaseModel):
     unchanged: int
     stale: int
     quarantined: int
+    refused_before: int
+
+    @property
+    def empty(self) -> bool:
+        """Whether the file had no row for the table."""
+        return not any(getattr(self, count) for count in _COUNTS)
 
 
 class RefusedFile(BaseModel):
@@ -55,36 +63,50 @@ class IngestReport(BaseModel):
     @property
     def verdict(self) -> str:
         """One sentence: the answer first."""
-        files = len({line.file for line in self.lines})
+        files = len({line.file for line in self.lines if not line.empty})
         new, changed, known = (self.total(name) for name in ("inserted", "updated", "unchanged"))
         if new or changed:
             text = f"Ingested {new:,} new and {changed:,} changed rows from {_files(files)}"
             text += f"; {known:,} were known already." if known else "."
         elif known:
-            text = f"Nothing new: the ledger has all {known:,} rows of {_files(files)} already."
+            of_them = "" if self._left_out else "all "
+            text = (
+                f"Nothing new: the ledger has {of_them}{known:,} rows of {_files(files)} already."
+            )
         else:
-            text = f"Nothing came in from {_files(files)}."
+            text = f"Nothing came in from {_files(files)}." if files else "Nothing came in."
         if quarantined := self.total("quarantined"):
             text += f" {quarantined:,} rows went to quarantine."
+        if before := self.total("refused_before"):
+            text += f" {before:,} rows are not in: they are in quarantine from before."
+        if empty := self._empty_files:
+            hold = "holds" if len(empty) == 1 else "hold"
+            text += f" {_named(empty)} {hold} no rows."
         if self.refused_files:
             text += f" {_files(len(self.refused_files))} refused."
         return text
+
+    @property
+    def _left_out(self) -> int:
+        return sum(self.total(name) for name in ("stale", "quarantined", "refused_before"))
+
+    @property
+    def _empty_files(self) -> list[str]:
+        return [line.file for line in self.lines if line.empty]
 
     def details(self) -> list[str]:
         """What else a reader should know, a line each."""
         lines = [f"Store: {self.store}"]
         if stale := self.total("stale"):
             lines.append(f"Older than what the ledger has, left out: {stale:,}")
-        if self.total("quarantined"):
+        if self.total("quarantined") or self.total("refused_before"):
             lines.append(
                 'Quarantine: fluxhero query "SELECT rule, reason, source FROM quarantine '
                 'ORDER BY at DESC"'
             )
         lines += [f"Refused: {refused.reason}" for refused in self.refused_files[:_MOST_LINES]]
         if self.skipped:
-            shown = ", ".join(self.skipped[:5])
-            more = f" and {len(self.skipped) - 5} more" if len(self.skipped) > 5 else ""  # noqa: PLR2004
-            lines.append(f"Skipped, in no format this product knows: {shown}{more}")
+            lines.append(f"Skipped, in no format this product knows: {_named(self.skipped)}")
         return lines
 
     def table(self) -> list[dict[str, str | int]]:
@@ -108,10 +130,16 @@ def ingest_lines(results: Sequence[IngestResult]) -> tuple[IngestLine, ...]:
             unchanged=count.unchanged,
             stale=count.stale,
             quarantined=count.quarantined,
+            refused_before=count.refused_before,
         )
         for result in results
         for table, count in result.counts.items()
     )
+
+
+def _named(files: Sequence[str]) -> str:
+    more = len(files) - _MOST_NAMED
+    return ", ".join(files[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _files(count: int) -> str:

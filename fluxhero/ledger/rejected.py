@@ -19,3 +19,11 @@ class Rejected:
     reason: str
     rule: str
     position: str
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """How many refused rows the quarantine had not listed before, and how many it had."""
+
+    new: int = 0
+    known: int = 0
