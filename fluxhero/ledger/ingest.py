@@ -134,7 +134,7 @@ def ingest_file(
         with store.transaction() as transaction:
             for table in staging.tables:
                 result.counts[table.name] = _apply(
-                    staging, table, transaction, archived, f"{chosen.name}:{path.name}"
+                    staging, table, transaction, archived, chosen.name, path.name
                 )
         return result
 
@@ -179,8 +179,10 @@ def _apply(
     table: Table,
     transaction: Transaction,
     archived: ArchivedRows | None,
-    source: str,
+    format_name: str,
+    file: str,
 ) -> TableCount:
+    source = f"{format_name}:{file}"
     count = TableCount()
     with reckoning(table) as known, closing(staging.outgoing(table)) as outgoing:
         for rows, conflicting in staging.rows(table):
@@ -191,9 +193,9 @@ def _apply(
             outgoing.add(verdict.write)
             count.add(verdict)
             refused = [
-                *owned_elsewhere(verdict.foreign),
-                *taking_back(verdict.regressive),
-                *ambiguous(conflicting, table),
+                *owned_elsewhere(verdict.foreign, file),
+                *taking_back(verdict.regressive, file),
+                *ambiguous(conflicting, table, file),
             ]
             count.add_refused(transaction.quarantine(source, refused))
     if outgoing.rows:

@@ -12,7 +12,7 @@ class Rejected:
         row: the raw row, JSON-safe, as the source had it.
         reason: what is wrong with it, in words, naming column and value.
         rule: the rule it breaks, in one word that can be counted.
-        position: where in the source it was found, for example "row 17".
+        position: where in the source it was found, "row 17" for the formats whose rows are numbered.
     """
 
     row: dict[str, Any]

@@ -160,6 +160,32 @@ def test_a_row_that_contradicts_the_ledger_is_listed_once_wherever_it_stands(
     ]
 
 
+@pytest.mark.parametrize("write", [write_csv, write_jsonl, write_parquet])
+def test_every_refusal_says_the_file_and_the_row_alike(
+    tmp_path: Path, store: DuckDBStore, write: Callable[[Path, list[dict[str, Any]]], None]
+) -> None:
+    def listed(*rows: dict[str, Any]) -> list[str]:
+        path = tmp_path / f"t{write.__name__.replace('write_', '.')}"
+        write(path, [{**row, "quantity": str(row["quantity"])} for row in rows])
+        name = run(path, store).format
+        found = query(store, "SELECT source FROM hot.quarantine ORDER BY source")
+        return [source.removeprefix(f"{name}:{path.name} ") for (source,) in found]
+
+    closed = trade("B", **{**CLOSED, "exit_price": "425"})
+    opened = {**closed, "status": "open"}
+    assert listed(trade("A"), trade("C")) == []
+    assert listed(closed) == []
+    found = listed(
+        {**opened, "side": "up"},
+        opened,
+        {**closed, "trade_id": "A", "source": "broker"},
+        {**opened, "trade_id": "D"},
+        {**closed, "trade_id": "D"},
+    )
+    assert found == [f"row {number}" for number in range(1, 6)]
+    assert listed({**trade("A", source="broker"), "source_id": "x:7"})[-1] == "source_id x:7"
+
+
 def test_every_column_is_compared(ingest: Ingest, store: DuckDBStore) -> None:
     ingest(trade("A", extra={"a": 1}, fees="0.1"))
     assert ingest(trade("A", extra={"a": 1}, fees="0.10000000")) == TableCount(unchanged=1)
