@@ -43,6 +43,8 @@ def query(sql: str, *, limit: int, timeout: float, as_csv: bool, as_json: bool) 
     `_location` says where a trade or order is, hot or archive. `batches` lists what was archived,
     `quarantine` what could not be used. With - the statement is read from standard input.
 
+    Bytes are shown in hexadecimal. With --json, a second column of the same name gets a number.
+
     \b
     Examples:
       fluxhero query "SELECT _location, count(*) FROM trades GROUP BY 1"
