@@ -10,7 +10,7 @@ import sys
 import traceback
 from dataclasses import dataclass
 from types import TracebackType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 from click.exceptions import NoArgsIsHelpError
@@ -24,7 +24,7 @@ from fluxhero.commands.querying import query
 from fluxhero.commands.standing import status
 from fluxhero.errors import FluxHeroError
 
-USAGE, FAILED, INTERRUPTED = 2, 3, 130
+USAGE, FAILED, INTERRUPTED, NO_READER = 2, 3, 130, 141
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,9 @@ class Boundary:
     """Turns whatever leaves a command into a message and an exit status.
 
     0 fine, 1 ran and found something wrong, 2 bad usage or configuration, 3 could not be done, 130
-    interrupted. With `as_json`, standard output gets a document that says the same; with `debug`, the
-    traceback is shown before the message.
+    interrupted, 141 nobody reads the output any more (`| head`), as if SIGPIPE had ended it. With
+    `as_json`, standard output gets a document that says the same; with `debug`, the traceback is shown
+    before the message.
     """
 
     as_json: bool = False
@@ -98,7 +99,23 @@ def _explain(error: BaseException) -> Ending:
     return Ending(kind, f"{name}: {error}", next_step, FAILED)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class Verbs(click.Group):
+    """The verbs; one whose output nobody reads any more ends quietly, as SIGPIPE would end it."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a verb; click itself would make a 1 of a closed pipe, which means something wrong."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            pass
+        except SystemExit as ended:
+            if not isinstance(ended.__context__, BrokenPipeError):  # rich has made an exit of it
+                raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is buffered still
+        raise SystemExit(NO_READER)
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.version_option(package_name="fluxhero-pipeline", prog_name="fluxhero")
 @click.pass_context

@@ -156,7 +156,7 @@ def ingest_path(run: IngestRun, group: Sequence[Path]) -> Ingested:
             results.append(result)
             for name, count in result.counts.items():
                 logger.info(
-                    "%s (%s): %s: %d new, %d changed, %d known, %d stale, %d quarantined",
+                    "%s (%s): %s: %d new, %d changed, %d known, %d stale, %d quarantined, %d refused before",
                     path,
                     result.format,
                     name,
@@ -165,6 +165,7 @@ def ingest_path(run: IngestRun, group: Sequence[Path]) -> Ingested:
                     count.unchanged,
                     count.stale,
                     count.quarantined,
+                    count.refused_before,
                 )
     return Ingested(tuple(results), tuple(refused))
 

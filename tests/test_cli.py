@@ -344,6 +344,22 @@ def test_odd_values_are_valid_json(run: Run) -> None:
     }
 
 
+def test_json_loses_no_column(run: Run) -> None:
+    document = run("query", "SELECT 1 AS a, 2 AS a", "--json").document
+    assert document["columns"] == ["a", "a_1"]
+    assert document["rows"] == [{"a": 1, "a_1": 2}]
+
+
+def test_bytes_are_shown_in_hexadecimal(run: Run) -> None:
+    sql = r"SELECT '\xAB\x00'::BLOB AS a, ['\x0F'::BLOB] AS b, {'x': '\xFF'::BLOB} AS c"
+    row = run("query", sql, "--json").document["rows"][0]
+    assert row == {"a": "ab00", "b": ["0f"], "c": {"x": "ff"}}
+    assert run("query", sql, "--csv").out.splitlines()[1] == 'ab00,"[""0f""]","{""x"":""ff""}"'
+    shown = run("query", sql).out
+    assert "ab00" in shown
+    assert '["0f"]' in shown
+
+
 def test_status_in_both_forms(sample: Sample, run: Run) -> None:
     document = run("status", "--json", "--batches").document
     assert document["hot_rows"]["trades"] == 1
@@ -395,6 +411,44 @@ def test_a_locked_archive_is_status_3_and_names_who_holds_it(sample: Sample, run
         ended = run("hold", "add", "--trade", "t-00004")
     assert ended.status == 3
     assert "archive_trades" in ended.err
+
+
+_COMMAND = "from fluxhero.cli import main; main()"
+
+
+@pytest.mark.parametrize("form", [[], ["--csv"], ["--json"]], ids=str)
+def test_a_closed_pipe_ends_a_query_quietly(clean_environment: Path, form: list[str]) -> None:
+    sql = "SELECT range AS i, repeat('x', 90) FROM range(20000)"
+    process = subprocess.Popen(
+        [sys.executable, "-c", _COMMAND, "query", sql, "--limit", "0", *form],
+        cwd=clean_environment,
+        env={key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
+        | {"PYTHONPATH": str(Path(__file__).parents[1])},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    with process.stderr as err, process.stdout as out:
+        assert out.read(1)
+        out.close()
+        assert err.read() == b""
+    assert process.wait(60) == 128 + signal.SIGPIPE
+
+
+def test_output_that_nobody_reads_at_all_is_the_same(clean_environment: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-c", _COMMAND, "query", "SELECT 1", "--csv"],
+        cwd=clean_environment,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, b"")
 
 
 @pytest.mark.server

@@ -167,6 +167,37 @@ def test_two_runs_do_not_write_the_store_at_once(deployments: dict[str, dict[str
 
 
 @pytest.mark.server
+def test_a_second_run_waits_in_the_queue_and_is_not_cancelled(
+    deployments: dict[str, dict[str, Any]],
+) -> None:
+    def waiting() -> set[str]:
+        until = (datetime.now(UTC) + timedelta(minutes=1)).isoformat()
+        due = post("/work_pools/fluxhero/get_scheduled_flow_runs", scheduled_before=until)
+        return {one["flow_run"]["id"] for one in due}
+
+    def put(run: str, state: str) -> str:
+        answer = post(
+            f"/flow_runs/{run}/set_state", state={"type": state}, force=state != "PENDING"
+        )
+        return str(answer["state"]["type"])
+
+    def new(name: str) -> str:
+        given = {"paths": ["x.csv"]} if name == INGEST else {}
+        made = post(f"/deployments/{deployments[name]['id']}/create_flow_run", parameters=given)
+        return str(made["id"])
+
+    first = new(ARCHIVE)
+    assert waiting() == {first}
+    assert put(first, "PENDING") == "PENDING"
+    second, other = new(ARCHIVE), new(INGEST)
+    assert waiting() == set(), "one at a time, whichever deployment it is of"
+    assert put(second, "PENDING") == "CANCELLED", "handed out all the same, it would be"
+    put(first, "COMPLETED")
+    assert waiting() == {other}
+    put(other, "CANCELLED")
+
+
+@pytest.mark.server
 def test_every_parameter_is_explained_in_the_form(deployments: dict[str, dict[str, Any]]) -> None:
     for name, one in deployments.items():
         assert one["description"], name

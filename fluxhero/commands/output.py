@@ -120,7 +120,7 @@ def show_json(document: Any) -> None:
 
 
 def plain(value: Any) -> Any:
-    """The same value in the types JSON has."""
+    """The same value in the types JSON has; bytes are their hexadecimal digits."""
     from decimal import Decimal
 
     from fluxhero.ledger.formats.exact_json import Number
@@ -137,6 +137,8 @@ def plain(value: Any) -> Any:
         return Number(value)
     if isinstance(value, datetime):
         value = value.isoformat()
+    if isinstance(value, bytes):
+        value = value.hex()
     return value if value is None or isinstance(value, bool) else str(value)
 
 
@@ -185,11 +187,17 @@ def _is_number(value: Any) -> bool:
 
 
 def text(value: Any) -> str:
-    """A value for human readers."""
+    """A value for human readers: bytes in hexadecimal, whatever holds several values as JSON."""
     if value is None:
         return ""
     if isinstance(value, datetime):
         return value.isoformat(sep=" ", timespec="seconds")
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, Mapping | list | tuple):
+        from fluxhero.ledger.formats import exact_json
+
+        return exact_json.dump(plain(value))
     return str(value)
 
 

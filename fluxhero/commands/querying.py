@@ -45,6 +45,8 @@ def query(sql: str, *, limit: int, timeout: float, as_csv: bool, as_json: bool) 
     `_location` says where a trade or order is, hot or archive. `batches` lists what was archived,
     `quarantine` what could not be used. With - the statement is read from standard input.
 
+    Bytes are shown in hexadecimal. With --json, a second column of the same name gets a number.
+
     \b
     Examples:
       fluxhero query "SELECT _location, count(*) FROM trades GROUP BY 1"
@@ -67,7 +69,7 @@ def query(sql: str, *, limit: int, timeout: float, as_csv: bool, as_json: bool) 
     )
     if as_json:
         show_json(
-            {"columns": result.columns, "rows": result.records(), "truncated": result.truncated}
+            {"columns": result.names, "rows": result.records(), "truncated": result.truncated}
         )
     elif as_csv:
         _show_csv(result)
@@ -83,6 +85,7 @@ def _show_csv(result: "QueryResult") -> None:
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(result.columns)
     writer.writerows([_csv(value) for value in row] for row in result.rows)
+    sys.stdout.flush()  # here, where a closed pipe is dealt with; not when Python ends
 
 
 def _csv(value: Any) -> str:

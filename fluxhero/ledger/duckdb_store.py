@@ -247,7 +247,7 @@ class DuckDBStore(HotStore):
         if not rejected:
             return 0
         with self.transaction() as transaction:
-            return transaction.quarantine(source, rejected)
+            return transaction.quarantine(source, rejected).new
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:

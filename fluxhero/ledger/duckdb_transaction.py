@@ -10,7 +10,7 @@ import duckdb
 import pyarrow as pa
 
 from fluxhero.engine import literal, scalar
-from fluxhero.ledger.rejected import Rejected
+from fluxhero.ledger.rejected import Listed, Rejected
 from fluxhero.ledger.schema import QUARANTINE, Table
 
 _DIGITS = "0123456789"
@@ -50,8 +50,8 @@ class Transaction:
             f"{verb} INTO hot.{table.name} ({names}) SELECT {names} FROM {relation}"
         )
 
-    def quarantine(self, source: str, rejected: Sequence[Rejected]) -> int:
-        """Add refused rows, each once; returns how many were new.
+    def quarantine(self, source: str, rejected: Sequence[Rejected]) -> Listed:
+        """Add refused rows, each once.
 
         What makes a row one is its content, its rule and its source without the number at the end,
         which is the line it was found in. So a row that has moved in its file is not new, and equal
@@ -59,7 +59,7 @@ class Transaction:
         where it was found stays listed. A row whose entry was settled is listed anew.
         """
         if not rejected:
-            return 0
+            return Listed()
         found: dict[tuple[str, str, str], tuple[str, str]] = {}
         for refused in rejected:
             where = f"{source} {refused.position}"
@@ -85,7 +85,7 @@ class Transaction:
             f'AND q."row"::VARCHAR = r."row" AND q.rule = r.rule AND q.resolved_at IS NULL)',
         )
         self._connection.unregister("refused")
-        return added
+        return Listed(added, len(found) - added)
 
 
 @contextmanager

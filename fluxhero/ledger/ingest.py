@@ -21,7 +21,7 @@ from fluxhero.errors import BadInputError, StorageIOError
 from fluxhero.ledger.contradictions import ambiguous, owned_elsewhere, taking_back
 from fluxhero.ledger.formats import Format, ReadOptions
 from fluxhero.ledger.reckoning import Verdict, reckoning
-from fluxhero.ledger.rejected import Rejected
+from fluxhero.ledger.rejected import Listed, Rejected
 from fluxhero.ledger.schema import Table
 from fluxhero.ledger.staging import Staging
 from fluxhero.ledger.store import Progress
@@ -38,8 +38,8 @@ class Transaction(Protocol):
     def upsert_file(self, table: Table, path: Path) -> None:
         """Insert a Parquet file's rows, replacing those with the same key."""
 
-    def quarantine(self, source: str, rejected: Sequence[Rejected]) -> int:
-        """Add refused rows, each once; returns how many were new."""
+    def quarantine(self, source: str, rejected: Sequence[Rejected]) -> Listed:
+        """Add refused rows, each once."""
 
 
 class Store(Protocol):
@@ -59,6 +59,7 @@ class TableCount:
         unchanged: rows the ledger has already.
         stale: rows older, by their `updated_at`, than what the ledger has; left out.
         quarantined: refused rows that were not in quarantine before.
+        refused_before: refused rows that were.
     """
 
     inserted: int = 0
@@ -66,6 +67,7 @@ class TableCount:
     unchanged: int = 0
     stale: int = 0
     quarantined: int = 0
+    refused_before: int = 0
 
     def add(self, verdict: Verdict) -> None:
         """Count a page in."""
@@ -74,10 +76,15 @@ class TableCount:
         self.unchanged += verdict.unchanged
         self.stale += verdict.stale
 
+    def add_refused(self, listed: Listed) -> None:
+        """Count refused rows in."""
+        self.quarantined += listed.new
+        self.refused_before += listed.known
+
 
 @dataclass(frozen=True, slots=True)
 class IngestResult:
-    """What one file brought in."""
+    """What one file brought in; one without rows counts for the table it was read for."""
 
     path: Path
     format: str
@@ -122,10 +129,12 @@ def ingest_file(
         staging = Staging(Path(folder))
         _stage(path, chosen, options, staging, progress)
         result = IngestResult(path, chosen.name)
+        if not staging.tables:
+            result.counts[options.table.name] = TableCount()
         with store.transaction() as transaction:
             for table in staging.tables:
                 result.counts[table.name] = _apply(
-                    staging, table, transaction, archived, f"{chosen.name}:{path.name}"
+                    staging, table, transaction, archived, chosen.name, path.name
                 )
         return result
 
@@ -170,8 +179,10 @@ def _apply(
     table: Table,
     transaction: Transaction,
     archived: ArchivedRows | None,
-    source: str,
+    format_name: str,
+    file: str,
 ) -> TableCount:
+    source = f"{format_name}:{file}"
     count = TableCount()
     with reckoning(table) as known, closing(staging.outgoing(table)) as outgoing:
         for rows, conflicting in staging.rows(table):
@@ -182,16 +193,16 @@ def _apply(
             outgoing.add(verdict.write)
             count.add(verdict)
             refused = [
-                *owned_elsewhere(verdict.foreign),
-                *taking_back(verdict.regressive),
-                *ambiguous(conflicting, table),
+                *owned_elsewhere(verdict.foreign, file),
+                *taking_back(verdict.regressive, file),
+                *ambiguous(conflicting, table, file),
             ]
-            count.quarantined += transaction.quarantine(source, refused)
+            count.add_refused(transaction.quarantine(source, refused))
     if outgoing.rows:
         # One statement: many small ones in one transaction would cost memory for every row.
         transaction.upsert_file(table, outgoing.path)
     for rejected in staging.rejected(table):
-        count.quarantined += transaction.quarantine(source, rejected)
+        count.add_refused(transaction.quarantine(source, rejected))
     return count
 
 

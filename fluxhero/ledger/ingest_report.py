@@ -8,6 +8,8 @@ from fluxhero.ledger.ingest import IngestResult
 from fluxhero.wording import counted
 
 _MOST_LINES = 200
+_MOST_NAMED = 5
+_COUNTS = ("inserted", "updated", "unchanged", "stale", "quarantined", "refused_before")
 
 
 class IngestLine(BaseModel):
@@ -23,6 +25,12 @@ class IngestLine(BaseModel):
     unchanged: int
     stale: int
     quarantined: int
+    refused_before: int
+
+    @property
+    def empty(self) -> bool:
+        """Whether the file had no row for the table."""
+        return not any(getattr(self, count) for count in _COUNTS)
 
 
 class RefusedFile(BaseModel):
@@ -56,36 +64,51 @@ class IngestReport(BaseModel):
     @property
     def verdict(self) -> str:
         """One sentence: the answer first."""
-        source = counted(len({line.file for line in self.lines}), "file")
+        files = len({line.file for line in self.lines if not line.empty})
+        source = counted(files, "file")
         new, changed, known = (self.total(name) for name in ("inserted", "updated", "unchanged"))
         if new or changed:
             text = f"Ingested {new:,} new and {counted(changed, 'changed row')} from {source}"
             text += f"; known already: {known:,}." if known else "."
         elif known:
-            text = f"Nothing new: the ledger has {counted(known, 'row')} of {source} already."
+            whole = "" if self._left_out else "all "
+            text = (
+                f"Nothing new: the ledger has {whole}{counted(known, 'row')} of {source} already."
+            )
         else:
-            text = f"Nothing came in from {source}."
+            text = f"Nothing came in from {source}." if files else "Nothing came in."
         if quarantined := self.total("quarantined"):
             text += f" {counted(quarantined, 'row')} went to quarantine."
+        if before := self.total("refused_before"):
+            text += f" Not in, for they are in quarantine from before: {counted(before, 'row')}."
+        if empty := self._empty_files:
+            hold = "holds" if len(empty) == 1 else "hold"
+            text += f" {_named(empty)} {hold} no rows."
         if self.refused_files:
             text += f" {counted(len(self.refused_files), 'file')} refused."
         return text
+
+    @property
+    def _left_out(self) -> int:
+        return sum(self.total(name) for name in ("stale", "quarantined", "refused_before"))
+
+    @property
+    def _empty_files(self) -> list[str]:
+        return [line.file for line in self.lines if line.empty]
 
     def details(self) -> list[str]:
         """What else a reader should know, a line each."""
         lines = [f"Store: {self.store}"]
         if stale := self.total("stale"):
             lines.append(f"Older than what the ledger has, left out: {stale:,}")
-        if self.total("quarantined"):
+        if self.total("quarantined") or self.total("refused_before"):
             lines.append(
                 'Quarantine: fluxhero query "SELECT rule, reason, source FROM quarantine '
                 'ORDER BY at DESC"'
             )
         lines += [f"Refused: {refused.reason}" for refused in self.refused_files[:_MOST_LINES]]
         if self.skipped:
-            shown = ", ".join(self.skipped[:5])
-            more = f" and {len(self.skipped) - 5} more" if len(self.skipped) > 5 else ""  # noqa: PLR2004
-            lines.append(f"Skipped, in no format this product knows: {shown}{more}")
+            lines.append(f"Skipped, in no format this product knows: {_named(self.skipped)}")
         return lines
 
     def table(self) -> list[dict[str, str | int]]:
@@ -109,7 +132,13 @@ def ingest_lines(results: Sequence[IngestResult]) -> tuple[IngestLine, ...]:
             unchanged=count.unchanged,
             stale=count.stale,
             quarantined=count.quarantined,
+            refused_before=count.refused_before,
         )
         for result in results
         for table, count in result.counts.items()
     )
+
+
+def _named(files: Sequence[str]) -> str:
+    more = len(files) - _MOST_NAMED
+    return ", ".join(files[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")

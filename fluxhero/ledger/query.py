@@ -10,14 +10,16 @@ import threading
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
+from fluxhero.archive.manifest import Manifest
 from fluxhero.archive.workspace import Workspace
 from fluxhero.engine import literal, one_row
-from fluxhero.errors import BadInputError, FluxHeroError
+from fluxhero.errors import BadInputError, FluxHeroError, first_line
 from fluxhero.ledger.partial import NOT_LOADED
 from fluxhero.ledger.view import VIEWS, open_view
 
@@ -29,7 +31,11 @@ _TAKES_ALL = re.compile(
     r"(\bselect|,|\.)\s*\*|^\W*from\b|\(\s*from\b|\b(columns|summarize|describe|unpivot|pivot|try)\b",
     re.I,
 )
+# What DuckDB raises of a damaged file without naming the file.
+_WORDLESS = (duckdb.Error, duckdb.InternalException, duckdb.SerializationException)
 _WRITING = re.compile(r"COPY|INSERT|UPDATE|DELETE|MERGE|CREATE|ALTER|DROP|EXPORT|ATTACH|TRUNCATE")
+# Where DuckDB says an error is: the line, and under it a caret.
+_PLACE = re.compile(r"^LINE (?P<line>\d+): (?P<sql>.*\n)(?P<indent> *)\^(?=\^*\s*\Z)", re.M)
 _ALLOWED = "SELECT, FROM, WITH, DESCRIBE, SUMMARIZE, SHOW and EXPLAIN are"
 
 
@@ -41,9 +47,20 @@ class QueryResult:
     rows: tuple[tuple[Any, ...], ...]
     truncated: bool
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The columns' names, each once: a second `a` is `a_1`, or the next that no column has."""
+        taken, names = set(self.columns), dict[str, None]()
+        for column in self.columns:
+            others = (f"{column}_{number}" for number in count(1))
+            free = (name for name in others if name not in taken and name not in names)
+            names[next(free) if column in names else column] = None
+        return tuple(names)
+
     def records(self) -> list[dict[str, Any]]:
-        """The rows as dictionaries; of columns with the same name, the last one wins."""
-        return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
+        """The rows as dictionaries by `names`, so that no value is lost."""
+        names = self.names
+        return [dict(zip(names, row, strict=True)) for row in self.rows]
 
 
 def run_query(
@@ -65,6 +82,7 @@ def run_query(
 
     Raises:
         BadInputError: it is not one reading statement, or DuckDB refuses it.
+        DamagedFileError: it came upon a file of the archive that is damaged or gone.
         FluxHeroError: it took longer than `timeout`.
     """
     _check_statement(sql)
@@ -85,9 +103,10 @@ def _run(
     readable: Sequence[Path],
     columns: Collection[str] | None,
 ) -> QueryResult:
-    with open_view(workspace, _named_in(sql), columns) as connection:
+    tables = _named_in(sql)
+    with open_view(workspace, tables, columns) as connection:
         _lock_down(connection, [workspace.layout.root, *readable])
-        with _watchdog(connection, timeout), _explained(timeout):
+        with _explained(timeout), _damage_named(workspace, tables), _watchdog(connection, timeout):
             _check_plan(connection, sql)
             connection.execute(sql)
             columns = tuple(column[0] for column in connection.description or ())
@@ -150,10 +169,24 @@ def _check_plan(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
     """Refuse a SELECT that has a writing step in it; an EXPLAIN runs nothing."""
     if duckdb.extract_statements(sql)[0].type != duckdb.StatementType.SELECT:
         return
-    plan = json.loads(one_row(connection, f"EXPLAIN (FORMAT json) {sql}")[1])
+    try:
+        plan = json.loads(one_row(connection, f"EXPLAIN (FORMAT json)\n{sql}")[1])
+    except duckdb.Error as error:
+        raise type(error)(_a_line_less(str(error))) from error
     writing = sorted(name for name in _operators(plan) if _WRITING.search(name))
     if writing:
         raise _refused(f"the statement would write ({', '.join(writing)})")
+
+
+def _a_line_less(message: str) -> str:
+    """The same message about the SQL as it was given, without the line that was put above it."""
+
+    def renumbered(place: re.Match[str]) -> str:
+        line = str(int(place["line"]) - 1)
+        indent = place["indent"][len(place["line"]) - len(line) :]
+        return f"LINE {line}: {place['sql']}{indent}^"
+
+    return _PLACE.sub(renumbered, message)
 
 
 def _operators(plan: Sequence[dict[str, Any]]) -> Iterator[str]:
@@ -175,6 +208,31 @@ def _watchdog(connection: duckdb.DuckDBPyConnection, timeout: float) -> Iterator
 
 
 @contextmanager
+def _damage_named(workspace: Workspace, tables: Sequence[str]) -> Iterator[None]:
+    """Where a file of the archive is what the query failed on, say so rather than what DuckDB does.
+
+    A file is only read for it when DuckDB speaks of that file, or has no words of its own for what
+    it met: a mistake in the SQL must not cost a look at the whole archive.
+    """
+    try:
+        yield
+    except duckdb.Error as error:
+        if NOT_LOADED not in str(error):
+            for manifest in _suspects(workspace.chain().manifests, error, tables):
+                workspace.prove_file(manifest)
+        raise
+
+
+def _suspects(
+    manifests: Sequence[Manifest], error: duckdb.Error, tables: Sequence[str]
+) -> list[Manifest]:
+    named = [manifest for manifest in manifests if manifest.batch_id in str(error)]
+    if named or type(error) not in _WORDLESS:
+        return named
+    return [manifest for manifest in manifests if manifest.table in tables or not tables]
+
+
+@contextmanager
 def _explained(timeout: float) -> Iterator[None]:
     """Say what a DuckDB error means to who wrote the SQL."""
     try:
@@ -190,11 +248,11 @@ def _explained(timeout: float) -> Iterator[None]:
         raise _refused_by_duckdb(error) from error
     except duckdb.PermissionException as error:
         raise BadInputError(
-            _first_line(error), next_step="a query reads the views and the archive's files only"
+            first_line(error), next_step="a query reads the views and the archive's files only"
         ) from error
     except duckdb.CatalogException as error:
         raise BadInputError(
-            _first_line(error), next_step=f"the views are {', '.join(VIEWS)}"
+            first_line(error), next_step=f"the views are {', '.join(VIEWS)}"
         ) from error
     except duckdb.Error as error:
         raise _refused_by_duckdb(error) from error
@@ -205,7 +263,3 @@ def _refused_by_duckdb(error: duckdb.Error) -> BadInputError:
         str(error).strip(),
         next_step='correct the SQL; `fluxhero query "DESCRIBE trades"` lists columns',
     )
-
-
-def _first_line(error: duckdb.Error) -> str:
-    return str(error).splitlines()[0]

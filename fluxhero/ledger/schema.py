@@ -34,12 +34,16 @@ _ARROW: dict[Kind, pa.DataType] = {
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column: name, kind, whether a value is required, and the values allowed (empty: any)."""
+    """One column: name, kind, whether a value is required, and the values allowed (empty: any).
+
+    A number `unsigned` is never negative: its row's side tells the direction.
+    """
 
     name: str
     kind: Kind
     required: bool = False
     allowed: tuple[str, ...] = ()
+    unsigned: bool = False
 
     @property
     def ddl(self) -> str:
@@ -133,7 +137,7 @@ TRADES = Table(
         Column("mode", _TEXT, required=True, allowed=MODES),
         Column("symbol", _TEXT, required=True),
         Column("side", _TEXT, required=True, allowed=TRADE_SIDES),
-        Column("quantity", _MONEY, required=True),
+        Column("quantity", _MONEY, required=True, unsigned=True),
         Column("entry_price", _MONEY, required=True),
         Column("entry_time", _TIME, required=True),
         Column("exit_price", _MONEY),
@@ -170,8 +174,8 @@ ORDERS = Table(
         Column("symbol", _TEXT, required=True),
         Column("side", _TEXT, required=True, allowed=ORDER_SIDES),
         Column("order_type", _TEXT),
-        Column("quantity", _MONEY, required=True),
-        Column("filled_quantity", _MONEY),
+        Column("quantity", _MONEY, required=True, unsigned=True),
+        Column("filled_quantity", _MONEY, unsigned=True),
         Column("limit_price", _MONEY),
         Column("stop_price", _MONEY),
         Column("average_fill_price", _MONEY),

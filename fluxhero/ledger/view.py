@@ -44,6 +44,8 @@ def open_view(
     Raises:
         ForeignArchiveError: the archive belongs to another store.
         ManifestError: the archive's manifests are damaged or incomplete.
+        DamagedFileError: the views cannot be made, or what is done with them fails in the words of
+            DuckDB, and one of their files is not the one that was published.
     """
     wanted = [name for name in VIEWS if name in set(tables)]
     store = workspace.store
@@ -57,15 +59,16 @@ def open_view(
             if name != BATCHES:
                 store.load(connection, name, f"hot.{name}", columns)
         chain = workspace.chain()  # after the hot rows, never before
-        for name in wanted:
-            if name == BATCHES:
-                _create_batches(connection, chain)
-            elif name in store.archived_tables:
-                sql = _whole_sql(workspace, LEDGER_TABLES[name], chain.of_table(name))
-                connection.execute(f"CREATE VIEW {name} AS {sql}")
-            else:
-                connection.execute(f"CREATE VIEW {name} AS FROM hot.{name}")
-        yield connection
+        with workspace.scanning([m for name in wanted for m in chain.of_table(name)]):
+            for name in wanted:
+                if name == BATCHES:
+                    _create_batches(connection, chain)
+                elif name in store.archived_tables:
+                    sql = _whole_sql(workspace, LEDGER_TABLES[name], chain.of_table(name))
+                    connection.execute(f"CREATE VIEW {name} AS {sql}")
+                else:
+                    connection.execute(f"CREATE VIEW {name} AS FROM hot.{name}")
+            yield connection
 
 
 def _whole_sql(workspace: Workspace, table: Table, manifests: Sequence[Manifest]) -> str:
@@ -184,7 +187,9 @@ def _archived(
     if not near:
         return table.arrow.empty_table()
     names = ", ".join(f'"{name}"' for name in table.names)
-    rows = engine.sql(
-        f"SELECT {names} FROM ({_latest_sql(workspace, table, near)}) SEMI JOIN keys USING ({key})"
-    ).to_arrow_table()
+    latest = _latest_sql(workspace, table, near)
+    with workspace.scanning(near):
+        rows = engine.sql(
+            f"SELECT {names} FROM ({latest}) SEMI JOIN keys USING ({key})"
+        ).to_arrow_table()
     return rows.cast(table.arrow)

@@ -79,6 +79,8 @@ def refusal(tmp_path: Path, options: ReadOptions | None = None, **changes: Any) 
         ({"quantity": ""}, "required"),
         ({"quantity": True}, "type"),
         ({"quantity": [1]}, "type"),
+        ({"quantity": "-10"}, "sign"),
+        ({"quantity": "-1e-12"}, "sign"),
         ({"entry_price": 10**400}, "range"),
         ({"entry_price": "1e400"}, "range"),
         ({"entry_price": 10_000_000_000}, "range"),
@@ -107,6 +109,21 @@ def test_a_bad_row_is_refused_by_its_rule(
     name = "extra" if "extra" in change else next(iter(change))
     assert name in refused.reason
     json.dumps(refused.row)
+
+
+@pytest.mark.parametrize("column", ["quantity", "filled_quantity"])
+def test_an_order_has_no_direction_but_its_side(tmp_path: Path, column: str) -> None:
+    order = {"order_id": "O", "mode": "live", "symbol": "SPY", "side": "sell", "status": "filled"}
+    good, bad = order | {"quantity": "0"}, order | {"quantity": "5", column: "-5"}
+    rows, rejected = read(jsonl(tmp_path / "t.jsonl", good, bad), ReadOptions(table=ORDERS))
+    assert [row["quantity"] for row in rows] == [0]
+    assert rejected[0].rule == "sign"
+    assert rejected[0].reason == f"{column} '-5' is negative, and side tells the direction"
+
+
+@pytest.mark.parametrize("price", ["-37.63", "0"])
+def test_prices_may_be_negative(tmp_path: Path, price: str) -> None:
+    assert one(tmp_path, entry_price=price)["entry_price"] == Decimal(price)
 
 
 def test_a_refused_row_keeps_what_it_had(tmp_path: Path) -> None:

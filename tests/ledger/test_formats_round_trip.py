@@ -32,7 +32,7 @@ OBJECTS = st.dictionaries(
 def values(column: Column) -> st.SearchStrategy[Any]:
     strategy: st.SearchStrategy[Any]
     if column.kind is Kind.MONEY:
-        strategy = MONEY
+        strategy = MONEY.map(abs) if column.unsigned else MONEY
     elif column.kind is Kind.TIME:
         strategy = TIMES
     elif column.kind is Kind.JSON:

@@ -16,6 +16,7 @@ from fluxhero.errors import BadInputError, StorageIOError
 from fluxhero.ledger.duckdb_store import DuckDBStore
 from fluxhero.ledger.formats import ReadOptions, contract, json_lines, select
 from fluxhero.ledger.ingest import ArchivedRows, IngestResult, TableCount, ingest_file
+from fluxhero.ledger.ingest_report import IngestReport, ingest_lines
 from fluxhero.ledger.schema import EQUITY, ORDERS, TRADES, Table
 
 Ingest = Callable[..., TableCount]
@@ -89,7 +90,9 @@ def test_twice_adds_nothing_and_changes_are_taken(ingest: Ingest, store: DuckDBS
     assert ingest(trade("A"), trade("B"), trade("C", side="up")) == TableCount(
         inserted=2, quarantined=1
     )
-    assert ingest(trade("A"), trade("B"), trade("C", side="up")) == TableCount(unchanged=2)
+    assert ingest(trade("A"), trade("B"), trade("C", side="up")) == TableCount(
+        unchanged=2, refused_before=1
+    )
     # B is now closed, D is new, A is no longer in the source, C was mended.
     assert ingest(trade("B", **CLOSED), trade("D"), trade("C")) == TableCount(inserted=2, updated=1)
     assert statuses(store) == [("A", "open"), ("B", "closed"), ("C", "open"), ("D", "open")]
@@ -148,11 +151,39 @@ def test_a_row_that_contradicts_the_ledger_is_listed_once_wherever_it_stands(
     stranger = trade("A", source="broker")
     doubled = [trade("B"), trade("B", quantity=11)]
     assert ingest(stranger, *doubled) == TableCount(quarantined=3)
-    assert ingest(trade("C"), *reversed(doubled), stranger) == TableCount(inserted=1)
+    assert ingest(trade("C"), *reversed(doubled), stranger) == TableCount(
+        inserted=1, refused_before=3
+    )
     assert query(store, "SELECT rule, count(*) FROM hot.quarantine GROUP BY 1 ORDER BY 1") == [
         ("duplicate_key", 2),
         ("foreign_key_owner", 1),
     ]
+
+
+@pytest.mark.parametrize("write", [write_csv, write_jsonl, write_parquet])
+def test_every_refusal_says_the_file_and_the_row_alike(
+    tmp_path: Path, store: DuckDBStore, write: Callable[[Path, list[dict[str, Any]]], None]
+) -> None:
+    def listed(*rows: dict[str, Any]) -> list[str]:
+        path = tmp_path / f"t{write.__name__.replace('write_', '.')}"
+        write(path, [{**row, "quantity": str(row["quantity"])} for row in rows])
+        name = run(path, store).format
+        found = query(store, "SELECT source FROM hot.quarantine ORDER BY source")
+        return [source.removeprefix(f"{name}:{path.name} ") for (source,) in found]
+
+    closed = trade("B", **{**CLOSED, "exit_price": "425"})
+    opened = {**closed, "status": "open"}
+    assert listed(trade("A"), trade("C")) == []
+    assert listed(closed) == []
+    found = listed(
+        {**opened, "side": "up"},
+        opened,
+        {**closed, "trade_id": "A", "source": "broker"},
+        {**opened, "trade_id": "D"},
+        {**closed, "trade_id": "D"},
+    )
+    assert found == [f"row {number}" for number in range(1, 6)]
+    assert listed({**trade("A", source="broker"), "source_id": "x:7"})[-1] == "source_id x:7"
 
 
 def test_every_column_is_compared(ingest: Ingest, store: DuckDBStore) -> None:
@@ -173,14 +204,14 @@ def test_the_same_key_twice_in_a_file(ingest: Ingest, store: DuckDBStore) -> Non
         ("duplicate_key", "11.00000000"),
     ]
     assert "trade_id B more than once" in refused[0][2]
-    assert ingest(*twice) == TableCount(unchanged=2)
+    assert ingest(*twice) == TableCount(unchanged=2, refused_before=2)
 
 
 def test_another_source_never_overwrites(ingest: Ingest, store: DuckDBStore) -> None:
     ingest(trade("A"))
     other = trade("A", source="broker", quantity=99)
     assert ingest(other) == TableCount(quarantined=1)
-    assert ingest(other) == TableCount()
+    assert ingest(other) == TableCount(refused_before=1)
     assert query(store, "SELECT quantity::INT, source FROM hot.trades") == [(10, "bot")]
     assert query(store, "SELECT rule FROM hot.quarantine") == [("foreign_key_owner",)]
 
@@ -256,7 +287,7 @@ def test_a_row_that_takes_something_back_is_refused(
     assert json.loads(row)["trade_id"] == "A"
     assert not {name for name in json.loads(row) if name.startswith("_")}
     # Once is enough, wherever the row stands; and nothing but a newer date makes it go in.
-    assert ingest(trade("B"), trade("A", **given)) == TableCount(unchanged=1)
+    assert ingest(trade("B"), trade("A", **given)) == TableCount(unchanged=1, refused_before=1)
     assert ingest(trade("A", **{**given, "updated_at": "2026-02-01"})) == TableCount(updated=1)
 
 
@@ -288,7 +319,7 @@ def test_nor_does_an_order_go_back(
     ingest(order(**known), table=ORDERS)
     expected = TableCount(quarantined=1) if refused else TableCount(updated=1)
     assert ingest(order(**given), table=ORDERS) == expected
-    again = TableCount() if refused else TableCount(unchanged=1)
+    again = TableCount(refused_before=1) if refused else TableCount(unchanged=1)
     assert ingest(order(**given), table=ORDERS) == again
 
 
@@ -409,6 +440,53 @@ def test_many_pages_and_progress(
     assert result.counts["trades"] == TableCount(inserted=40, quarantined=1)
     assert result.changed
     assert seen == [(0, 45), (10, 45), (20, 45), (30, 45), (40, 45), (45, 45)]
+
+
+def report(*results: IngestResult) -> IngestReport:
+    return IngestReport(store="s", lines=ingest_lines(results))
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda folder: (folder / "t.csv").write_text(",".join(trade("A")) + "\n"),
+        lambda folder: pq.write_table(
+            pa.table({name: pa.array([], pa.string()) for name in trade("A")}), folder / "t.parquet"
+        ),
+    ],
+    ids=["csv", "parquet"],
+)
+def test_a_file_without_rows_is_not_said_to_have_gone_in(
+    tmp_path: Path, store: DuckDBStore, write: Callable[[Path], object]
+) -> None:
+    write(tmp_path)
+    path = next(tmp_path.glob("t.*"))
+    nothing = run(path, store)
+    assert nothing.counts == {"trades": TableCount()}
+    assert report(nothing).verdict == f"Nothing came in. {path} holds no rows."
+    other = tmp_path / "other.jsonl"
+    other.write_text(json.dumps(trade("A")))
+    assert report(run(other, store), nothing).verdict == (
+        f"Ingested 1 new and 0 changed rows from 1 file. {path} holds no rows."
+    )
+
+
+def test_rows_known_to_be_refused_are_still_said_not_to_be_in(
+    tmp_path: Path, store: DuckDBStore
+) -> None:
+    path = tmp_path / "t.jsonl"
+    rows = [trade("A"), trade("B", side="up"), trade("C", side="down")]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    first, again = report(run(path, store)), report(run(path, store))
+    assert first.verdict == (
+        "Ingested 1 new and 0 changed rows from 1 file. 2 rows went to quarantine."
+    )
+    assert again.verdict == (
+        "Nothing new: the ledger has 1 row of 1 file already. "
+        "Not in, for they are in quarantine from before: 2 rows."
+    )
+    assert again.ok
+    assert any("FROM quarantine" in line for line in again.details())
 
 
 def test_an_unknown_time_zone_is_refused(tmp_path: Path, store: DuckDBStore) -> None:

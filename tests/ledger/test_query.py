@@ -1,15 +1,19 @@
 """Read-only SQL: what it answers, and everything it refuses."""
 
+from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 import pytest
 
 from fluxhero.archive.workspace import Workspace
-from fluxhero.errors import BadInputError, FluxHeroError
+from fluxhero.errors import BadInputError, DamagedFileError, FluxHeroError
+from fluxhero.ledger.lookup import hot_trade_ids
 from fluxhero.ledger.query import run_query
-from fluxhero.ledger.view import open_view
+from fluxhero.ledger.schema import TRADES
+from fluxhero.ledger.view import archived_rows, open_view
 from tests.protocol import archive, workspace_of
 from tests.samples import (
     Sample,
@@ -129,11 +133,42 @@ def test_sql_that_is_wrong_is_told_why(workspace: Workspace) -> None:
         run_query(workspace, "SELECT nonsense FROM trades")
 
 
+@pytest.mark.parametrize("lines_above", [0, 1, 7, 8, 9, 98])
+@pytest.mark.parametrize("bad", ["nonsense", "lower(1, 2)", "'x"])
+def test_an_error_is_shown_in_the_users_own_sql(
+    workspace: Workspace, lines_above: int, bad: str
+) -> None:
+    sql = "\n" * lines_above + f"SELECT {bad}"
+    with pytest.raises(BadInputError) as refused:
+        run_query(workspace, sql)
+    *_, text, caret = refused.value.what.splitlines()
+    start = f"LINE {lines_above + 1}: "
+    assert text.rstrip() == f"{start}SELECT {bad}"
+    assert caret.index("^") == len(f"{start}SELECT ")
+
+
 def test_a_limit_cuts_and_says_so(workspace: Workspace) -> None:
     result = run_query(workspace, "SELECT trade_id FROM trades", limit=2)
     assert (len(result.rows), result.truncated) == (2, True)
     assert not run_query(workspace, "SELECT trade_id FROM trades", limit=6).truncated
     assert run_query(workspace, "SELECT 1 AS a, 2 AS b", limit=1).records() == [{"a": 1, "b": 2}]
+
+
+@pytest.mark.parametrize(
+    ("columns", "names"),
+    [
+        ("1 AS a, 2 AS a, 3 AS a", ("a", "a_1", "a_2")),
+        ("1 AS a, 2 AS a, 3 AS a_1", ("a", "a_2", "a_1")),
+        ("1 AS a_1, 2 AS a, 3 AS a, 4 AS a_1", ("a_1", "a", "a_2", "a_1_1")),
+        ("1 AS a, 2 AS b", ("a", "b")),
+    ],
+)
+def test_columns_of_one_name_keep_their_values(
+    workspace: Workspace, columns: str, names: tuple[str, ...]
+) -> None:
+    result = run_query(workspace, f"SELECT {columns}")
+    assert result.names == names
+    assert list(result.records()[0].items()) == list(zip(names, result.rows[0], strict=True))
 
 
 def test_a_query_that_takes_too_long_is_stopped(workspace: Workspace) -> None:
@@ -205,3 +240,82 @@ def test_only_the_columns_named_are_read_of_hot_rows(half_archived: Workspace) -
             "sqlite": {"id", "created_at", "entry_time", "symbol", "_table"},
         }[kind]
     )
+
+
+def _flipped(content: bytes, at: int) -> bytes:
+    return content[:at] + bytes([content[at] ^ 0xFF]) + content[at + 1 :]
+
+
+@pytest.fixture
+def batches(tmp_path: Path) -> tuple[Workspace, list[Path]]:
+    """An archive of three batches, to be damaged."""
+    create_duckdb_store(tmp_path / "store.duckdb")
+    rows = (ledger_trade(number) for number in range(600))
+    insert_duckdb(tmp_path / "store.duckdb", "trades", *rows)
+    sample = Sample("duckdb", tmp_path / "store.duckdb", frozenset(), frozenset())
+    workspace = workspace_of(sample, tmp_path / "data")
+    archive(workspace)
+    files = sorted(workspace.layout.root.glob("trades/**/*.parquet"))
+    assert len(files) == 3
+    return workspace, files
+
+
+@pytest.mark.parametrize("place", [0, 2])
+@pytest.mark.parametrize("damage", ["gone", "empty", "cut", "page", "header", "footer", "another"])
+def test_a_damaged_file_of_the_archive_is_named(
+    batches: tuple[Workspace, list[Path]], damage: str, place: int
+) -> None:
+    workspace, files = batches
+    path = files[place]
+    content = path.read_bytes()
+    if damage == "gone":
+        path.unlink()
+    elif damage == "another":
+        path.unlink()
+        with duckdb.connect() as connection:
+            connection.execute(f"COPY (SELECT 1 AS a) TO '{path}' (FORMAT parquet)")
+    else:
+        path.write_bytes(
+            {
+                "empty": b"",
+                "cut": content[: len(content) // 2],
+                "page": _flipped(content, 200),
+                "header": _flipped(content, 10),
+                "footer": _flipped(content, len(content) - 20),
+            }[damage]
+        )
+    queries = ["SELECT sum(hash(t)) FROM trades t"]
+    if damage not in {"gone", "another"}:  # there it is not, or is no mistake
+        queries.append(f"FROM read_parquet('{workspace.layout.root}/trades/**/*.parquet')")
+    for sql in queries:
+        with pytest.raises(DamagedFileError, match=path.name) as caught:
+            run_query(workspace, sql)
+        assert "backup" in caught.value.next_step
+    with pytest.raises(DamagedFileError, match=path.name):
+        hot_trade_ids(workspace, ["t-"])
+    with pytest.raises(DamagedFileError, match=path.name):
+        archived_rows(workspace)(TRADES, pa.table({"trade_id": ["t-00000", "t-00599"]}))
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT symbol, realized_pnl AS p FROM trades",
+        "SELECT nonsense FROM trades",
+        "SELECT error('bad') FROM trades",
+        "SELECT symbol::INTEGER FROM trades",
+        "SELECT strptime(symbol, '%Y') FROM trades",
+        "FROM trades, read_parquet('{archive}/none/*.parquet')",
+        "FROM trades, '/etc/passwd'",
+        "SELECT to_json(t) FROM trades t",
+    ],
+)
+def test_neither_an_answer_nor_a_mistake_costs_a_look_at_whole_files(
+    batches: tuple[Workspace, list[Path]], sql: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace, _ = batches
+    looked_at: list[object] = []
+    monkeypatch.setattr(Workspace, "prove_file", lambda _, manifest: looked_at.append(manifest))
+    with suppress(BadInputError):
+        run_query(workspace, sql.format(archive=workspace.layout.root))
+    assert looked_at == []

@@ -116,6 +116,9 @@ def _problems(column: Column) -> list[str]:
             _problem(f"{given} NOT {number}", "type", column, "is not a number"),
             _problem(f"{given} {number}", "range", column, f"is outside ±{LIMIT}"),
         ]
+    if column.unsigned:
+        words = "is negative, and side tells the direction"
+        cases.append(_problem(f"{_wide(column)} < 0", "sign", column, words))
     if column.kind is Kind.TIME:
         words = "is not an ISO-8601 time"
         cases += [
