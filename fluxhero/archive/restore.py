@@ -47,11 +47,6 @@ class Restorable:
     table: str
     keys: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
-    @property
-    def rows(self) -> int:
-        """How many rows."""
-        return sum(len(keys) for keys in self.keys.values())
-
 
 @dataclass(frozen=True, slots=True)
 class Restored:

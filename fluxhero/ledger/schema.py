@@ -103,13 +103,6 @@ class Table:
             )
         return f"({' UNION ALL '.join(branches)})"
 
-    def column(self, name: str) -> Column:
-        """Look a column up by name; KeyError when the table has none such."""
-        for candidate in self.columns:
-            if candidate.name == name:
-                return candidate
-        raise KeyError(name)
-
     def create_sql(self, qualified_name: str) -> str:
         """CREATE TABLE for this table under the given (already quoted) name."""
         lines = [column.ddl for column in self.columns]

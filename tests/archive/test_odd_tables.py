@@ -253,6 +253,7 @@ def test_more_trades_on_hold_than_one_read_may_ask_for(sqlite_house: House) -> N
     house.hold(*absent, *(house.key(number) for number in (2, 3)))
     report = house.archive()
     assert (report.held, report.purged) == (2, 2)
+    assert "On hold, stays hot: 2" in report.details()
 
 
 def test_ids_that_are_no_numbers_stay_and_are_listed(sqlite_house: House) -> None:

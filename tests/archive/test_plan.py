@@ -103,6 +103,7 @@ def test_without_an_exit_time_the_last_update_dates_a_trade(house: House) -> Non
     report = house.archive()
     assert (house.archived, house.hot) == ({1}, {2})
     assert report.undated == 1
+    assert any(line.startswith("Dated by their last update") for line in report.details())
 
 
 def test_a_trade_that_cannot_be_dated_stays_and_is_reported(duckdb_house: House) -> None:
