@@ -1,6 +1,6 @@
 """Where things stand: what is hot, archived and due, and what to do next. Reads only."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing, suppress
 from datetime import datetime, timedelta
 from typing import Literal
@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from fluxhero.archive.batches import utc_now
-from fluxhero.archive.holds import held_trades
+from fluxhero.archive.holds import held_keys
 from fluxhero.archive.identity import check_owner
 from fluxhero.archive.manifest import Chain, EventKind, Manifest
 from fluxhero.archive.workspace import Workspace
@@ -124,7 +124,7 @@ def collect_status(
     check_owner(workspace.layout, store)
     statistics = store.statistics() if exists else StoreStatistics({}, 0, 0)
     chain = workspace.chain()
-    held = held_trades(workspace.layout.holds, now)
+    held = held_keys(workspace.layout.holds, now)
     with closing(store):
         due = _due(workspace, chain, held, retention_days, now) if exists else _Due()
     unpurged = chain.unpurged()
@@ -149,7 +149,7 @@ def collect_status(
         oldest_due=due.oldest,
         last_batch=lines[-1] if lines else None,
         unpurged=tuple(manifest.batch_id for manifest in unpurged),
-        holds=len(held),
+        holds=sum(map(len, held.values())),
         quarantined=statistics.quarantined,
         next_step=_next_step(
             due, exists=exists, unpurged=len(completable), quarantined=statistics.quarantined
@@ -159,14 +159,19 @@ def collect_status(
 
 
 def _due(
-    workspace: Workspace, chain: Chain, held: frozenset[str], retention_days: int, now: datetime
+    workspace: Workspace,
+    chain: Chain,
+    held: Mapping[str, frozenset[str]],
+    retention_days: int,
+    now: datetime,
 ) -> _Due:
-    request = PlanRequest(now - timedelta(days=retention_days), held, workspace.batch_rows)
+    cutoff = now - timedelta(days=retention_days)
     specs: list[BatchSpec] = []
     purge_only = refused = 0
     for table in workspace.store.archived_tables:
         manifests = chain.of_table(table)
         known = [workspace.archived_file(manifest) for manifest in manifests]
+        request = PlanRequest(cutoff, held[table], workspace.batch_rows)
         with workspace.scanning(manifests):
             plan = workspace.store.plan(table, request, known)
         specs += plan.batches

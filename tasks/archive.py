@@ -12,7 +12,7 @@ from fluxhero.archive import batches as making
 from fluxhero.archive import purge as purging
 from fluxhero.archive import recover as recovering
 from fluxhero.archive.batches import Refusal, StagedBatch, VerifiedBatch
-from fluxhero.archive.holds import held_trades
+from fluxhero.archive.holds import held_keys
 from fluxhero.archive.identity import check_owner, claim, follow_head, owner
 from fluxhero.archive.lock import archive_lock
 from fluxhero.archive.manifest import Manifest
@@ -173,12 +173,12 @@ def plan_batches(run: ArchiveRun, limit: int | None) -> Plan:
         raise BadInputError(f"a limit of {limit} rows", next_step=f"give 1 to {MOST_ROWS:,} rows")
     workspace = run.workspace
     chain = workspace.chain()
-    held = held_trades(workspace.layout.holds, run.started)
+    held = held_keys(workspace.layout.holds, run.started)
     batches: list[BatchSpec] = []
     plan = Plan()
     for table in workspace.store.archived_tables:
         left = None if limit is None else max(0, limit - sum(batch.rows for batch in batches))
-        request = PlanRequest(run.cutoff, held, workspace.batch_rows, left)
+        request = PlanRequest(run.cutoff, held[table], workspace.batch_rows, left)
         manifests = chain.of_table(table)
         known = [workspace.archived_file(manifest) for manifest in manifests]
         with workspace.scanning(manifests):

@@ -49,12 +49,13 @@ def find_archived(run: RestoreRun, wanted: Wanted) -> Restorable:
 
 @io_task
 def restore_rows(run: RestoreRun, found: Restorable, reason: str) -> Restored:
-    """Verify, hold, insert, read back, and record it."""
+    """Verify, hold, insert, read back, and record it; a dry run only compares."""
+    chain = run.workspace.chain()
     if run.dry_run:
-        return Restored()
+        return restoring.preview(run.workspace, chain, found)
     return restoring.restore(
         run.workspace,
-        run.workspace.chain(),
+        chain,
         found,
         reason=reason,
         now=run.started,

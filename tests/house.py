@@ -133,7 +133,7 @@ class House:
     def hold(self, *keys: str, until: datetime | None = None) -> None:
         """Put trades on hold."""
         holds = self.workspace.layout.holds
-        add_holds(holds, keys, reason="a test", at=samples.CUTOFF, until=until)
+        add_holds(holds, "trades", keys, reason="a test", at=samples.CUTOFF, until=until)
 
     @property
     def holds(self) -> list[Hold]:

@@ -401,6 +401,8 @@ def test_holds_come_and_go(sample: Sample, run: Run) -> None:
     assert archived.status == 2
     assert "`fluxhero restore --trade t-00001` brings it back and holds it" in archived.err
     assert run("hold", "release", "--trade", "nobody").status == 2
+    other = run("hold", "release", "--trade", "t-0000")
+    assert (other.status, "with that begin t-00004" in other.err) == (2, True), "not released"
     assert run("hold", "release", "--trade", "t-00004").status == 0
     assert run("hold", "list", "--json").document["holds"] == []
     assert len(run("hold", "list", "--all", "--json").document["holds"]) == 2

@@ -1,13 +1,14 @@
-"""Trades that must stay hot: restored ones for a while, others for as long as somebody says so.
+"""Trades and orders that must stay hot: restored ones for a while, others until somebody says so.
 
 Kept in one file beside the manifests, replaced atomically under the archive's lock. A released or
-expired hold stays in the file as history; one that came to nothing leaves it. A trade has one hold at
-a time: a longer one replaces it, and the shorter one counts as released at that moment.
+expired hold stays in the file as history; one that came to nothing leaves it. A row has one hold at a
+time: a longer one replaces it, and the shorter one counts as released at that moment. A trade and an
+order may have the same id, so a hold says which of the two it is of.
 """
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -15,13 +16,15 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, TypeAdapter, Validati
 
 from fluxhero.durable import storage_errors, write_atomically
 from fluxhero.errors import ManifestError
+from fluxhero.ledger.schema import TRADES
 
 
 class Hold(BaseModel):
-    """One trade's hold; without an end it lasts until it is released."""
+    """One row's hold; without an end it lasts until it is released."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    table: str = TRADES.name
     trade_id: str
     reason: str
     since: AwareDatetime
@@ -55,24 +58,34 @@ def read_holds(path: Path) -> list[Hold]:
         ) from error
 
 
-def held_trades(path: Path, at: datetime) -> frozenset[str]:
-    """Keys of the trades on hold at this moment."""
-    return frozenset(hold.trade_id for hold in read_holds(path) if hold.active(at))
+def held_keys(path: Path, at: datetime) -> Mapping[str, frozenset[str]]:
+    """Table → keys of its rows on hold at this moment; none for a table without holds."""
+    held: defaultdict[str, frozenset[str]] = defaultdict(frozenset)
+    for hold in read_holds(path):
+        if hold.active(at):
+            held[hold.table] |= {hold.trade_id}
+    return held
 
 
 def add_holds(
-    path: Path, trade_ids: Iterable[str], *, reason: str, at: datetime, until: datetime | None
+    path: Path,
+    table: str,
+    keys: Iterable[str],
+    *,
+    reason: str,
+    at: datetime,
+    until: datetime | None,
 ) -> list[Hold]:
-    """Put trades on hold, in place of any hold that ends earlier; one that ends later stays."""
+    """Put rows on hold, in place of any hold that ends earlier; one that ends later stays."""
     holds = read_holds(path)
     active: dict[str, list[Hold]] = defaultdict(list)
     for hold in holds:
-        if hold.active(at):
+        if hold.table == table and hold.active(at):
             active[hold.trade_id].append(hold)
     added = [
-        Hold(trade_id=trade_id, reason=reason, since=at, until=until)
-        for trade_id in dict.fromkeys(trade_ids)
-        if not any(_lasts(hold, until) for hold in active.get(trade_id, []))
+        Hold(table=table, trade_id=key, reason=reason, since=at, until=until)
+        for key in dict.fromkeys(keys)
+        if not any(_lasts(hold, until) for hold in active.get(key, []))
     ]
     if added:
         replaced = [old for hold in added for old in active.get(hold.trade_id, [])]
@@ -85,11 +98,15 @@ def _lasts(hold: Hold, until: datetime | None) -> bool:
     return hold.until is None or (until is not None and hold.until >= until)
 
 
-def release_holds(path: Path, trade_ids: Iterable[str], *, at: datetime) -> list[Hold]:
-    """End the active holds of these trades, and return those that were active."""
-    wanted = frozenset(trade_ids)
+def release_holds(path: Path, table: str, keys: Iterable[str], *, at: datetime) -> list[Hold]:
+    """End the active holds of these rows, and return those that were active."""
+    wanted = frozenset(keys)
     holds = read_holds(path)
-    released = [hold for hold in holds if hold.trade_id in wanted and hold.active(at)]
+    released = [
+        hold
+        for hold in holds
+        if hold.table == table and hold.trade_id in wanted and hold.active(at)
+    ]
     if released:
         _write(path, _ended(holds, released, at))
     return released
@@ -110,10 +127,10 @@ def withdraw_holds(path: Path, added: Iterable[Hold]) -> None:
     unwanted = frozenset(added)
     if not unwanted:
         return
-    began = {(hold.trade_id, hold.since) for hold in unwanted}
+    began = {(hold.table, hold.trade_id, hold.since) for hold in unwanted}
     left = [
         hold.model_copy(update={"released_at": None})
-        if (hold.trade_id, hold.released_at) in began
+        if (hold.table, hold.trade_id, hold.released_at) in began
         else hold
         for hold in read_holds(path)
         if hold not in unwanted

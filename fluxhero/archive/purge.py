@@ -11,7 +11,7 @@ from datetime import datetime
 
 import pyarrow as pa
 
-from fluxhero.archive.holds import held_trades
+from fluxhero.archive.holds import held_keys
 from fluxhero.archive.identity import ArchiveIdentity, read_identity, write_identity
 from fluxhero.archive.manifest import Chain, Event, EventKind, Manifest, write_event
 from fluxhero.archive.workspace import Workspace
@@ -88,7 +88,7 @@ def purge(
             workspace.prove_file(manifest)
         outdated = _superseded(workspace, chain, list(due.values()))
         files = [replace(file, superseded=outdated.get(file.batch_id)) for file in files]
-    held = held_trades(workspace.layout.holds, now)
+    held = held_keys(workspace.layout.holds, now)
     complete = {file.batch_id: file.last_closed_at < file.cutoff for file in files}
     report = PurgeReport()
     for outcome in workspace.store.purge(files, held, progress):

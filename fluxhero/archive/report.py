@@ -179,8 +179,8 @@ class RestoreReport(BaseModel):
 
     @property
     def ok(self) -> bool:
-        """Whether everything asked for is hot now."""
-        return not self.refused
+        """Whether everything asked for is hot now; a dry run only tells."""
+        return self.dry_run or not self.refused
 
     @property
     def verdict(self) -> str:
@@ -190,8 +190,8 @@ class RestoreReport(BaseModel):
             dry = "Dry run: n" if self.dry_run else "N"
             return f"{dry}othing in the archive matches; nothing was changed."
         if self.dry_run:
-            found = f"{counted(rows, 'row')} of {counted(len(self.found), 'batch')}"
-            return f"Dry run: {found} would be restored. Nothing was changed."
+            text = f"Dry run: {len(self.restored):,} of {counted(rows, 'row')} would be restored."
+            return f"{text}{self._others()} Nothing was changed."
         text = f"Restored {len(self.restored):,} of {counted(rows, 'row')}"
         if self.restored or self.already_hot:
             text += (
@@ -199,11 +199,12 @@ class RestoreReport(BaseModel):
                 if self.hold_until
                 else "; not on hold"
             )
-        text += "."
-        if self.already_hot:
-            text += f" Hot already: {len(self.already_hot):,}."
+        return f"{text}.{self._others()}"
+
+    def _others(self) -> str:
+        text = f" Hot already: {len(self.already_hot):,}." if self.already_hot else ""
         if self.refused:
-            text += f" {len(self.refused):,} refused: the hot row differs, or its id is taken."
+            text += f" Refused: {len(self.refused):,}, for the hot row differs or its id is taken."
         return text
 
     def details(self) -> list[str]:

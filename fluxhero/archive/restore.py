@@ -15,7 +15,7 @@ from fluxhero.archive.manifest import Chain, Event, EventKind, Manifest, write_e
 from fluxhero.archive.workspace import Workspace
 from fluxhero.engine import connect, literal, moment, scratch
 from fluxhero.errors import BadInputError, FluxHeroError, VerificationError
-from fluxhero.ledger.lookup import LOOK_IT_UP, whole_keys
+from fluxhero.ledger.lookup import look_up, noun, whole_keys
 from fluxhero.ledger.rows import ARCHIVED_AT, CLOSED_AT, ROW_HASH, row_hash_sql
 
 logger = logging.getLogger(__name__)
@@ -62,12 +62,19 @@ class Restored:
     already_hot: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
 
+    def plus(self, other: "Restored") -> "Restored":
+        """Both together."""
+        return Restored(
+            self.restored + other.restored,
+            self.already_hot + other.already_hot,
+            self.refused + other.refused,
+        )
+
 
 def find(workspace: Workspace, chain: Chain, wanted: Wanted) -> Restorable:
     """Look up the latest archived versions of what is wanted.
 
-    A key may be given by its beginning ("live_trades:17"), as `whole_keys` reads it, among the rows
-    that are wanted otherwise.
+    Ids are read as `whole_keys` does, among the rows that are wanted otherwise.
 
     Raises:
         BadInputError: nothing is wanted, or something wanted cannot be or is not in the archive.
@@ -76,7 +83,8 @@ def find(workspace: Workspace, chain: Chain, wanted: Wanted) -> Restorable:
     if not (wanted.keys or wanted.batch_id or wanted.closed_from or wanted.closed_to):
         raise BadInputError(
             "nothing to restore was named",
-            next_step="give --trade ID, --batch ID or --from and --to",
+            next_step="give --trade, --batch, or --from and --to (trade_ids, batch_id, closed_from and "
+            "closed_to of a flow run)",
         )
     if wanted.closed_from and wanted.closed_to:
         _check_range(as_utc(wanted.closed_from), as_utc(wanted.closed_to))
@@ -97,7 +105,8 @@ def find(workspace: Workspace, chain: Chain, wanted: Wanted) -> Restorable:
     batches = {key: by_path[path] for key, path in rows if wanted.batch_id in {None, by_path[path]}}
     chosen: Iterable[str] = batches
     if wanted.keys:
-        chosen = whole_keys(wanted.keys, batches, "the archive has no trade", LOOK_IT_UP)
+        nobody = f"the archive has no {noun(table)}"
+        chosen = whole_keys(wanted.keys, batches, nobody, look_up(table))
     found: dict[str, list[str]] = defaultdict(list)
     for key in chosen:
         found[batches[key]].append(key)
@@ -179,18 +188,29 @@ def restore(
     for batch, keys in restorable.keys.items():
         done = _compare(workspace, manifests[batch], keys)
         staying = (*done.restored, *done.already_hot)
-        added = add_holds(workspace.layout.holds, staying, reason=reason, at=now, until=hold_until)
+        added = add_holds(
+            workspace.layout.holds,
+            restorable.table,
+            staying,
+            reason=reason,
+            at=now,
+            until=hold_until,
+        )
         try:
             _insert(workspace, manifests[batch], done.restored)
         except FluxHeroError:
             _withdraw_idle_holds(workspace, manifests[batch].table, added)
             raise
         _record(workspace, chain, manifests[batch], done, reason, now)
-        result = Restored(
-            result.restored + done.restored,
-            result.already_hot + done.already_hot,
-            result.refused + done.refused,
-        )
+        result = result.plus(done)
+    return result
+
+
+def preview(workspace: Workspace, chain: Chain, restorable: Restorable) -> Restored:
+    """What restoring these rows would come to, as the store stands; changes nothing."""
+    result = Restored()
+    for batch, keys in restorable.keys.items():
+        result = result.plus(_compare(workspace, _manifest(chain, batch), keys))
     return result
 
 

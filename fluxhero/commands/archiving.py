@@ -6,7 +6,14 @@ import click
 
 from config.bounds import MOST_ROWS
 from fluxhero.commands.output import finish
-from fluxhero.commands.parameters import DAYS, ID, UTC_TIME, json_option, trades_option
+from fluxhero.commands.parameters import (
+    DAYS,
+    ID,
+    UTC_TIME,
+    json_option,
+    table_option,
+    trades_option,
+)
 from fluxhero.commands.running import prefect_ready
 
 
@@ -78,13 +85,7 @@ def archive(
 )
 @click.option("--from", "closed_from", type=UTC_TIME, help="Closed at this time or later.")
 @click.option("--to", "closed_to", type=UTC_TIME, help="Closed before this time.")
-@click.option(
-    "--table",
-    type=click.Choice(["trades", "orders"]),
-    default="trades",
-    show_default=True,
-    help="What to restore.",
-)
+@table_option("What to restore.")
 @click.option(
     "--hold",
     "hold_days",

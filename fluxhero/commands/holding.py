@@ -7,7 +7,7 @@ import click
 
 from config.bounds import MOST_DAYS
 from fluxhero.commands.output import show_json, show_records
-from fluxhero.commands.parameters import json_option, trades_option
+from fluxhero.commands.parameters import json_option, table_option, trades_option
 from fluxhero.commands.running import settings_with_logging
 from fluxhero.wording import counted
 
@@ -33,6 +33,7 @@ def hold() -> None:
 
 @hold.command("add", short_help="Put trades on hold.")
 @trades_option(required=True)
+@table_option("What the ids are of.")
 @click.option(
     "--reason", default="held by hand", show_default=True, help="Why; listed with the hold."
 )
@@ -43,7 +44,9 @@ def hold() -> None:
     help="End after so many days (default: when released).",
 )
 @json_option
-def add(trades: tuple[str, ...], reason: str, days: int | None, *, as_json: bool) -> None:
+def add(
+    trades: tuple[str, ...], table: str, reason: str, days: int | None, *, as_json: bool
+) -> None:
     """Put trades on hold, so that no archive run moves them.
 
     \b
@@ -53,16 +56,16 @@ def add(trades: tuple[str, ...], reason: str, days: int | None, *, as_json: bool
     from fluxhero.archive.holds import add_holds
     from fluxhero.archive.lock import archive_lock
     from fluxhero.archive.workspace import Workspace
-    from fluxhero.ledger.lookup import hot_trade_ids
+    from fluxhero.ledger.lookup import hot_ids, noun
 
     workspace = Workspace.of(settings_with_logging())
     now = datetime.now(UTC)
     until = None if days is None else now + timedelta(days=days)
     with archive_lock(workspace.layout, "hold add"):
-        keys = hot_trade_ids(workspace, trades)
-        added = add_holds(workspace.layout.holds, keys, reason=reason, at=now, until=until)
+        keys = hot_ids(workspace, table, trades)
+        added = add_holds(workspace.layout.holds, table, keys, reason=reason, at=now, until=until)
     already = f"; on hold already: {len(keys) - len(added):,}" if len(keys) > len(added) else ""
-    _show(added, f"{counted(len(added), 'trade')} put on hold{already}.", as_json)
+    _show(added, f"{counted(len(added), noun(table))} put on hold{already}.", as_json)
 
 
 @hold.command("list", short_help="List the trades on hold.")
@@ -87,27 +90,27 @@ def list_holds(*, everything: bool, as_json: bool) -> None:
 
 @hold.command("release", short_help="End holds.")
 @trades_option(required=True)
+@table_option("What the ids are of.")
 @json_option
-def release(trades: tuple[str, ...], *, as_json: bool) -> None:
+def release(trades: tuple[str, ...], table: str, *, as_json: bool) -> None:
     """End the holds of trades; the next archive run moves those that are due.
 
     \b
     Example:
       fluxhero hold release --trade live_trades:17
     """
-    from fluxhero.archive.holds import held_trades, release_holds
+    from fluxhero.archive.holds import held_keys, release_holds
     from fluxhero.archive.lock import archive_lock
     from fluxhero.archive.workspace import Workspace
-    from fluxhero.ledger.lookup import whole_keys
+    from fluxhero.ledger.lookup import noun, whole_keys
 
     workspace = Workspace.of(settings_with_logging())
     now = datetime.now(UTC)
     with archive_lock(workspace.layout, "hold release"):
-        held = sorted(held_trades(workspace.layout.holds, now))
-        keys = whole_keys(
-            trades, held, "no trade on hold is called", "`fluxhero hold list` lists them"
-        )
-        released = release_holds(workspace.layout.holds, keys, at=now)
+        held = sorted(held_keys(workspace.layout.holds, now)[table])
+        nobody = f"no {noun(table)} on hold is called"
+        keys = whole_keys(trades, held, nobody, "`fluxhero hold list` lists them")
+        released = release_holds(workspace.layout.holds, table, keys, at=now)
     _show(released, f"{counted(len(released), 'hold')} released.", as_json)
 
 

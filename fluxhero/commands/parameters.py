@@ -78,7 +78,18 @@ def trades_option(*, required: bool) -> Callable[[F], F]:
         multiple=True,
         required=required,
         metavar="ID",
-        help="A trade's id, or its beginning as in live_trades:17; repeat for more.",
+        help="A trade's id, of a FluxHero trade as in live_trades:17; repeat for more.",
+    )
+
+
+def table_option(help_text: str) -> Callable[[F], F]:
+    """`--table`: trades, or the finished orders of a DuckDB store."""
+    return click.option(
+        "--table",
+        type=click.Choice(["trades", "orders"]),
+        default="trades",
+        show_default=True,
+        help=help_text,
     )
 
 

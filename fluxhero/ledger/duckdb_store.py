@@ -1,6 +1,6 @@
 """The embedded hot store: the canonical ledger in one DuckDB file."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -172,14 +172,23 @@ class DuckDBStore(HotStore):
             return archiving.compare(connection, LEDGER_TABLES[file.table], file)
 
     def purge(
-        self, files: Sequence[ArchivedFile], held: frozenset[str], progress: Progress
+        self,
+        files: Sequence[ArchivedFile],
+        held: Mapping[str, frozenset[str]],
+        progress: Progress,
     ) -> list[PurgeOutcome]:
         """See `HotStore.purge`; one transaction for each table."""
         outcomes: list[PurgeOutcome] = []
         for name in self.archived_tables:
             if chosen := [file for file in files if file.table == name]:
                 with self._open_whole(LEDGER_TABLES[name], read_only=False) as connection:
-                    outcomes += purge(connection, LEDGER_TABLES[name], chosen, held, progress)
+                    outcomes += purge(
+                        connection,
+                        LEDGER_TABLES[name],
+                        chosen,
+                        held.get(name, frozenset()),
+                        progress,
+                    )
         return outcomes
 
     def fetch(self, table: str, keys: Sequence[str]) -> pa.Table:

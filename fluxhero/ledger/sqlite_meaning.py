@@ -83,6 +83,15 @@ def key_sql(prefix: str = "") -> str:
     return f"({prefix}{TABLE} || ':' || {prefix}id || ':' || {born_sql(prefix)})"
 
 
+def split_key(key: str) -> tuple[str, int, str] | None:
+    """Take a key apart into table, id and created_at; None when it is not one of ours."""
+    name, _, rest = key.partition(":")
+    row_id, colon, created = rest.partition(":")
+    if name not in MODES or not colon or not row_id.lstrip("-").isdigit():
+        return None
+    return name, int(row_id), created
+
+
 def born_sql(prefix: str = "") -> str:
     """SQL (DuckDB's and SQLite's) of the part of a row's key that tells it from a later one of that id."""
     return f"coalesce({prefix}created_at, {prefix}entry_time, '')"

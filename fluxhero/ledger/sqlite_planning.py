@@ -21,8 +21,8 @@ from fluxhero.ledger.rows import (
 from fluxhero.ledger.sqlite_archiving import FINISHED, read_hashed
 from fluxhero.ledger.sqlite_connection import SqliteConnection
 from fluxhero.ledger.sqlite_due import DueRows, to_ranges
-from fluxhero.ledger.sqlite_meaning import born_sql, closed_at_sql, key_sql, read_times
-from fluxhero.ledger.sqlite_schema import MODES, OWN_SCHEMA, ROWID, SourceTable
+from fluxhero.ledger.sqlite_meaning import born_sql, closed_at_sql, key_sql, read_times, split_key
+from fluxhero.ledger.sqlite_schema import OWN_SCHEMA, ROWID, SourceTable
 from fluxhero.ledger.sqlite_source import PAGE_ROWS
 from fluxhero.ledger.store import (
     ArchivedFile,
@@ -164,15 +164,6 @@ def _leave_held(
         ).to_arrow_table()
         count += len(due.take_out(held["rowid_"].to_numpy()))
     return count
-
-
-def split_key(key: str) -> tuple[str, int, str] | None:
-    """Take a key apart into table, id and created_at; None when it is not one of ours."""
-    name, _, rest = key.partition(":")
-    row_id, colon, created = rest.partition(":")
-    if name not in MODES or not colon or not row_id.lstrip("-").isdigit():
-        return None
-    return name, int(row_id), created
 
 
 def _overlap(

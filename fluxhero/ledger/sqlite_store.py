@@ -4,7 +4,7 @@ Never vacuumed, never switched to another journal mode, no table of ours in it, 
 trades tables is ever read.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -39,6 +39,7 @@ from fluxhero.ledger.sqlite_meaning import (
     key_range_sql,
     key_sql,
     own_columns_of,
+    split_key,
 )
 from fluxhero.ledger.sqlite_purge import CHUNK_ROWS, ChunkedPurge
 from fluxhero.ledger.sqlite_schema import OWN_SCHEMA, SourceTable, inspect
@@ -205,7 +206,10 @@ class SqliteStore(HotStore):
             return comparison
 
     def purge(
-        self, files: Sequence[ArchivedFile], held: frozenset[str], progress: Progress
+        self,
+        files: Sequence[ArchivedFile],
+        held: Mapping[str, frozenset[str]],
+        progress: Progress,
     ) -> list[PurgeOutcome]:
         """See `HotStore.purge`; in transactions of at most 500 rows, on disk when it returns."""
         outcomes = []
@@ -215,7 +219,7 @@ class SqliteStore(HotStore):
                 self._refuse_triggers(table)
                 proven = self._proven.token(file)
                 chunks = ChunkedPurge(connection, engine, table, proven)
-                outcomes.append(chunks.run(file, held))
+                outcomes.append(chunks.run(file, held.get(file.table, frozenset())))
                 progress(number, len(files))
         return outcomes
 
@@ -237,7 +241,7 @@ class SqliteStore(HotStore):
         schema = pa.schema(
             [*OWN_SCHEMA, pa.field(TABLE, pa.string()), pa.field(ROW_HASH, pa.uint64())]
         )
-        wanted = [parts for key in keys if (parts := planning.split_key(key))]
+        wanted = [parts for key in keys if (parts := split_key(key))]
         pieces = [schema.empty_table()]
         with self._reading() as (connection, engine):
             for found in inspect(connection):
@@ -298,7 +302,7 @@ class SqliteStore(HotStore):
 
     def occupied(self, table: str, keys: Sequence[str]) -> tuple[str, ...]:
         """See `HotStore.occupied`: ids start again in a new file, and an id can be used once."""
-        wanted = {parts[:2]: key for key in keys if (parts := planning.split_key(key))}
+        wanted = {parts[:2]: key for key in keys if (parts := split_key(key))}
         taken: list[str] = []
         connection = self._connection()
         for found in inspect(connection):

@@ -5,7 +5,7 @@ that the archive protocol never asks what kind of store it works on.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -219,9 +219,15 @@ class HotStore(ABC):
 
     @abstractmethod
     def purge(
-        self, files: Sequence[ArchivedFile], held: frozenset[str], progress: Progress
+        self,
+        files: Sequence[ArchivedFile],
+        held: Mapping[str, frozenset[str]],
+        progress: Progress,
     ) -> list[PurgeOutcome]:
-        """Remove hot rows that equal their archived copy; the rest stays, and so does what is superseded."""
+        """Remove hot rows that equal their archived copy; the rest stays, and so does what is superseded.
+
+        `held` has the keys on hold of each table; a table that is not in it has none.
+        """
 
     @abstractmethod
     def fetch(self, table: str, keys: Sequence[str]) -> pa.Table:

@@ -240,9 +240,9 @@ def test_a_long_reader_of_a_rollback_journal_delays_the_purge_and_breaks_nothing
         """Nobody listens."""
 
     with locked("sqlite reader", house.store, 60), pytest.raises(StoreLockedError):
-        workspace.store.purge([file], frozenset(), progress)
+        workspace.store.purge([file], {}, progress)
     assert house.look().view == before
-    (outcome,) = workspace.store.purge([file], frozenset(), progress)  # on the same connection
+    (outcome,) = workspace.store.purge([file], {}, progress)  # on the same connection
     workspace.store.close()
     assert outcome.purged == 19
     assert house.look().view == before

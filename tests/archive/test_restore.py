@@ -53,7 +53,7 @@ def test_when_the_hold_ends_the_row_only_leaves_the_store(archived: House) -> No
 def test_a_released_hold_lets_the_row_go(archived: House) -> None:
     house = archived
     house.restore(trade_ids=[house.key(2)])
-    release_holds(house.workspace.layout.holds, [house.key(2)], at=datetime.now(UTC))
+    release_holds(house.workspace.layout.holds, "trades", [house.key(2)], at=datetime.now(UTC))
     assert house.archive().purged == 1
     (hold,) = house.holds
     assert hold.released_at is not None, "a hold that ended is history, not gone"
@@ -203,8 +203,8 @@ def test_a_dry_run_restores_nothing(archived: House) -> None:
     [
         ({}, "nothing to restore"),
         ({"batch_id": "00000009-trades-live-202501-00000000"}, "no batch 00000009"),
-        ({"trade_ids": ["nobody"]}, "no trade nobody"),
-        ({"trade_ids": [""]}, "an empty id"),
+        ({"trade_ids": ["nobody"]}, "no trade 'nobody'"),
+        ({"trade_ids": [""]}, "no trade ''"),
         (
             {"closed_from": datetime(2025, 2, 1, tzinfo=UTC), "closed_to": datetime(2025, 2, 1)},  # noqa: DTZ001
             "nothing was closed from",
@@ -248,9 +248,38 @@ def test_of_ids_that_begin_with_one_another_only_the_one_named_comes_back(
     assert house.restore(trade_ids=["T-10"]).restored == ("T-10",)
 
 
+def test_a_hot_trade_never_brings_back_another_that_begins_so(duckdb_house: House) -> None:
+    house = duckdb_house
+    hot = samples.ledger_trade(1, trade_id="A-1", status="open", exit_time=None)
+    samples.insert_duckdb(house.store, "trades", samples.ledger_trade(2, trade_id="A-10"), hot)
+    house.archive()
+    with pytest.raises(BadInputError, match="no trade A-1; with that begin A-10"):
+        house.restore(trade_ids=["A-1"])
+    assert (set(house.look().hot), house.holds) == ({"trades/A-1"}, [])
+
+
+def test_a_dry_run_tells_what_the_run_will_do(archived: House) -> None:
+    house = archived
+    house.add(2, signal_reason="another")
+    house.restore(trade_ids=[house.key(3)])
+    before, wanted = house.holds, [house.key(number) for number in (1, 2, 3)]
+    dry = house.restore(trade_ids=wanted, dry_run=True)
+    assert (house.hot, house.holds, dry.ok) == ({2, 3}, before, True)
+    assert dry.verdict == (
+        "Dry run: 1 of 3 rows would be restored. Hot already: 1. "
+        "Refused: 1, for the hot row differs or its id is taken. Nothing was changed."
+    )
+    real = house.restore(trade_ids=wanted)
+    assert (dry.restored, dry.already_hot, dry.refused) == (
+        real.restored,
+        real.already_hot,
+        real.refused,
+    )
+
+
 def test_a_beginning_that_could_mean_several_is_refused(archived: House) -> None:
     house = archived
-    with pytest.raises(BadInputError, match="beginning of 5 trades") as caught:
+    with pytest.raises(BadInputError, match="with that begin") as caught:
         house.restore(trade_ids=[house.key(3)[:4]])
     assert all(house.key(number) in caught.value.what for number in (1, 2, 3))
     assert house.hot == set()
@@ -351,3 +380,16 @@ def test_orders_are_restored_like_trades(duckdb_house: House) -> None:
     house.restore(trade_ids=["o-00001"], table="orders")
     assert house.look().hot.keys() == {"orders/o-00001"}
     assert house.look().view == before
+
+
+def test_a_hold_is_of_a_trade_or_of_the_order_with_the_same_id(duckdb_house: House) -> None:
+    house = duckdb_house
+    samples.insert_duckdb(house.store, "orders", samples.ledger_order(1, order_id="X"))
+    house.archive()
+    house.restore(trade_ids=["X"], table="orders")
+    samples.insert_duckdb(house.store, "trades", samples.ledger_trade(1, trade_id="X"))
+    report = house.archive()
+    assert (report.held, set(house.look().hot)) == (1, {"orders/X"})
+    house.restore(trade_ids=["X"])
+    release_holds(house.workspace.layout.holds, "trades", ["X"], at=datetime.now(UTC))
+    assert (house.archive().held, set(house.look().hot)) == (1, {"orders/X"})

@@ -28,7 +28,7 @@ def prepare(bench: Bench, kind: str, operation: str) -> Stage:
     held = sorted(sample.due)[::97]
     bare = [key.partition("/")[2] if kind == "duckdb" else key for key in held]
     holds = bench.workspace(kind).layout.holds
-    add_holds(holds, bare, reason="dispute", at=samples.CUTOFF, until=None)
+    add_holds(holds, "trades", bare, reason="dispute", at=samples.CUTOFF, until=None)
     hot_after = sample.staying | frozenset(held)
     order = ARCHIVE
     if operation != "archive":

@@ -46,7 +46,7 @@ class Ledger:
             return db.execute(sql).fetchall()
 
     def purge(self) -> int:
-        (outcome,) = self.store.purge([self.file], frozenset(), nobody)
+        (outcome,) = self.store.purge([self.file], {}, nobody)
         return outcome.purged
 
 
@@ -237,7 +237,7 @@ def test_a_row_that_equals_its_version_in_two_files_goes_once(
 ) -> None:
     monkeypatch.setattr(duckdb_purge, "_can_be_replaced", lambda *_: few_left)
     again = ledger.place.file("00000002-trades-live-202501-0000000b")
-    ledger.store.purge([ledger.file, again], frozenset(), nobody)
+    ledger.store.purge([ledger.file, again], {}, nobody)
     assert ledger.ask("SELECT trade_id FROM trades") == [("t-00006",)]
 
 

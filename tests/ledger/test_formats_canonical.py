@@ -99,6 +99,7 @@ def refusal(tmp_path: Path, options: ReadOptions | None = None, **changes: Any) 
         ({"extra": "[1]"}, "json"),
         ({"extra": {"note": 1}, "note": 2}, "extra"),
         ({"extra": {"exact": 1}, "fees": "0.123456789"}, "extra"),
+        ({"extra": {"exact": {"fees": "seven"}}, "fees": "0.123456789"}, "extra"),
     ],
 )
 def test_a_bad_row_is_refused_by_its_rule(
@@ -398,6 +399,8 @@ def test_bad_parquet(tmp_path: Path) -> None:
     assert "Parquet" in bad(file)
     pq.write_table(pa.table({"trade_id": ["T"]}), file)
     assert "has no column mode" in bad(file)
+    pq.write_table(pa.Table.from_pylist([{**TRADE, "trade_id": b"\xff"}]), file)
+    assert "UTF8" in bad(file)
 
 
 def test_formats_are_found_by_content(tmp_path: Path) -> None:

@@ -107,7 +107,8 @@ def test_an_archive_without_mode_is_legacy(tmp_path: Path) -> None:
         read(archive, ReadOptions(mode="papr"))
 
 
-def test_types_a_data_frame_may_have_left(tmp_path: Path) -> None:
+@pytest.mark.parametrize("unit", ["us", "ns"])
+def test_types_a_data_frame_may_have_left(tmp_path: Path, unit: str) -> None:
     path = tmp_path / "a.parquet"
     when = datetime(2026, 1, 2, 14, 30)
     columns = {
@@ -120,18 +121,40 @@ def test_types_a_data_frame_may_have_left(tmp_path: Path) -> None:
         "status": pa.array([2, 1], pa.int8()),
         "take_profit": pa.nulls(2),
         "strategy": pa.nulls(2),
-        "created_at": pa.array([when, when.replace(microsecond=5)], pa.timestamp("us", "UTC")),
+        "created_at": pa.array([when, when.replace(microsecond=5)], pa.timestamp(unit)),
     }
     pq.write_table(pa.table(columns), path)
     rows, rejected = read(path, ReadOptions(timezone="America/New_York"))
     assert not rejected
     assert [row["trade_id"] for row in rows] == [
-        "trades:7:2026-01-02T14:30:00+00:00",
-        "trades:8:2026-01-02T14:30:00.000005+00:00",
+        "trades:7:2026-01-02T14:30:00",
+        "trades:8:2026-01-02T14:30:00.000005",
     ]
     assert rows[0]["entry_time"] == datetime(2026, 1, 2, 19, 30, tzinfo=UTC)
     assert [row["status"] for row in rows] == ["cancelled", "closed"]
     assert rows[0]["source_id"] == "trades:7"
+
+
+def test_milliseconds_are_the_text_python_writes(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    when = datetime(2026, 1, 2, 14, 30, 0, 120_000)
+    rows = [{**ROW, "id": 1, "created_at": when}]
+    for unit in ("ms", "us", "ns"):
+        table = pa.Table.from_pylist(rows)
+        index = table.schema.get_field_index("created_at")
+        times = pa.array([when], pa.timestamp(unit))
+        pq.write_table(table.set_column(index, "created_at", times), path)
+        assert read(path)[0][0]["trade_id"] == f"trades:1:{when.isoformat()}"
+
+
+def test_a_zone_in_an_id_is_not_guessed_at(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    for name in ("created_at", "entry_time"):
+        row = {"id": 1, **{key: value for key, value in ROW.items() if key != "created_at"}}
+        row[name] = datetime(2026, 1, 2, tzinfo=UTC)
+        pq.write_table(pa.Table.from_pylist([row]), path)
+        with pytest.raises(BadInputError, match=f"{name} is part of a trade's id .* text"):
+            read(path)
 
 
 def test_an_id_without_created_at(tmp_path: Path) -> None:

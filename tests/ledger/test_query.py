@@ -10,7 +10,7 @@ import pytest
 
 from fluxhero.archive.workspace import Workspace
 from fluxhero.errors import BadInputError, DamagedFileError, FluxHeroError
-from fluxhero.ledger.lookup import hot_trade_ids
+from fluxhero.ledger.lookup import hot_ids
 from fluxhero.ledger.query import run_query
 from fluxhero.ledger.schema import TRADES
 from fluxhero.ledger.view import archived_rows, open_view
@@ -292,7 +292,7 @@ def test_a_damaged_file_of_the_archive_is_named(
             run_query(workspace, sql)
         assert "backup" in caught.value.next_step
     with pytest.raises(DamagedFileError, match=path.name):
-        hot_trade_ids(workspace, ["t-"])
+        hot_ids(workspace, "trades", ["t-"])
     with pytest.raises(DamagedFileError, match=path.name):
         archived_rows(workspace)(TRADES, pa.table({"trade_id": ["t-00000", "t-00599"]}))
 

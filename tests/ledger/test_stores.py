@@ -227,11 +227,11 @@ def test_purge_removes_equal_rows_only(place: Place) -> None:
     place.execute(f"UPDATE TRADES SET regime = 'x' WHERE {one}")
     seen: list[int] = []
     (outcome,) = place.store.purge(
-        [file], frozenset([place.key(2)]), lambda done, _all: seen.append(done)
+        [file], {"trades": frozenset([place.key(2)])}, lambda done, _all: seen.append(done)
     )
     assert (outcome.purged, outcome.changed, outcome.held) == (2, (place.key(1),), (place.key(2),))
     assert (place.count(), seen) == (2, [1])
-    (again,) = place.store.purge([file], frozenset([place.key(2)]), nobody)
+    (again,) = place.store.purge([file], {"trades": frozenset([place.key(2)])}, nobody)
     assert again.purged == 0
 
 
@@ -239,7 +239,7 @@ def test_purge_of_a_file_that_was_proven_this_run(place: Place) -> None:
     place.add(*range(1, 1201))
     file = place.file()
     assert place.store.compare(file).equal == 1200
-    (outcome,) = place.store.purge([file], frozenset(), nobody)
+    (outcome,) = place.store.purge([file], {}, nobody)
     assert (outcome.purged, outcome.changed, place.count()) == (1200, (), 0)
 
 
@@ -249,7 +249,7 @@ def test_fetch_and_insert_are_inverse(place: Place) -> None:
     keys = [place.key(1), place.key(3)]
     before = place.store.fetch("trades", [*keys, "nobody", "live_trades:x:y"])
     assert before.num_rows == 2
-    place.store.purge([file], frozenset(), nobody)
+    place.store.purge([file], {}, nobody)
     assert place.store.fetch("trades", keys).num_rows == 0
     place.store.insert("trades", before)
     after = place.store.fetch("trades", keys)
@@ -477,7 +477,7 @@ def test_few_survivors_are_copied_many_are_left_in_place(
 
     monkeypatch.setattr(duckdb_purge, "_replace_by_survivors", swapping)
     file = place.file()
-    (outcome,) = place.store.purge([file], frozenset(), nobody)
+    (outcome,) = place.store.purge([file], {}, nobody)
     assert outcome.purged == 20
     assert bool(calls) == swapped
     place.store.close()
@@ -552,7 +552,7 @@ def test_the_bots_file_keeps_its_tables_and_its_journal_mode(bot: Path) -> None:
     place.kind, place.folder, place.path = "sqlite", bot.parent, bot
     place.store = place.open()
     file = place.file()
-    place.store.purge([file], frozenset(), nobody)
+    place.store.purge([file], {}, nobody)
     place.store.insert("trades", pq.read_table(file.path, partitioning=None))
     place.store.close()
     shutil.rmtree(bot.parent / "tmp", ignore_errors=True)

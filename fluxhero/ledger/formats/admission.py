@@ -113,7 +113,9 @@ def _merge(extra: str | None, unknown: str | None, exact: str | None) -> str:
         remembered = merged.setdefault("exact", {})
         if not isinstance(remembered, dict):
             raise ValueError("has an 'exact' that is not an object")
-        remembered.update(exact_json.parse(exact))
+        for name, text in exact_json.parse(exact).items():
+            if remembered.setdefault(name, text) != text:
+                raise ValueError(f"has another 'exact' {name} than the column of that name")
     return exact_json.dump(merged)
 
 

@@ -27,6 +27,7 @@ from fluxhero.ledger.sqlite_schema import PROBLEM
 REQUIRED = ("id", "symbol", "side", "entry_price", "entry_time", "shares", "status")
 _OWN = {f.name: f.type for f in sqlite_schema.OWN_SCHEMA if f.name != sqlite_schema.EXTRA}
 _POSITION = "_position"
+_MICROSECONDS = 6  # digits of a fraction
 
 
 def _recognises(path: Path, head: bytes) -> bool:
@@ -51,10 +52,24 @@ def _pages(path: Path, options: ReadOptions) -> Iterator[Page]:
                 f"{path} is not a FluxHero archive: it has {what}",
                 next_step="name its real --format; nothing was written",
             )
+        _refuse_zoned_key(path, file.schema_arrow)
         first = 1
         for batch in file.iter_batches(batch_size=PAGE_ROWS):
             yield _page(connection, batch, first, table=table, timezone=options.timezone)
             first += batch.num_rows
+
+
+def _refuse_zoned_key(path: Path, schema: pa.Schema) -> None:
+    """Guess no text that is part of an id: with and without an offset, it would be two trades."""
+    name = "created_at" if "created_at" in schema.names else "entry_time"
+    kind = schema.field(name).type
+    if pa.types.is_timestamp(kind) and kind.tz is not None:
+        raise BadInputError(
+            f"{path}: {name} is part of a trade's id and has a time zone here ({kind.tz}), so that nobody "
+            "can tell which text the bot wrote",
+            next_step=f"write {name} as the bot's own text, or as times without a zone if the bot wrote no "
+            "offsets; nothing was written",
+        )
 
 
 def _source_table(mode: str | None) -> str:
@@ -113,11 +128,12 @@ def _as_stored(array: pa.Array) -> pa.Array:
 
 
 def _iso(text: str) -> str:
-    """The text Python's isoformat gives, which is what FluxHero stores."""
+    """The text Python's isoformat gives, which is what FluxHero stores: no fraction, or six digits."""
     zone = "+00:00" if text.endswith("Z") else ""
     date, _, time = text.removesuffix("Z").partition(" ")
     whole, _, fraction = time.partition(".")
-    return f"{date}T{whole}{'.' + fraction if fraction.strip('0') else ''}{zone}"
+    digits = fraction.rstrip("0").ljust(_MICROSECONDS, "0") if fraction.strip("0") else ""
+    return f"{date}T{whole}{'.' if digits else ''}{digits}{zone}"
 
 
 def _own_sql(name: str, kind: pa.DataType, schema: pa.Schema) -> str:

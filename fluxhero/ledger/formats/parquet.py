@@ -86,13 +86,19 @@ def _unknown(batch: pa.RecordBatch, names: list[str]) -> Iterator[str | None]:
 
 
 def as_text(array: pa.Array) -> pa.Array:
-    """Turn any column into text that says the same."""
+    """Turn any column into text that says the same.
+
+    Raises:
+        pa.ArrowInvalid: it holds bytes that are no UTF-8.
+    """
     if isinstance(array, pa.ExtensionArray):
         array = array.storage
     if pa.types.is_dictionary(array.type):
         array = array.cast(array.type.value_type)
     if pa.types.is_timestamp(array.type) and array.type.tz is not None:
         array = array.cast(pa.timestamp(array.type.unit, tz="UTC"))
+    if pa.types.is_binary(array.type) or pa.types.is_large_binary(array.type):
+        return array.cast(pa.string())
     try:
         return array.cast(pa.string())
     except (pa.ArrowNotImplementedError, pa.ArrowInvalid):
