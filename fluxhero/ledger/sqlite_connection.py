@@ -25,8 +25,9 @@ from fluxhero.errors import (
     ForeignStoreError,
     StorageIOError,
     StoreLockedError,
+    first_line,
 )
-from fluxhero.ledger.mistaken import other_kind
+from fluxhero.ledger.mistaken import foreign_file
 
 # The driver infers types from its first batch; pages must fit into one.
 _BATCH_ROWS = 65_536
@@ -191,11 +192,11 @@ def translate(error: Exception, verb: str, path: Path) -> FluxHeroError:
             f"could not {verb} {path}: another process holds its lock",
             next_step="nothing was changed; the step is tried again, or stop what holds the file",
         )
-    if _NOT_SQLITE in text and (mistaken := other_kind(path, "sqlite")):
-        return mistaken
+    if _NOT_SQLITE in text and (foreign := foreign_file(path, "sqlite")):
+        return foreign
     if any(sign in text for sign in _DAMAGED):
         return DamagedStoreError(
-            f"could not {verb} {path}: SQLite says it is damaged ({text})",
+            f"could not {verb} {path}: SQLite says it is damaged ({first_line(error)})",
             next_step="nothing was changed; stop the bot and recover the file from a backup",
         )
     return StorageIOError(
