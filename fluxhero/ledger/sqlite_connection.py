@@ -36,6 +36,19 @@ _NOT_SQLITE = "not a database"
 _DAMAGED = (_NOT_SQLITE, "malformed", "disk image", "corrupt")
 
 
+def check_there(path: Path) -> None:
+    """Make sure that there is a file, without opening it.
+
+    Raises:
+        ForeignStoreError: there is none.
+    """
+    if not path.is_file():
+        raise ForeignStoreError(
+            f"no SQLite database at {path}",
+            next_step="point FLUXHERO_STORE_URL at the bot's system.db",
+        )
+
+
 class SqliteConnection:
     """A connection in autocommit mode: transactions are opened by hand, as late as possible."""
 
@@ -51,11 +64,7 @@ class SqliteConnection:
             ForeignStoreError: there is no such file, or it is not SQLite.
         """
         self.path = path
-        if not path.is_file():
-            raise ForeignStoreError(
-                f"no SQLite database at {path}",
-                next_step="point FLUXHERO_STORE_URL at the bot's system.db",
-            )
+        check_there(path)
         mode = "ro" if read_only else "rw"
         with self._translated("open"):
             self._connection = adbc.connect(f"file:{quote(str(path))}?mode={mode}", autocommit=True)
