@@ -182,6 +182,11 @@ class Settings(BaseSettings):
         path = _absolute(Path(match[2]))
         if path.is_dir():
             raise ValueError(f"{path} is a folder; the store is a file")
+        from_root = Path("/", match[2])
+        if not path.exists() and from_root.is_file():
+            raise ValueError(
+                f"there is no {path}; an absolute path has four slashes: {match[1]}:///{from_root}"
+            )
         return f"{match[1]}:///{path}"
 
     @field_validator("source_timezone")
@@ -191,7 +196,7 @@ class Settings(BaseSettings):
             ZoneInfo(name)
         except (ZoneInfoNotFoundError, ValueError, OSError) as error:
             raise ValueError(
-                "is not an IANA time zone such as UTC, America/New_York or Europe/Berlin"
+                "should be an IANA time zone such as UTC, America/New_York or Europe/Berlin"
             ) from error
         return name
 
@@ -236,7 +241,7 @@ class Settings(BaseSettings):
     def _not_below_warning(cls, critical: Decimal, info: Any) -> Decimal:
         warning = info.data.get("drawdown_warning_pct")
         if warning is not None and critical < warning:
-            raise ValueError(f"is below {variable('drawdown_warning_pct')}={warning}")
+            raise ValueError(f"should not be below {variable('drawdown_warning_pct')}={warning}")
         return critical
 
 
@@ -285,4 +290,4 @@ def _describe(error: ErrorDetails) -> str:
     secret = info.annotation is not None and "SecretStr" in str(info.annotation)
     shown = "" if secret else f"={given}"
     message = error["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    return f"{variable(field)}{shown} {message} ({info.description})"
+    return f"{variable(field)}{shown}: {message} ({info.description})"

@@ -55,7 +55,7 @@ def archive_trades(
         adopt: take over an archive whose store was moved or made anew, or one at another place.
     """
     run = open_archive_run(retention_days, as_of, dry_run=dry_run, purge=purge, adopt=adopt)
-    with exclusively(run.workspace, "archive_trades"):
+    with exclusively(run.workspace, "archive_trades", reading=dry_run):
         check_archive(run)
         store_copy = copy_store_before_first_purge(run)
         recovery = recover_interrupted(run)

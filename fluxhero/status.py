@@ -152,7 +152,10 @@ def collect_status(
         holds=sum(map(len, held.values())),
         quarantined=statistics.quarantined,
         next_step=_next_step(
-            due, exists=exists, unpurged=len(completable), quarantined=statistics.quarantined
+            due,
+            missing=None if exists else str(store.path),
+            unpurged=len(completable),
+            quarantined=statistics.quarantined,
         ),
         batches=tuple(lines) if batches else (),
     )
@@ -239,9 +242,12 @@ def _batch(chain: Chain, manifest: Manifest) -> Batch:
     )
 
 
-def _next_step(due: _Due, *, exists: bool, unpurged: int, quarantined: int) -> str:
-    if not exists:
-        return "There is no store yet: bring trades in with `fluxhero ingest PATH`."
+def _next_step(due: _Due, *, missing: str | None, unpurged: int, quarantined: int) -> str:
+    if missing:
+        return (
+            f"There is no store at {missing} yet: bring trades in with `fluxhero ingest PATH`; if yours "
+            "is set up elsewhere, run in the folder of its .env, or set FLUXHERO_STORE_URL."
+        )
     if unpurged:
         return (
             f"Copied and not yet purged: {counted(unpurged, 'batch')}. "

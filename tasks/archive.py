@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -23,6 +23,7 @@ from fluxhero.archive.workspace import Workspace
 from fluxhero.errors import BadInputError, IntegrityError, SourceChangedError
 from fluxhero.ledger.rejected import Rejected
 from fluxhero.ledger.store import BatchSpec, PlanRequest
+from fluxhero.wording import counted
 from tasks.policy import compute_task, io_task
 from tasks.starting import days_for, settings_of_run
 
@@ -95,6 +96,7 @@ def open_archive_run(
 
     Raises:
         BadInputError: the parameters make no sense.
+        ForeignStoreError: there is no store; no folder is made for its archive then.
     """
     settings = settings_of_run()
     now = making.utc_now()
@@ -107,11 +109,14 @@ def open_archive_run(
             f"--as-of {moment.isoformat()} lies in the future: trades younger than the retention would move",
             next_step="give a time that has passed, or a smaller --retention-days",
         )
+    cutoff = _cutoff(moment, days)
+    workspace = Workspace.of(settings, adopting=adopt)
+    workspace.store.check_there()
     return ArchiveRun(
-        workspace=Workspace.of(settings, adopting=adopt),
+        workspace=workspace,
         started=now,
         retention_days=days,
-        cutoff=_cutoff(moment, days),
+        cutoff=cutoff,
         dry_run=dry_run,
         purge=purge and not dry_run,
     )
@@ -128,14 +133,24 @@ def _cutoff(moment: datetime, days: int) -> datetime:
 
 
 @contextmanager
-def exclusively(workspace: Workspace, purpose: str) -> Iterator[None]:
+def exclusively(workspace: Workspace, purpose: str, *, reading: bool = False) -> Iterator[None]:
     """Hold the archive for the whole run, and let go of the store at its end.
+
+    Args:
+        workspace: the store and its archive.
+        purpose: what for.
+        reading: whether the run writes nothing; an archive that is not there is not made for it.
 
     Raises:
         AlreadyRunningError: another run holds it.
     """
+    layout = workspace.layout
+    unneeded = reading and not layout.root.exists()  # nothing else can be running on it
     try:
-        with log_context(store=str(workspace.store.path)), archive_lock(workspace.layout, purpose):
+        with (
+            log_context(store=str(workspace.store.path)),
+            nullcontext() if unneeded else archive_lock(layout, purpose),
+        ):
             yield
     finally:
         workspace.store.close()
@@ -191,8 +206,12 @@ def plan_batches(run: ArchiveRun, limit: int | None) -> Plan:
             held=plan.held + part.held,
             undated=plan.undated + part.undated,
         )
-    rows = sum(batch.rows for batch in batches)
-    logger.info("%d rows due in %d batches, cut-off %s", rows, len(batches), run.cutoff.isoformat())
+    logger.info(
+        "planned: %s in %s, before any row is found unusable; cut-off %s",
+        counted(sum(batch.rows for batch in batches), "row"),
+        counted(len(batches), "batch"),
+        run.cutoff.isoformat(),
+    )
     return Plan(_groups(batches), plan.purge_only, plan.refused, plan.held, plan.undated)
 
 

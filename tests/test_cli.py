@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -19,7 +20,9 @@ from config.prefect_env import DEFAULTS
 from config.settings import load_settings
 from fluxhero.archive.layout import Layout
 from fluxhero.archive.lock import archive_lock
+from fluxhero.archive.report import ArchiveReport, BatchLine
 from fluxhero.cli import cli, main
+from fluxhero.commands.output import show_report
 from tests.evidence import hot_rows
 from tests.protocol import archive, workspace_of
 from tests.samples import Sample, create_duckdb_store, insert_duckdb, ledger_trade, write_sample
@@ -284,6 +287,52 @@ def test_query_on_a_terminal_in_json_and_as_csv(sample: Sample, run: Run) -> Non
     assert lines[4] == "t-00004,12.50000000,,hot"
     cut = run("query", sql, "--limit", "1")
     assert "--limit 0" in cut.err
+
+
+def test_csv_has_all_rows_unless_a_limit_is_given(run: Run) -> None:
+    sql = "SELECT range FROM range(1500)"
+    whole = run("query", sql, "--csv")
+    assert (whole.status, len(whole.out.splitlines()), whole.err) == (0, 1501, "")
+    cut = run("query", sql, "--csv", "--limit", "2")
+    assert len(cut.out.splitlines()) == 3
+    assert "the first 2 rows" in cut.err
+    document = run("query", sql, "--json").document
+    assert (len(document["rows"]), document["truncated"]) == (1000, True)
+    assert "the first 1,000 rows" in run("query", sql).err
+
+
+@pytest.mark.parametrize("form", [(), ("--csv",)])
+def test_decimals_have_no_exponent(run: Run, form: tuple[str, ...]) -> None:
+    shown = run("query", "SELECT 0::DECIMAL(18, 8) AS a, 'nan'::DOUBLE AS b", *form).out
+    assert "0.00000000" in shown
+    assert "E-8" not in shown
+
+
+def test_a_long_report_shows_its_first_rows(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = tuple(
+        BatchLine(
+            table="trades", mode="live", month=f"month {number:02d}", rows=1, correction=False
+        )
+        for number in range(1, 24)
+    )
+    report = ArchiveReport(
+        store="store",
+        archive="archive",
+        cutoff=datetime(2026, 1, 1, tzinfo=UTC),
+        retention_days=30,
+        dry_run=True,
+        copy_only=False,
+        batches=lines,
+    )
+    show_report(report, as_json=False)
+    shown = capsys.readouterr().out
+    assert "month 20" in shown
+    assert "month 21" not in shown
+    assert shown.endswith("… and 3 more; --json lists all\n")
+    show_report(report.model_copy(update={"batches": lines[:20]}), as_json=False)
+    assert "more" not in capsys.readouterr().out
+    show_report(report, as_json=True)
+    assert len(json.loads(capsys.readouterr().out)["batches"]) == 23
 
 
 def test_query_reads_standard_input(

@@ -24,7 +24,9 @@ def test_without_a_store_it_says_how_to_begin(clean_environment: Path) -> None:
     sample = Sample("duckdb", clean_environment / "none.duckdb", frozenset(), frozenset())
     status = collect_status(workspace_of(sample, clean_environment), 30)
     assert (status.store_exists, status.hot_rows, status.due, status.archived) == (False, {}, 0, ())
+    assert f"no store at {sample.path} yet" in status.next_step
     assert "fluxhero ingest" in status.next_step
+    assert "the folder of its .env, or set FLUXHERO_STORE_URL" in status.next_step
     assert not sample.path.exists()
 
 

@@ -159,8 +159,9 @@ def _foreign(
     return ForeignArchiveError(
         f"the archive {layout.root} belongs to {identity.store_kind} store {identity.store_path}"
         f" ({identity.store_id}), not to {store.path} ({mine})",
-        next_step="set FLUXHERO_ARCHIVE_DIR to this store's own archive, or, if the store was moved "
-        "or made anew, run `fluxhero archive --adopt`",
+        next_step="another bot: give it a FLUXHERO_DATA_DIR of its own; the same bot, moved or made "
+        "anew: look with `fluxhero archive --adopt --dry-run`, then adopt; never adopt another bot's "
+        "archive",
     )
 
 
@@ -203,9 +204,10 @@ def check_head(
         raise MissingArchiveError(
             f"the archive of the data folder {data_dir} was {head.archive}, with {counted(head.batches, 'batch')};"
             f" {layout.root} is another one: it holds {there}",
-            next_step=f"set FLUXHERO_ARCHIVE_DIR={head.archive}, or move all of that archive to "
-            f"{layout.root}; give another store its own FLUXHERO_DATA_DIR; to go on with the other "
-            "archive on purpose, run `fluxhero archive --adopt`",
+            next_step="give another store its own FLUXHERO_DATA_DIR; for the same store set "
+            f"FLUXHERO_ARCHIVE_DIR={head.archive}, or move all of that archive to {layout.root}; to go "
+            "on with the other archive on purpose, look with `fluxhero archive --adopt --dry-run`, "
+            "then adopt",
         )
 
 

@@ -61,7 +61,8 @@ def demo(folder: Path, *, as_json: bool) -> None:
     """Ingest, archive, query and restore real data, and say what each step did.
 
     Your own settings, store and archive are not used and not touched. Everything is in one folder,
-    which you may remove at any time.
+    which you may remove at any time. Its runs appear in the Prefect server that runs on this machine,
+    if one does.
 
     \b
     Examples:

@@ -16,6 +16,7 @@ import click
 
 _WIDTH_OF_PIPES = 10_000
 _NARROWEST_COLUMN = 10
+_MOST_ROWS = 20  # of a report's table
 _KIB = 1024
 _TICK = 0.001  # seconds
 
@@ -51,7 +52,9 @@ def show_report(report: Report, *, as_json: bool) -> None:
     for line in report.details():
         click.echo(f"  {line}")
     if rows := report.table():
-        show_records(rows)
+        show_records(rows[:_MOST_ROWS])
+    if len(rows) > _MOST_ROWS:
+        click.echo(f"… and {len(rows) - _MOST_ROWS:,} more; --json lists all")
 
 
 @contextmanager
@@ -188,6 +191,8 @@ def _is_number(value: Any) -> bool:
 
 def text(value: Any) -> str:
     """A value for human readers: bytes in hexadecimal, whatever holds several values as JSON."""
+    from decimal import Decimal
+
     if value is None:
         return ""
     if isinstance(value, datetime):
@@ -198,6 +203,8 @@ def text(value: Any) -> str:
         from fluxhero.ledger.formats import exact_json
 
         return exact_json.dump(plain(value))
+    if isinstance(value, Decimal) and value.is_finite():
+        return format(value, "f")
     return str(value)
 
 

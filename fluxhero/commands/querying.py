@@ -23,8 +23,7 @@ _LIMIT = 1000
 @click.option(
     "--limit",
     type=click.IntRange(0, MOST_ROWS),
-    default=_LIMIT,
-    show_default=True,
+    show_default=f"{_LIMIT}; with --csv all",
     metavar="ROWS",
     help="Print at most this many rows; 0 prints all.",
 )
@@ -38,7 +37,7 @@ _LIMIT = 1000
 )
 @click.option("--csv", "as_csv", is_flag=True, help="Print comma-separated values.")
 @json_option
-def query(sql: str, *, limit: int, timeout: float, as_csv: bool, as_json: bool) -> None:
+def query(sql: str, *, limit: int | None, timeout: float, as_csv: bool, as_json: bool) -> None:
     """Run one reading SQL statement (DuckDB's dialect) over hot and archived rows together.
 
     Each row of `trades`, `orders`, `cash_flows`, `equity` and `positions` is there once;
@@ -60,10 +59,11 @@ def query(sql: str, *, limit: int, timeout: float, as_csv: bool, as_json: bool) 
         raise click.UsageError("--csv and --json exclude each other")
     settings = settings_with_logging()
     statement = sys.stdin.read() if sql == "-" else sql
+    most = (0 if as_csv else _LIMIT) if limit is None else limit
     result = run_query(
         Workspace.of(settings),
         statement,
-        limit or None,
+        most or None,
         timeout=timeout,
         readable=[settings.cache_dir],
     )
@@ -76,7 +76,7 @@ def query(sql: str, *, limit: int, timeout: float, as_csv: bool, as_json: bool) 
     else:
         show_table(result.columns, result.rows)
     if result.truncated and not as_json:
-        click.echo(f"Shown: the first {counted(limit, 'row')}; --limit 0 shows all.", err=True)
+        click.echo(f"Shown: the first {counted(most, 'row')}; --limit 0 shows all.", err=True)
 
 
 def _show_csv(result: "QueryResult") -> None:

@@ -25,7 +25,8 @@ one JSON document; an error is one too: `{"ok": false, "error": {"kind", "messag
 | status | meaning |
 |---|---|
 | 0 | fine |
-| 1 | it ran and found something wrong: rows refused, a file in quarantine |
+| 1 | it ran and found something wrong: rows or files refused that were not known before, \
+or a file moved to quarantine; a dry run ends with 0 |
 | 2 | bad usage, bad input or bad settings: correct them and run again |
 | 3 | it could not be done; the message says what to do |
 | 130 | stopped by you; the next run completes what was interrupted |

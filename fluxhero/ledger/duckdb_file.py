@@ -18,7 +18,7 @@ from fluxhero.errors import (
     first_line,
 )
 from fluxhero.ledger.duckdb_catalog import foreign_keys
-from fluxhero.ledger.mistaken import other_kind
+from fluxhero.ledger.mistaken import foreign_file
 
 HOT = "hot"  # the name a store is attached under
 _LOCK_SIGNS = ("Could not set lock", "Unique file handle conflict", "already attached")
@@ -54,7 +54,7 @@ def opened(
     Raises:
         StoreLockedError: it was still open elsewhere after `timeout`.
         DamagedStoreError: DuckDB cannot read it.
-        ForeignStoreError: it is a SQLite file.
+        ForeignStoreError: it is a SQLite file, or no database at all.
         AlteredStoreError: a table or a constraint of the user's own stands in the way.
     """
     with session(instance) if instance else connect() as connection:
@@ -155,8 +155,8 @@ def translate(error: duckdb.Error, path: Path) -> FluxHeroError:
             f"the store {path} is open in another process ({text})",
             next_step="nothing was changed; the step is tried again, or close what holds the file",
         )
-    if _NOT_DUCKDB in text and (mistaken := other_kind(path, "duckdb")):
-        return mistaken
+    if _NOT_DUCKDB in text and (foreign := foreign_file(path, "duckdb")):
+        return foreign
     if any(sign in text for sign in _DAMAGE_SIGNS) or isinstance(
         error, duckdb.FatalException | duckdb.InternalException
     ):

@@ -18,7 +18,13 @@ from fluxhero.ledger.duckdb_catalog import check_tables
 from fluxhero.ledger.duckdb_file import change_token, opened
 from fluxhero.ledger.duckdb_purge import purge
 from fluxhero.ledger.duckdb_transaction import Transaction, committed
-from fluxhero.ledger.migrations import META, SCHEMA_VERSION, migrate, stored_version
+from fluxhero.ledger.migrations import (
+    META,
+    SCHEMA_VERSION,
+    migrate,
+    store_exists,
+    stored_version,
+)
 from fluxhero.ledger.partial import partial_sql
 from fluxhero.ledger.proof import ProvenRows
 from fluxhero.ledger.rejected import Rejected
@@ -70,10 +76,7 @@ class DuckDBStore(HotStore):
     @contextmanager
     def _open(self, *, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
         if not self.path.exists():
-            raise ForeignStoreError(
-                f"there is no store at {self.path} yet",
-                next_step="bring trades in with `fluxhero ingest PATH`, or set FLUXHERO_STORE_URL",
-            )
+            raise self._missing()
         if self._instance is None:
             self._instance = new_instance(self._temp_dir)
         with opened(
@@ -92,11 +95,22 @@ class DuckDBStore(HotStore):
             check_tables(connection, [table], self.path)
             yield connection
 
+    def _missing(self) -> ForeignStoreError:
+        return ForeignStoreError(
+            f"there is no store at {self.path} yet",
+            next_step="bring trades in with `fluxhero ingest PATH`, or set FLUXHERO_STORE_URL",
+        )
+
     def ensure(self) -> list[Path]:
         """Create the store or bring it to the newest schema; returns the copies made before."""
         with storage_errors("make the folder of", self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
         return migrate(self.path, timeout=self._timeout)
+
+    def check_there(self) -> None:
+        """See `HotStore.check_there`."""
+        if not store_exists(self.path):
+            raise self._missing()
 
     def identity(self) -> str:
         """See `HotStore.identity`; also makes sure of the schema version."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fluxhero.errors import BadInputError
-from fluxhero.ledger.formats import select
+from fluxhero.ledger.formats import detect, select
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ def _inside(folder: Path, format_name: str | None) -> tuple[list[Path], list[Pat
 
 def _recognised(path: Path, format_name: str | None) -> bool:
     try:
-        select(path, format_name)
+        select(path, format_name) if format_name else detect(path)
     except BadInputError:
         return False
     return True

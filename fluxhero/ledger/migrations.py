@@ -51,7 +51,7 @@ def migrate(path: Path, *, timeout: float, steps: Sequence[Step] = STEPS) -> lis
     for leftover in (new, _log_of(new)):
         if leftover.exists():
             remove(leftover)
-    if not _exists(path):
+    if not store_exists(path):
         _create(path, new, steps, timeout)
     while (version := stored_version(path, timeout=timeout)) < len(steps):
         copies += _upgrade(path, steps, timeout)
@@ -63,7 +63,7 @@ def migrate(path: Path, *, timeout: float, steps: Sequence[Step] = STEPS) -> lis
     return copies
 
 
-def _exists(path: Path) -> bool:
+def store_exists(path: Path) -> bool:
     """Whether there is a store. One that has lost its content is not taken for one yet to be made.
 
     Raises:
@@ -139,7 +139,7 @@ def stored_version(path: Path, *, timeout: float) -> int:
         DamagedStoreError: its content is lost.
         ForeignStoreError: it is a DuckDB file of somebody else's.
     """
-    if not _exists(path):
+    if not store_exists(path):
         return 0
     with opened(path, read_only=True, timeout=timeout) as connection:
         return _version(connection, path)

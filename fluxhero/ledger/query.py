@@ -36,6 +36,7 @@ _WORDLESS = (duckdb.Error, duckdb.InternalException, duckdb.SerializationExcepti
 _WRITING = re.compile(r"COPY|INSERT|UPDATE|DELETE|MERGE|CREATE|ALTER|DROP|EXPORT|ATTACH|TRUNCATE")
 # Where DuckDB says an error is: the line, and under it a caret.
 _PLACE = re.compile(r"^LINE (?P<line>\d+): (?P<sql>.*\n)(?P<indent> *)\^(?=\^*\s*\Z)", re.M)
+_NO_COLUMN = "Referenced column"
 _ALLOWED = "SELECT, FROM, WITH, DESCRIBE, SUMMARIZE, SHOW and EXPLAIN are"
 
 
@@ -136,6 +137,10 @@ def _columns_in(sql: str) -> Collection[str] | None:
 def _check_statement(sql: str) -> None:
     with _explained(TIMEOUT):
         statements = duckdb.extract_statements(sql)
+    if not statements:
+        raise BadInputError(
+            "the query is empty", next_step=f"give one statement; {_ALLOWED} allowed"
+        )
     if len(statements) != 1:
         raise BadInputError(
             f"{len(statements)} statements were given", next_step="give exactly one, without others"
@@ -259,7 +264,7 @@ def _explained(timeout: float) -> Iterator[None]:
 
 
 def _refused_by_duckdb(error: duckdb.Error) -> BadInputError:
-    return BadInputError(
-        str(error).strip(),
-        next_step='correct the SQL; `fluxhero query "DESCRIBE trades"` lists columns',
-    )
+    advice = 'correct the SQL; `fluxhero query "DESCRIBE trades"` lists columns'
+    if _NO_COLUMN in str(error):
+        advice += "; text goes in single quotes: 'AAPL'"
+    return BadInputError(str(error).strip(), next_step=advice)

@@ -25,14 +25,28 @@ from fluxhero.errors import (
     ForeignStoreError,
     StorageIOError,
     StoreLockedError,
+    first_line,
 )
-from fluxhero.ledger.mistaken import other_kind
+from fluxhero.ledger.mistaken import foreign_file
 
 # The driver infers types from its first batch; pages must fit into one.
 _BATCH_ROWS = 65_536
 _LOCKED = ("database is locked", "database table is locked", "database schema is locked")
 _NOT_SQLITE = "not a database"
 _DAMAGED = (_NOT_SQLITE, "malformed", "disk image", "corrupt")
+
+
+def check_there(path: Path) -> None:
+    """Make sure that there is a file, without opening it.
+
+    Raises:
+        ForeignStoreError: there is none.
+    """
+    if not path.is_file():
+        raise ForeignStoreError(
+            f"no SQLite database at {path}",
+            next_step="point FLUXHERO_STORE_URL at the bot's system.db",
+        )
 
 
 class SqliteConnection:
@@ -50,11 +64,7 @@ class SqliteConnection:
             ForeignStoreError: there is no such file, or it is not SQLite.
         """
         self.path = path
-        if not path.is_file():
-            raise ForeignStoreError(
-                f"no SQLite database at {path}",
-                next_step="point FLUXHERO_STORE_URL at the bot's system.db",
-            )
+        check_there(path)
         mode = "ro" if read_only else "rw"
         with self._translated("open"):
             self._connection = adbc.connect(f"file:{quote(str(path))}?mode={mode}", autocommit=True)
@@ -191,11 +201,11 @@ def translate(error: Exception, verb: str, path: Path) -> FluxHeroError:
             f"could not {verb} {path}: another process holds its lock",
             next_step="nothing was changed; the step is tried again, or stop what holds the file",
         )
-    if _NOT_SQLITE in text and (mistaken := other_kind(path, "sqlite")):
-        return mistaken
+    if _NOT_SQLITE in text and (foreign := foreign_file(path, "sqlite")):
+        return foreign
     if any(sign in text for sign in _DAMAGED):
         return DamagedStoreError(
-            f"could not {verb} {path}: SQLite says it is damaged ({text})",
+            f"could not {verb} {path}: SQLite says it is damaged ({first_line(error)})",
             next_step="nothing was changed; stop the bot and recover the file from a backup",
         )
     return StorageIOError(

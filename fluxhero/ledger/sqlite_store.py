@@ -32,7 +32,7 @@ from fluxhero.ledger.quarantine_list import QuarantineList
 from fluxhero.ledger.rejected import Rejected
 from fluxhero.ledger.rows import CLOSED_AT, ROW_HASH, TABLE, row_hash_sql
 from fluxhero.ledger.schema import ALL_TABLES, LEDGER_TABLES, QUARANTINE, TRADES
-from fluxhero.ledger.sqlite_connection import SqliteConnection, backup
+from fluxhero.ledger.sqlite_connection import SqliteConnection, backup, check_there
 from fluxhero.ledger.sqlite_insert import insert_rows
 from fluxhero.ledger.sqlite_meaning import (
     canonical_sql,
@@ -140,6 +140,10 @@ class SqliteStore(HotStore):
             f"{self.path} has no table for {mode} trades any more",
             next_step="put the bot's database back in place; the archive still has the trades",
         )
+
+    def check_there(self) -> None:
+        """See `HotStore.check_there`."""
+        check_there(self.path)
 
     def identity(self) -> str:
         """See `HotStore.identity`: the file's place, since nothing may be written into it."""

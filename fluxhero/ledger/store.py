@@ -174,6 +174,14 @@ class HotStore(ABC):
     archived_tables: tuple[str, ...]
 
     @abstractmethod
+    def check_there(self) -> None:
+        """Make sure that the store's file is there, without opening it.
+
+        Raises:
+            ForeignStoreError: there is no such file.
+        """
+
+    @abstractmethod
     def identity(self) -> str:
         """A name that no other store has.
 

@@ -12,7 +12,7 @@ import pytest
 
 from fluxhero.archive.layout import Layout
 from fluxhero.archive.lock import archive_lock
-from fluxhero.errors import AlreadyRunningError
+from fluxhero.errors import AlreadyRunningError, ForeignStoreError
 from tests.house import House
 
 REPOSITORY = Path(__file__).parents[2]
@@ -58,6 +58,23 @@ def test_the_second_run_says_who_holds_the_archive(house: House) -> None:
         os.kill(holder, signal.SIGKILL)
         os.waitpid(holder, 0)
         assert house.archive().purged == 1, "the lock dies with its holder"
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_where_there_is_no_store_no_archive_is_begun(house: House, dry_run: bool) -> None:
+    house.store.unlink()
+    before = sorted(house.data.parent.rglob("*"))
+    with pytest.raises(ForeignStoreError, match=r"there is no store|no SQLite database"):
+        house.archive(dry_run=dry_run)
+    assert sorted(house.data.parent.rglob("*")) == before
+
+
+def test_a_dry_run_makes_no_archive_and_waits_for_whoever_has_one(house: House) -> None:
+    house.add(1)
+    assert house.archive(dry_run=True).rows == 1
+    assert not house.archive_dir.exists()
+    with held_elsewhere(house.archive_dir), pytest.raises(AlreadyRunningError):
+        house.archive(dry_run=True)
 
 
 def test_the_lock_is_given_back_by_a_run_that_fails(house: House) -> None:

@@ -201,6 +201,9 @@ def test_an_archive_of_another_store_is_refused_by_name(
             run()
         assert str(house.store) in caught.value.what
         assert str(other) in caught.value.what
+        assert caught.value.next_step.startswith("another bot: give it a FLUXHERO_DATA_DIR")
+        assert "`fluxhero archive --adopt --dry-run`" in caught.value.next_step
+        assert "FLUXHERO_ARCHIVE_DIR" not in caught.value.next_step, "it led to the other error"
         assert caught.value.exit_status == 2
     assert House(house.kind, house.data, other).hot == {9}
 
@@ -290,7 +293,8 @@ def test_another_place_without_the_known_batches_is_refused(
         assert f"{house.archive_dir}, with 3 batches" in caught.value.what
         assert str(place) in caught.value.what
         assert f"FLUXHERO_ARCHIVE_DIR={house.archive_dir}" in caught.value.next_step
-        assert "--adopt" in caught.value.next_step
+        assert caught.value.next_step.startswith("give another store its own FLUXHERO_DATA_DIR")
+        assert "`fluxhero archive --adopt --dry-run`" in caught.value.next_step
     assert house.numbers_hot == hot
     assert not list(place.rglob("archive.json")) or missing != "all of it"
 

@@ -268,6 +268,25 @@ def test_a_store_cut_short_is_named(house: House, left: float) -> None:
     assert house.archive().purged == 398
 
 
+def test_a_file_that_is_no_store_is_not_called_damaged(house: House) -> None:
+    content = b"# A page of text\n" * 1000
+    house.store.write_bytes(content)
+    with pytest.raises(ForeignStoreError) as caught:
+        house.archive()
+    kind = "SQLite" if house.kind == "sqlite" else "DuckDB"
+    assert caught.value.what == f"{house.store} is no {kind} database"
+    assert caught.value.next_step.startswith("check FLUXHERO_STORE_URL; if this is")
+    assert house.store.read_bytes() == content
+
+
+def test_a_store_that_begins_as_one_and_goes_on_otherwise_is_damaged(house: House) -> None:
+    beginning = house.store.read_bytes()[:16]
+    house.store.write_bytes(beginning + b"# A page of text\n" * 1000)
+    with pytest.raises(DamagedStoreError) as caught:
+        house.archive()
+    assert "SELECT" not in caught.value.what, "SQL of ours means nothing to the reader"
+
+
 def test_a_file_that_is_no_database_is_named(house: House) -> None:
     house.store.write_bytes(b"trades,go,here\n" * 1000)
     with pytest.raises(FluxHeroError) as caught:

@@ -1,6 +1,7 @@
 """What a bot's database may hold: odd but sound values move, unsound ones stay and are listed."""
 
 import json
+import logging
 import math
 import sqlite3
 from typing import Any
@@ -123,8 +124,9 @@ def test_text_that_is_not_utf_8_stays_and_is_listed(sqlite_house: House, column:
 
 
 def test_the_report_tells_which_rows_are_refused_and_a_dry_run_counts_them_apart(
-    sqlite_house: House,
+    sqlite_house: House, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO, "tasks.archive")
     house = sqlite_house
     for number in range(1, 13):
         put(house, number, side=7)
@@ -132,6 +134,7 @@ def test_the_report_tells_which_rows_are_refused_and_a_dry_run_counts_them_apart
     put(house, 21, exit_time="2025-03-03T10:00:00", side=7)  # all there is of its month
     dry = house.archive(dry_run=True)
     assert (dry.rows, len(dry.batches), len(dry.refused)) == (1, 1, 13)
+    assert "planned: 14 rows in 2 batches, before any row is found unusable; cut-off" in caplog.text
     assert "13 would be refused" in dry.verdict
     assert quarantined(house) == []
     report = house.archive()

@@ -67,11 +67,28 @@ def test_store_url(
 )
 def test_a_store_url_of_another_form_is_refused(url: str) -> None:
     message = refused(FLUXHERO_STORE_URL=url)
-    assert f"FLUXHERO_STORE_URL={url} should read duckdb:///path/to/file" in message
+    assert f"FLUXHERO_STORE_URL={url}: should read duckdb:///path/to/file" in message
 
 
 def test_a_store_that_is_a_folder_is_refused(tmp_path: Path) -> None:
-    assert "the store is a file" in refused(FLUXHERO_STORE_URL=f"duckdb:///{tmp_path}")
+    url = f"duckdb:///{tmp_path}"
+    assert f"{url}: {tmp_path} is a folder; the store is a file" in refused(FLUXHERO_STORE_URL=url)
+
+
+def test_an_absolute_path_that_lacks_its_slash_is_told_so(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    store = tmp_path / "system.db"
+    mistyped = f"sqlite:///{str(store).removeprefix('/')}"
+    monkeypatch.setenv("FLUXHERO_STORE_URL", mistyped)
+    there = tmp_path / str(store).removeprefix("/")
+    assert load_settings().store_path == there, "a store that may come yet"
+    store.touch()
+    expected = f"an absolute path has four slashes: sqlite:///{store} "
+    assert expected in refused(FLUXHERO_STORE_URL=mistyped)
+    there.parent.mkdir(parents=True)
+    there.touch()
+    assert load_settings().store_path == there
 
 
 def test_the_environment_wins_over_the_file(
@@ -113,7 +130,7 @@ def test_empty_means_unset(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
         ("INITIAL_CAPITAL", "NaN", "finite"),
         ("MAX_RISK_PCT_TREND", "1.5", "less than or equal to 1"),
         ("CORRELATION_THRESHOLD", "0", "greater than 0"),
-        ("DRAWDOWN_CRITICAL_PCT", "0.1", "is below FLUXHERO_DRAWDOWN_WARNING_PCT=0.15"),
+        ("DRAWDOWN_CRITICAL_PCT", "0.1", "should not be below FLUXHERO_DRAWDOWN_WARNING_PCT=0.15"),
         ("SOURCE_TIMEZONE", "Mars/Olympus", "IANA time zone"),
         ("SOURCE_TIMEZONE", "../UTC", "IANA time zone"),
         ("ALPACA_API_URL", "paper-api.alpaca.markets", "https://host"),
@@ -127,7 +144,7 @@ def test_empty_means_unset(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
 )
 def test_a_bad_value_is_named_with_its_remedy(name: str, value: str, expected: str) -> None:
     message = refused(**{f"FLUXHERO_{name}": value})
-    assert f"FLUXHERO_{name}={value} " in message
+    assert f"FLUXHERO_{name}={value}: " in message
     assert expected in message
     assert ".env.example" in message
 

@@ -14,6 +14,7 @@ import pytest
 
 from fluxhero.errors import BadInputError
 from fluxhero.ledger.formats import FORMATS, ReadOptions, detect, named, select
+from fluxhero.ledger.ingest_paths import expand
 from fluxhero.ledger.rejected import Rejected
 from fluxhero.ledger.schema import CASH_FLOWS, EQUITY, ORDERS, POSITIONS
 
@@ -403,9 +404,35 @@ def test_bad_parquet(tmp_path: Path) -> None:
     assert "UTF8" in bad(file)
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.csv", "trade_id;mode;symbol\n", "is not separated by commas"),
+        ("a.CSV", "ticket,opened,profit\n1,2,3\n", "has no column trade_id, mode"),
+        ("a.jsonl", '[{"trade_id": "T"}]\n', "none of its first lines is a JSON object"),
+        ("a.txt", "ticket,opened,profit\n1,2,3\n", "in no format this product knows"),
+    ],
+)
+def test_a_named_file_is_read_as_what_it_is_called(
+    tmp_path: Path, name: str, content: str, said: str
+) -> None:
+    file = text(tmp_path / name, content)
+    assert said in bad(file)
+    jsonl(tmp_path / "good.jsonl", TRADE)
+    found = expand([str(tmp_path)], None)
+    assert ([path.name for path in found.files], found.skipped) == (["good.jsonl"], (file,))
+
+
+def text(path: Path, content: str) -> Path:
+    path.write_text(content)
+    return path
+
+
 def test_formats_are_found_by_content(tmp_path: Path) -> None:
     path = jsonl(tmp_path / "misnamed.csv", TRADE)
     assert detect(path).name == "jsonl"
     assert select(path, "csv").name == "csv"
+    with pytest.raises(BadInputError, match=r"in the ledger's columns \(docs/ingest\.md\)"):
+        detect(text(tmp_path / "strange.csv", "id;when\n"))
     with pytest.raises(BadInputError, match="did you mean 'parquet'"):
         named("parqet")

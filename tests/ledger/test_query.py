@@ -73,7 +73,7 @@ def test_reading_is_allowed(workspace: Workspace, sql: str) -> None:
     ("sql", "said"),
     [
         ("SELECT 1; SELECT 2", "2 statements"),
-        ("", "0 statements"),
+        ("", "the query is empty"),
         ("INSERT INTO trades SELECT * FROM trades", "INSERT"),
         ("COPY trades TO '{folder}/x.csv'", "COPY"),
         ("CREATE TABLE x AS SELECT 1", "CREATE"),
@@ -131,6 +131,16 @@ def test_sql_that_is_wrong_is_told_why(workspace: Workspace) -> None:
         run_query(workspace, "SELEC 1")
     with pytest.raises(BadInputError, match="nonsense"):
         run_query(workspace, "SELECT nonsense FROM trades")
+    with pytest.raises(BadInputError) as refused:
+        run_query(workspace, 'FROM trades WHERE symbol = "AAPL"')
+    assert refused.value.next_step.endswith("text goes in single quotes: 'AAPL'")
+
+
+@pytest.mark.parametrize("sql", ["", " \n", ";", "-- nothing"])
+def test_an_empty_query_is_called_empty(workspace: Workspace, sql: str) -> None:
+    with pytest.raises(BadInputError) as refused:
+        run_query(workspace, sql)
+    assert refused.value.what == "the query is empty"
 
 
 @pytest.mark.parametrize("lines_above", [0, 1, 7, 8, 9, 98])

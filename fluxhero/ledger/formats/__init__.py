@@ -19,6 +19,7 @@ __all__ = ["FORMATS", "Format", "Page", "ReadOptions", "detect", "named", "selec
 FORMATS: dict[str, Format] = {
     known.name: known for known in (FLUXHERO, FLUXHERO_ARCHIVE, PARQUET, JSON_LINES, CSV)
 }
+_CALLED = {".csv": CSV, ".jsonl": JSON_LINES}
 _HEAD_BYTES = 65_536
 
 
@@ -39,10 +40,8 @@ def detect(path: Path) -> Format:
     Raises:
         BadInputError: there is no such file, it is empty, or no format recognises it.
     """
-    head = _head(path)
-    for candidate in FORMATS.values():
-        if candidate.recognises(path, head):
-            return candidate
+    if found := _by_content(path):
+        return found
     known = "; ".join(f"{known.name}: {known.summary}" for known in FORMATS.values())
     raise BadInputError(
         f"{path} is in no format this product knows ({known})",
@@ -51,12 +50,22 @@ def detect(path: Path) -> Format:
 
 
 def select(path: Path, name: str | None) -> Format:
-    """The format the user named, else the one detected; either way the file must be readable."""
+    """The format the user named, else the one detected; either way the file must be readable.
+
+    A file that no format recognises is read as what it is called, `.csv` or `.jsonl`: that format
+    says precisely what is wrong with it.
+    """
     if name is None:
-        return detect(path)
+        called = _CALLED.get(path.suffix.lower())
+        return (_by_content(path) or called) if called else detect(path)
     chosen = named(name)
     _head(path)
     return chosen
+
+
+def _by_content(path: Path) -> Format | None:
+    head = _head(path)
+    return next((known for known in FORMATS.values() if known.recognises(path, head)), None)
 
 
 def _head(path: Path) -> bytes:

@@ -117,4 +117,4 @@ def _unknown_fields(
     return [json.dumps(fields, ensure_ascii=False) if fields else None for fields in given]
 
 
-CSV = Format("csv", "CSV in canonical columns", _recognises, _pages)
+CSV = Format("csv", "CSV in the ledger's columns (docs/ingest.md)", _recognises, _pages)

@@ -147,4 +147,6 @@ def _storable(text: str) -> str:
     return text
 
 
-JSON_LINES = Format("jsonl", "one JSON object a line in canonical columns", _recognises, _pages)
+JSON_LINES = Format(
+    "jsonl", "one JSON object a line in the ledger's columns (docs/ingest.md)", _recognises, _pages
+)
