@@ -29,11 +29,14 @@ def open_restore_run(hold_days: int | None, *, dry_run: bool) -> RestoreRun:
 
     Raises:
         BadInputError: the hold would end before it begins, or never.
+        ForeignStoreError: there is no store to restore to.
     """
     settings = settings_of_run()
     days = days_for("hold", settings.hold_days if hold_days is None else hold_days)
     now = utc_now()
-    return RestoreRun(Workspace.of(settings), now, now + timedelta(days=days), dry_run)
+    workspace = Workspace.of(settings)
+    workspace.store.check_there()
+    return RestoreRun(workspace, now, now + timedelta(days=days), dry_run)
 
 
 @io_task

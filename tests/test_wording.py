@@ -29,6 +29,6 @@ def test_a_plural_of_its_own() -> None:
 
 def test_a_restores_verdict() -> None:
     report = RestoreReport(
-        store="s", archive="a", dry_run=True, found={"b": ("k",)}, hold_until=None
+        store="s", archive="a", dry_run=True, found={"b": ("k",)}, restored=("k",), hold_until=None
     )
-    assert report.verdict == "Dry run: 1 row of 1 batch would be restored. Nothing was changed."
+    assert report.verdict == "Dry run: 1 of 1 row would be restored. Nothing was changed."

@@ -26,9 +26,10 @@ def prepare(bench: Bench, kind: str, operation: str) -> Stage:
     bench.empty()
     sample = samples.write_sample(kind, bench.store(kind))
     held = sorted(sample.due)[::97]
-    bare = [key.partition("/")[2] if kind == "duckdb" else key for key in held]
     holds = bench.workspace(kind).layout.holds
-    add_holds(holds, "trades", bare, reason="dispute", at=samples.CUTOFF, until=None)
+    for key in held:
+        table, _, bare = key.partition("/") if kind == "duckdb" else ("trades", "", key)
+        add_holds(holds, table, [bare], reason="dispute", at=samples.CUTOFF, until=None)
     hot_after = sample.staying | frozenset(held)
     order = ARCHIVE
     if operation != "archive":

@@ -126,4 +126,6 @@ def _json_safe(value: Any) -> Any:
     return safe
 
 
-PARQUET = Format("parquet", "Parquet in canonical columns", _recognises, _pages, row_count)
+PARQUET = Format(
+    "parquet", "Parquet in the ledger's columns (docs/ingest.md)", _recognises, _pages, row_count
+)
