@@ -19,7 +19,7 @@ _SETTLE = 3  # seconds: a store that was changed just now is compared more thoro
 def _run(*command: str) -> dict[str, float]:
     """Run one route in a process of its own and return what it measured."""
     done = subprocess.run(
-        [sys.executable, "-m", *command], cwd=_ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-m", *command], cwd=_ROOT, stdout=subprocess.PIPE, text=True, check=True
     )
     measured: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return measured
@@ -81,15 +81,14 @@ def main() -> None:
                 ("duckdb", data.make_duckdb_store),
                 ("sqlite", data.make_sqlite_store),
             ):
-                store = folder / ("large.duckdb" if kind == "duckdb" else "large.db")
                 _say(f"making a {kind} store of {options.large:,} trades")
-                make(store, options.large)
-                results[f"large_{kind}"] = _run(
-                    "benchmarks.routes", f"archive_{kind}", str(store), str(folder)
-                )
+                with tempfile.TemporaryDirectory(dir=folder) as own:
+                    store = Path(own, "large.store")
+                    make(store, options.large)
+                    results[f"large_{kind}"] = _run(
+                        "benchmarks.routes", f"archive_{kind}", str(store), own
+                    )
                 _say(f"large {kind}: {results[f'large_{kind}']}")
-                shutil.rmtree(folder / "archive")
-                store.unlink()
         results["start"] = report.start_up_seconds(folder)
     options.out.write_text(report.markdown(results, options.rows, options.large), encoding="utf-8")
     _say(f"written to {options.out}")

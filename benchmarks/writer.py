@@ -1,6 +1,7 @@
 """A live bot: a process that inserts a row every 5 ms while an archive run purges the same file."""
 
 import json
+import os
 import shutil
 import sqlite3
 import subprocess
@@ -51,6 +52,7 @@ def measure(store: Path, folder: Path, journal: str) -> dict[str, float]:
     connection = sqlite3.connect(copy)
     connection.execute(f"PRAGMA journal_mode = {journal}")
     connection.close()
+    os.sync()  # or the first insert that is flushed would wait for the copy, too
     writer = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.writer", str(copy), str(stop)],
         stdout=subprocess.PIPE,
