@@ -11,6 +11,7 @@ import duckdb
 from fluxhero.engine import connect, literal, session
 from fluxhero.errors import (
     AlteredStoreError,
+    DamagedFileError,
     DamagedStoreError,
     FluxHeroError,
     StorageIOError,
@@ -23,6 +24,7 @@ from fluxhero.ledger.mistaken import foreign_file
 HOT = "hot"  # the name a store is attached under
 _LOCK_SIGNS = ("Could not set lock", "Unique file handle conflict", "already attached")
 _NOT_DUCKDB = "not a valid DuckDB database"
+_OF_PARQUET = "Parquet"
 _DAMAGE_SIGNS = (
     _NOT_DUCKDB,
     "orrupt",
@@ -157,6 +159,11 @@ def translate(error: duckdb.Error, path: Path) -> FluxHeroError:
         )
     if _NOT_DUCKDB in text and (foreign := foreign_file(path, "duckdb")):
         return foreign
+    if _OF_PARQUET in text:
+        return DamagedFileError(
+            f"a Parquet file that was read together with the store {path} is damaged: {text}",
+            next_step="nothing was changed; the store itself is not affected: check the archive's disk",
+        )
     if any(sign in text for sign in _DAMAGE_SIGNS) or isinstance(
         error, duckdb.FatalException | duckdb.InternalException
     ):

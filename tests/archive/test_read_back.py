@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from fluxhero.archive.files import compare, read_back, write_file
 from fluxhero.archive.layout import partition_of
 from fluxhero.errors import DamagedFileError, StorageIOError, VerificationError
+from fluxhero.ledger.duckdb_file import translate
 from fluxhero.ledger.rows import archive_schema
 from fluxhero.ledger.sqlite_meaning import key_range_sql
 from fluxhero.ledger.sqlite_schema import OWN_SCHEMA
@@ -49,6 +51,15 @@ def test_any_flipped_bit_is_damage_or_changes_nothing(house: House, tmp_path: Pa
     store.close()
     assert len(refused) > 100
     assert [text for text in refused if str(copy) not in text and str(store.path) not in text] == []
+
+
+def test_a_damaged_parquet_file_is_not_taken_for_a_damaged_store(tmp_path: Path) -> None:
+    error = duckdb.InvalidInputException(
+        "Invalid Input Error: Parquet metadata is corrupt. Column has 2 values but row group has 3 rows"
+    )
+    found = translate(error, tmp_path / "ledger.duckdb")
+    assert type(found) is DamagedFileError
+    assert "the store itself is not affected" in str(found)
 
 
 def test_rows_that_do_not_have_their_own_hash_are_refused(
