@@ -89,7 +89,7 @@ class Workspace:
         """
         try:
             yield
-        except (duckdb.Error, StorageIOError, DamagedStoreError):
+        except (duckdb.Error, StorageIOError, DamagedFileError, DamagedStoreError):
             for manifest in manifests:
                 self.prove_file(manifest)
             raise
