@@ -60,11 +60,11 @@ def read_holds(path: Path) -> list[Hold]:
 
 def held_keys(path: Path, at: datetime) -> Mapping[str, frozenset[str]]:
     """Table → keys of its rows on hold at this moment; none for a table without holds."""
-    held: defaultdict[str, frozenset[str]] = defaultdict(frozenset)
+    held: defaultdict[str, set[str]] = defaultdict(set)
     for hold in read_holds(path):
         if hold.active(at):
-            held[hold.table] |= {hold.trade_id}
-    return held
+            held[hold.table].add(hold.trade_id)
+    return defaultdict(frozenset, {table: frozenset(keys) for table, keys in held.items()})
 
 
 def add_holds(
