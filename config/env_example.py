@@ -13,6 +13,7 @@ from config.settings import Settings, variable
 SECTIONS = {
     "data_dir": "Where things live",
     "retention_days": "Archive and ledger",
+    "scrub_days": "Storage checks",
     "api_host": "Operations API",
     "alpaca_api_url": "Broker and market data",
     "max_risk_pct_trend": "Risk limits",

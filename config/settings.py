@@ -63,6 +63,11 @@ class Settings(BaseSettings):
         " Default: cache in FLUXHERO_DATA_DIR.",
         json_schema_extra={"default": "data/cache"},
     )
+    archive_mirror_dir: Path | None = Field(
+        None,
+        description="Folder of a second copy of the archive's files, best on another disk; kept by the"
+        " archive flow, used by `fluxhero check --repair`. Empty: no second copy.",
+    )
     lock_timeout_seconds: float = Field(
         60,
         ge=0,
@@ -97,6 +102,22 @@ class Settings(BaseSettings):
         gt=0,
         allow_inf_nan=False,
         description="Account value before the first trade; drawdown and returns start from it.",
+    )
+
+    scrub_days: int = Field(
+        7,
+        ge=1,
+        le=MOST_DAYS,
+        description="Days within which daily storage checks have read every byte of the archive.",
+    )
+    pnl_tolerance: Decimal = Field(
+        Decimal("0.005"),
+        ge=0,
+        allow_inf_nan=False,
+        description="Money by which a recorded result may differ from its prices, quantity and fees.",
+    )
+    exchange: str = Field(
+        "XNYS", description="Exchange whose calendar bars follow, by its ISO 10383 code."
     )
 
     api_host: str = Field("127.0.0.1", description="Address the operations API listens on.")
@@ -165,9 +186,11 @@ class Settings(BaseSettings):
         """The source time zone as an object."""
         return ZoneInfo(self.source_timezone)
 
-    @field_validator("data_dir", "archive_dir", "cache_dir")
+    @field_validator("data_dir", "archive_dir", "archive_mirror_dir", "cache_dir")
     @classmethod
-    def _absolute_folder(cls, path: Path) -> Path:
+    def _absolute_folder(cls, path: Path | None) -> Path | None:
+        if path is None:
+            return None
         path = _absolute(path)
         if path.exists() and not path.is_dir():
             raise ValueError(f"{path} exists and is not a folder")
@@ -199,6 +222,15 @@ class Settings(BaseSettings):
                 "should be an IANA time zone such as UTC, America/New_York or Europe/Berlin"
             ) from error
         return name
+
+    @field_validator("exchange")
+    @classmethod
+    def _exchange_code(cls, code: str) -> str:
+        if re.fullmatch(r"[A-Z0-9]{4}|24/7", code) is None:
+            raise ValueError(
+                "should be four letters such as XNYS, or 24/7 for markets that never close"
+            )
+        return code
 
     @field_validator("alpaca_api_url", "alpaca_data_url")
     @classmethod
