@@ -9,6 +9,7 @@ ones stay where they are and are scanned as a query needs them.
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import duckdb
 import pyarrow as pa
@@ -17,11 +18,12 @@ from fluxhero.archive.identity import check_owner
 from fluxhero.archive.manifest import Chain, EventKind, Manifest
 from fluxhero.archive.workspace import Workspace
 from fluxhero.engine import connect, literal, one_row
+from fluxhero.integrity.findings import SCHEMA, finding_files
 from fluxhero.ledger.rows import ARCHIVED_AT
 from fluxhero.ledger.schema import ALL_TABLES, LEDGER_TABLES, Table
 
-BATCHES = "batches"
-VIEWS = (*ALL_TABLES, BATCHES)
+BATCHES, FINDINGS = "batches", "findings"
+VIEWS = (*ALL_TABLES, BATCHES, FINDINGS)
 LOCATION, BATCH_ID = "_location", "_batch_id"
 
 ArchivedRows = Callable[[Table, pa.Table], pa.Table]
@@ -34,7 +36,8 @@ def open_view(
     """Yield a connection that has the ledger as views.
 
     `trades` and `orders` have three columns more than the ledger: `_location` (hot or archive),
-    `_archived_at` and `_batch_id`. `batches` has one row a manifest.
+    `_archived_at` and `_batch_id`. `batches` has one row a manifest, `findings` what every storage
+    check found.
 
     Args:
         workspace: the store and its archive; neither is changed.
@@ -56,13 +59,15 @@ def open_view(
         )  # no Python variable is a table
         connection.execute("CREATE SCHEMA hot")
         for name in wanted:
-            if name != BATCHES:
+            if name in ALL_TABLES:
                 store.load(connection, name, f"hot.{name}", columns)
         chain = workspace.chain()  # after the hot rows, never before
         with workspace.scanning([m for name in wanted for m in chain.of_table(name)]):
             for name in wanted:
                 if name == BATCHES:
                     _create_batches(connection, chain)
+                elif name == FINDINGS:
+                    _create_findings(connection, workspace.data_dir)
                 elif name in store.archived_tables:
                     sql = _whole_sql(workspace, LEDGER_TABLES[name], chain.of_table(name))
                     connection.execute(f"CREATE VIEW {name} AS {sql}")
@@ -145,6 +150,16 @@ def _create_batches(connection: duckdb.DuckDBPyConnection, chain: Chain) -> None
         f"CREATE TABLE {BATCHES} AS SELECT unnest(from_json(?, '{shape}'), recursive := true)",
         [json.dumps(batches)],
     )
+
+
+def _create_findings(connection: duckdb.DuckDBPyConnection, data_dir: Path) -> None:
+    files = ", ".join(literal(str(path)) for path in finding_files(data_dir))
+    if files:
+        connection.execute(
+            f"CREATE VIEW {FINDINGS} AS FROM read_parquet([{files}], union_by_name = true)"
+        )
+    else:
+        connection.from_arrow(SCHEMA.empty_table()).create(FINDINGS)
 
 
 def _restored(chain: Chain, manifest: Manifest) -> int:
