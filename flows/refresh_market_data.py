@@ -50,9 +50,7 @@ def refresh_market_data(
     run = open_market_run(symbols or [], timeframe, paths or [], start, adjustment, feed, timezone)
     with writing_bars(run):
         groups = choose_symbols(run)
-        brought = [fetch_bars(run, group) for group in groups]
-        if run.files:
-            brought.append(take_files(run))
+        brought = [take_files(run), *[fetch_bars(run, group) for group in groups]]
         report = summarise_market_run(run, brought)
     publish_report("refresh-market-data", report)
     return report

@@ -227,7 +227,7 @@ def take_files(run: MarketRun) -> Brought:
         begin = run.start or _LONG_AGO
         first = min(bars["timestamp"].to_pylist()).date()
         return refresh(
-            Wanted(symbol, run.timeframe, begin, begin, run.adjustment or "raw"),
+            Wanted(symbol, run.timeframe, begin, begin, run.adjustment),
             LocalBars(bars),
             calendar_of(symbol, run.settings.exchange, first),
             cache_dir=run.settings.cache_dir,

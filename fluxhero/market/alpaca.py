@@ -23,7 +23,8 @@ from tenacity import (
     before_sleep_log,
     retry_if_exception,
     stop_after_attempt,
-    wait_exponential_jitter,
+    wait_exponential,
+    wait_random,
 )
 
 from config.settings import Settings
@@ -63,6 +64,7 @@ class Alpaca:
     """Alpaca's historical bars."""
 
     name = "alpaca"
+    adjusts = True
 
     def __init__(
         self, settings: Settings, feed: str | None = None, patience: Patience | None = None
@@ -146,8 +148,8 @@ class Alpaca:
     def _ask(self, client: httpx.Client, path: str, query: dict[str, str]) -> dict[str, Any]:
         """One page, asked for again as long as that may help."""
         patience = self._patience
-        growing = wait_exponential_jitter(
-            patience.first_pause, patience.longest_pause, jitter=patience.first_pause
+        growing = wait_exponential(patience.first_pause, patience.longest_pause) + wait_random(
+            0, patience.first_pause
         )
 
         def pause(state: RetryCallState) -> float:

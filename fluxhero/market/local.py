@@ -1,6 +1,8 @@
 """Bars from a file the user has: CSV or Parquet, with the names that data vendors give the columns."""
 
 import csv
+import io
+import math
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -75,14 +77,19 @@ def _columns(names: Sequence[str], path: Path) -> dict[str, int]:
 
 
 def _csv(path: Path, zone: ZoneInfo) -> pa.Table:
-    with storage_errors("read", path), path.open(encoding="utf-8-sig", newline="") as file:
-        lines = csv.reader(file, strict=True)
-        try:
-            heading = next(lines, [])
-            places = _columns(heading, path)
-            rows = list(_rows(lines, places, zone, path))
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise _unusable(path, lines.line_num, first_line(error)) from error
+    with storage_errors("read", path):
+        content = path.read_bytes()
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        number = content.count(b"\n", 0, error.start) + 1
+        raise _unusable(path, number, "it is no UTF-8 text") from error
+    lines = csv.reader(io.StringIO(text, newline=""), strict=True)
+    try:
+        places = _columns(next(lines, []), path)
+        rows = list(_rows(lines, places, zone, path))
+    except csv.Error as error:
+        raise _unusable(path, lines.line_num, first_line(error)) from error
     columns = zip(*rows, strict=True) if rows else [[] for _ in BARS]
     return pa.table([list(column) for column in columns], schema=BARS)
 
@@ -105,9 +112,12 @@ def _rows(
 
 def _number(text: str, column: str) -> float:
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
-        raise ValueError(f"{column} '{text.strip()[:40]}' is no number") from None
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError(f"{column} '{text.strip()[:40]}' is no number")
+    return number
 
 
 def _time(text: str, zone: ZoneInfo) -> datetime:

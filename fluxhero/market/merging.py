@@ -46,7 +46,7 @@ def merge(held: pa.Table, fetched: pa.Table) -> Merged:
     with scratch() as connection:
         connection.register("held", held)
         connection.register("fetched", fetched.select(BARS.names))
-        query = connection.execute(f"SELECT {', '.join(columns)} FROM {whole} ORDER BY 1")
+        query = connection.sql(f"SELECT {', '.join(columns)} FROM {whole} ORDER BY 1")
         bars: pa.Table = query.to_arrow_table()
         told = connection.execute(
             f"SELECT count(*) FILTER (old.timestamp IS NULL), list(new.timestamp ORDER BY "

@@ -34,6 +34,10 @@ class Provider(Protocol):
     def name(self) -> str:
         """What the cache says about its bars' origin."""
 
+    @property
+    def adjusts(self) -> bool:
+        """Whether it adjusts prices as asked; else they are as they were traded."""
+
     def bars(
         self, symbol: str, timeframe: Timeframe, first: datetime, last: datetime, adjustment: str
     ) -> pa.Table:
@@ -46,12 +50,18 @@ class LocalBars:
 
     table: pa.Table
     name: str = "local"
+    adjusts: bool = False
 
     def bars(
-        self, _symbol: str, _timeframe: Timeframe, first: datetime, last: datetime, _adjustment: str
+        self,
+        _symbol: str,
+        _timeframe: Timeframe,
+        first: datetime,
+        _last: datetime,
+        _adjustment: str,
     ) -> pa.Table:
-        """The file's bars in a range of time."""
-        return _filtered(self.table, lambda at: first <= at <= last)
+        """The file's bars from a time on."""
+        return _filtered(self.table, lambda at: first <= at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +73,8 @@ class Wanted:
         timeframe: length of the bars.
         since: where to begin when the cache has nothing yet.
         start: begin here again, whatever the cache has; None fetches what is missing at its end.
-        adjustment: what prices are adjusted for; None: as the cache is, else `split`.
+        adjustment: what prices are adjusted for; None: as the cache is, else `split`,
+            or `raw` from a file.
     """
 
     symbol: str
@@ -119,7 +130,7 @@ def refresh(
     """
     path = cache.path_of(cache_dir, wanted.symbol, wanted.timeframe)
     held, aside = _held(path, quarantine)
-    adjustment = _adjustment(wanted, held, path)
+    adjustment = _adjustment(wanted, held, path, provider)
     asked = adjustment if adjustment != UNKNOWN else wanted.adjustment or "raw"
     until = _last_due(wanted.timeframe, calendar, now)
     first = wanted.start or _next_due(held, wanted, calendar)
@@ -186,18 +197,23 @@ def _held(path: Path, quarantine: Path) -> tuple[Cached | None, Path | None]:
         return None, aside
 
 
-def _adjustment(wanted: Wanted, held: Cached | None, path: Path) -> str:
+def _adjustment(wanted: Wanted, held: Cached | None, path: Path, provider: Provider) -> str:
     """What the file's prices are adjusted for, once the new ones are in it."""
+    usual = "split" if provider.adjusts else "raw"
     if held is None:
-        return wanted.adjustment or "split"
+        return wanted.adjustment or usual
     if held.origin is None:
         return wanted.adjustment or UNKNOWN
     there = held.origin.adjustment
-    if wanted.adjustment in {None, there}:
+    asked = wanted.adjustment or (there if provider.adjusts or there == UNKNOWN else usual)
+    if asked == there:
         return there
+    if there == UNKNOWN:
+        return asked
     raise BadInputError(
-        f"the prices in {path} are adjusted for: {there}; {wanted.adjustment} ones cannot be mixed in",
-        next_step=f"leave --adjustment out, or move {path.name} and its record away to begin anew",
+        f"the adjustment of the prices in {path} is {there}; {asked} ones cannot be mixed in",
+        next_step=f"give --adjustment {there} if that is what they are, or move {path.name} and its"
+        " record away to begin anew",
     )
 
 
