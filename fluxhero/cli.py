@@ -21,6 +21,7 @@ from fluxhero.commands.demonstrating import demo
 from fluxhero.commands.holding import hold
 from fluxhero.commands.ingesting import ingest
 from fluxhero.commands.querying import query
+from fluxhero.commands.refreshing import refresh
 from fluxhero.commands.standing import status
 from fluxhero.errors import FluxHeroError
 
@@ -137,7 +138,7 @@ def cli(context: click.Context, *, debug: bool) -> None:
     context.ensure_object(Boundary).debug = debug
 
 
-for _command in (demo, ingest, archive, restore, hold, query, status):
+for _command in (demo, ingest, archive, restore, hold, refresh, query, status):
     cli.add_command(_command)
 
 
