@@ -63,7 +63,9 @@ def _section(rule: Rule) -> str:
     if isinstance(rule, RowRule):
         lines.append(f"- A row breaks it where `{' '.join(rule.bad.split())}`")
     if isinstance(rule, QueryRule):
-        lines.append("- It looks at several rows at once; the report shows the SQL that lists them.")
+        lines.append(
+            "- It looks at several rows at once; the report shows the SQL that lists them."
+        )
     return "\n".join(lines) + "\n"
 
 

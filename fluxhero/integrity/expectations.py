@@ -6,6 +6,7 @@ connection has to have (see `tell_time`), so that it is no part of a suite.
 """
 
 import logging
+import re
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,14 +15,14 @@ from typing import Any
 
 import duckdb
 
-from fluxhero.engine import identifier, moment, one_row
+from fluxhero.engine import identifier, literal, moment, one_row
 from fluxhero.errors import first_line
 from fluxhero.integrity.results import MOST_KEYS, MOST_SAMPLED, Result, errored, failed, passed
 from fluxhero.integrity.rules import QueryRule, RowRule
 from fluxhero.integrity.suite import Suite, query_over
 from fluxhero.wording import counted
 
-NOW = "getvariable('now')"
+_VARIABLE = re.compile(r"getvariable\('\w+'\)")
 _SHORT_NAMES = {"TIMESTAMP WITH TIME ZONE": "TIMESTAMPTZ"}  # as suites write them
 _READY_FOR_JSON = ("BOOLEAN", "TINYINT", "SMALLINT", "INTEGER", "BIGINT")
 
@@ -38,6 +39,7 @@ def run_suite(
     about: str,
     *,
     shown: str | None = None,
+    context_taken: bool = False,
 ) -> list[Result]:
     """Check every rule of a suite on a relation.
 
@@ -47,6 +49,7 @@ def run_suite(
         relation: SQL of what is checked, as it stands after FROM: a view, or a query in brackets.
         about: what results call it.
         shown: the same relation as a reader can ask for it, for the SQL in results.
+        context_taken: whether the suite's context was taken already, from more than what is checked.
 
     Returns:
         One result a rule, that of the columns first. Where the columns are not as declared no other
@@ -54,6 +57,8 @@ def run_suite(
     """
     try:
         found = columns_of(connection, relation)
+        if not context_taken:
+            take_context(connection, suite, relation)
     except duckdb.Error as error:
         return unchecked(suite, about, first_line(error))
     faults = _column_faults(suite.columns, found)
@@ -65,8 +70,7 @@ def run_suite(
         return [wrong, *(errored(rule, about, why) for rule in suite.rules)]
     with _great_expectations():
         from fluxhero.integrity.gx_rules import ask
-
-        verdicts = ask(connection, relation, suite.rules)
+    verdicts = ask(connection, relation, suite.rules)
     results = [passed(suite.schema_rule, about, len(found))]
     for rule, verdict in zip(suite.rules, verdicts, strict=True):
         if verdict.error:
@@ -86,6 +90,16 @@ def run_suite(
                 )
             )
     return results
+
+
+def take_context(connection: duckdb.DuckDBPyConnection, suite: Suite, whole: str) -> None:
+    """Set the variables that the suite's rules take from the whole of what is checked.
+
+    Raises:
+        duckdb.Error: it cannot be read.
+    """
+    for name, query in suite.context.items():
+        connection.execute(f"SET VARIABLE {name} = ({query.replace('{table}', whole)})")
 
 
 def columns_of(connection: duckdb.DuckDBPyConnection, relation: str) -> dict[str, str]:
@@ -139,7 +153,7 @@ def _breach(
     else:
         listed = ": " + ", ".join(row["key"] or "(no key)" for row in rows[:3])
         listed += ", …" if count > len(rows[:3]) else ""
-    sql = breaking_sql(suite, rule, shown).replace(NOW, _now_literal(connection))
+    sql = _without_variables(connection, breaking_sql(suite, rule, shown))
     return failed(
         rule,
         about,
@@ -179,5 +193,18 @@ def _ready(name: str, kind: str) -> str:
     return f"{text} AS {column}"
 
 
-def _now_literal(connection: duckdb.DuckDBPyConnection) -> str:
-    return f"TIMESTAMPTZ '{one_row(connection, f'SELECT {NOW}::VARCHAR')[0]}'"
+def _without_variables(connection: duckdb.DuckDBPyConnection, sql: str) -> str:
+    """The same SQL with the values of its variables, so that it can be run elsewhere."""
+
+    def value(variable: re.Match[str]) -> str:
+        found = one_row(
+            connection, f"SELECT typeof({variable[0]}), {variable[0]}::VARCHAR, {variable[0]}"
+        )
+        kind, told, raw = found
+        if raw is None:
+            return "NULL"
+        if isinstance(raw, list):
+            return f"[{', '.join(literal(str(each)) for each in raw)}]"
+        return f"{literal(told)}::{kind}"
+
+    return _VARIABLE.sub(value, sql)

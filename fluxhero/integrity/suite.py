@@ -6,7 +6,7 @@ What a suite says is here and in `suites`; running one is `expectations`.
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from fluxhero.integrity.rules import QueryRule, RowRule, Rule, Severity
@@ -22,6 +22,8 @@ class Suite:
         key: DuckDB SQL of what names a row, over the table's columns.
         columns: name and DuckDB type of the columns there have to be; there may be others.
         rules: what is checked.
+        context: name and query of values that rules take from the whole of what is checked, as
+            `getvariable('name')`; `{table}` in a query stands for it.
     """
 
     table: str
@@ -29,6 +31,7 @@ class Suite:
     key: str
     columns: Mapping[str, str]
     rules: tuple[RowRule | QueryRule, ...]
+    context: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -38,6 +41,7 @@ class Suite:
             self.key,
             *(f"{name} {kind}" for name, kind in self.columns.items()),
             *(f"{rule.name} {condition_of(rule)}" for rule in self.rules),
+            *(f"{name} {query}" for name, query in self.context.items()),
         ]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 

@@ -86,26 +86,41 @@ def _whole_sql(workspace: Workspace, table: Table, manifests: Sequence[Manifest]
     if not manifests:
         return hot
     key = table.key[0]
-    archived = _latest_sql(workspace, table, manifests)
+    archived = latest_sql(workspace, table, manifests)
     return (
         f"{hot} UNION ALL SELECT {names}, 'archive', {ARCHIVED_AT}, {BATCH_ID} FROM ({archived}) "
         f"AS archived ANTI JOIN hot.{table.name} AS current ON current.{key} = archived.{key}"
     )
 
 
-def _latest_sql(workspace: Workspace, table: Table, manifests: Sequence[Manifest]) -> str:
+def latest_sql(
+    workspace: Workspace,
+    table: Table,
+    manifests: Sequence[Manifest],
+    *,
+    among: Sequence[Manifest] | None = None,
+    carried: Sequence[str] = (),
+) -> str:
     """SELECT each row's latest archived version: canonical columns, `_archived_at`, `_batch_id`.
 
     Only a correction can supersede an older version, so that nothing but the corrections' keys is
     held against the rows.
+
+    Args:
+        workspace: the store and its archive.
+        table: the table.
+        manifests: batches whose rows are selected; at least one.
+        among: batches of which the version has to be the latest; by default the same.
+        carried: SQL over the rows' own columns, selected behind the others.
     """
     store, key = workspace.store, table.key[0]
     rows = (
         f"(SELECT *, parse_filename(filename, true) AS {BATCH_ID} "
         f"FROM {_scan(workspace, manifests)})"
     )
-    every = store.canonical_sql(table.name, rows, carried=(ARCHIVED_AT, BATCH_ID))
-    corrections = [manifest for manifest in manifests if manifest.correction]
+    every = store.canonical_sql(table.name, rows, carried=(ARCHIVED_AT, BATCH_ID, *carried))
+    known = manifests if among is None else among
+    corrections = [manifest for manifest in known if manifest.correction]
     if not corrections:
         return every
     return (
@@ -202,7 +217,7 @@ def _archived(
     if not near:
         return table.arrow.empty_table()
     names = ", ".join(f'"{name}"' for name in table.names)
-    latest = _latest_sql(workspace, table, near)
+    latest = latest_sql(workspace, table, near)
     with workspace.scanning(near):
         rows = engine.sql(
             f"SELECT {names} FROM ({latest}) SEMI JOIN keys USING ({key})"
