@@ -1,4 +1,4 @@
-"""The ledger opened for checking: the one view, and archived versions read batch by batch.
+"""The ledger opened for checking: hot rows in memory, archived versions read batch by batch.
 
 Rules that compare versions, or only look at what is new, read single files of the archive; this
 says which, and as what relation. What a rule finds is its own business.
@@ -12,13 +12,14 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
+from fluxhero.archive.identity import check_owner
 from fluxhero.archive.manifest import Chain, Manifest
-from fluxhero.engine import literal
+from fluxhero.engine import connect, literal
 from fluxhero.integrity.passed import Passed, Stamp
 from fluxhero.integrity.scope import Scope
 from fluxhero.ledger.rows import ARCHIVED_AT, row_hash_sql
 from fluxhero.ledger.schema import CASH_FLOWS, EQUITY, LEDGER_TABLES, ORDERS, TRADES
-from fluxhero.ledger.view import BATCH_ID, open_view
+from fluxhero.ledger.view import BATCH_ID
 
 _TABLES = (TRADES, ORDERS, CASH_FLOWS, EQUITY)
 _WIDE = frozenset({"signal_reason", "signal_explanation", "extra"})  # which no rule reads
@@ -33,7 +34,7 @@ class Ledger:
 
     Attributes:
         scope: what is checked.
-        connection: has the views `trades`, `orders`, `equity`, `cash_flows`.
+        connection: has the hot rows.
         chain: the archive's manifests.
         memory: which batches passed before.
     """
@@ -185,6 +186,11 @@ def open_ledger(scope: Scope, memory: Passed) -> Iterator[Ledger]:
         IntegrityError: the store or the archive's manifests are damaged.
         ConfigurationError: the archive is gone or another store's.
     """
-    tables = [table.name for table in _TABLES]
-    with open_view(scope.workspace, tables, _COLUMNS) as connection:
-        yield Ledger(scope, connection, scope.workspace.chain(), memory)
+    workspace = scope.workspace
+    check_owner(workspace.layout, workspace.store)
+    with connect(temp_dir=workspace.data_dir / "tmp") as connection:
+        connection.execute("SET python_enable_replacements = false")
+        connection.execute("CREATE SCHEMA hot")
+        for table in _TABLES:
+            workspace.store.load(connection, table.name, f"hot.{table.name}", _COLUMNS)
+        yield Ledger(scope, connection, workspace.chain(), memory)  # never read before the hot rows

@@ -74,11 +74,12 @@ def _checks(ledger: Ledger) -> Iterator[Iterable[Result]]:
                 (rules.HOT_EQUALS_ARCHIVED, f"{table} (hot)"),
                 (rules.HOT_DIFFERS, f"{table} (hot)"),
                 (rules.PURGE_COMPLETE, f"{table} (archive)"),
-                *([(rules.GAPS, BOTH.format(table))] if table == TRADES.name else []),
             ],
             partial(_check_overlap, ledger, table),
         )
         about = f"{table} (archive)"
+        if table == TRADES.name:
+            yield _told([(rules.GAPS, BOTH.format(table))], partial(check_gaps, ledger))
         yield _told([(rules.PURGE_COUNT, about)], partial(check_purge_count, ledger, table))
         yield _told([(rules.KEY_ONCE, about)], partial(check_keys_once, ledger, table))
     yield _told(
@@ -97,8 +98,6 @@ def _check_overlap(ledger: Ledger, table: str) -> Iterator[Result]:
     find_overlap(ledger, table)
     yield from check_values(ledger, table)
     yield check_purge_complete(ledger, table)
-    if table == TRADES.name:
-        yield from check_gaps(ledger)
 
 
 def _told(about: Sequence[tuple[Rule, str]], check: Callable[[], Iterable[Result]]) -> list[Result]:
