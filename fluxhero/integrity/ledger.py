@@ -15,6 +15,7 @@ import pyarrow as pa
 from fluxhero.archive.identity import check_owner
 from fluxhero.archive.manifest import Chain, Manifest
 from fluxhero.engine import connect, literal
+from fluxhero.errors import ConfigurationError, IntegrityError, StorageIOError
 from fluxhero.integrity.passed import Passed, Stamp
 from fluxhero.integrity.scope import Scope
 from fluxhero.ledger.rows import ARCHIVED_AT, row_hash_sql
@@ -24,6 +25,8 @@ from fluxhero.ledger.view import BATCH_ID
 _TABLES = (TRADES, ORDERS, CASH_FLOWS, EQUITY)
 _WIDE = frozenset({"signal_reason", "signal_explanation", "extra"})  # which no rule reads
 _COLUMNS = frozenset(name for table in _TABLES for name in table.names) - _WIDE
+# What stands in the way of an answer. A store that is locked or changing is worth another attempt.
+HINDRANCES = (IntegrityError, ConfigurationError, StorageIOError, duckdb.Error)
 BOTH = "{} (hot and archive)"  # what a rule over all rows of a table is about
 _RULES_VERSION = "1"  # of the rules whose passing is remembered
 
@@ -36,13 +39,13 @@ class Ledger:
         scope: what is checked.
         connection: has the hot rows.
         chain: the archive's manifests.
-        memory: which batches passed before.
+        memory: which batches passed before; None for a reader who skips none.
     """
 
     scope: Scope
     connection: duckdb.DuckDBPyConnection
     chain: Chain
-    memory: Passed
+    memory: Passed | None
     _stamps: dict[Path, Stamp] = field(default_factory=dict)
 
     @property
@@ -67,13 +70,19 @@ class Ledger:
         chosen = []
         for manifest in manifests:
             path = self.path(manifest)
-            if self.scope.deep or self.memory.at(check, path, _RULES_VERSION) is None:
+            if (
+                self.memory is None
+                or self.scope.deep
+                or self.memory.at(check, path, _RULES_VERSION) is None
+            ):
                 self._stamps[path] = Stamp.of(path)
                 chosen.append(manifest)
         return chosen
 
     def passed(self, check: str, manifests: Iterable[Manifest]) -> None:
         """Remember that batches returned by `new` passed it."""
+        if self.memory is None:
+            return
         for manifest in manifests:
             path = self.path(manifest)
             self.memory.record(check, path, self._stamps[path], self.scope.now, _RULES_VERSION)
@@ -178,7 +187,7 @@ def _key_ranges(manifests: Sequence[Manifest]) -> pa.Table:
 
 
 @contextmanager
-def open_ledger(scope: Scope, memory: Passed) -> Iterator[Ledger]:
+def open_ledger(scope: Scope, memory: Passed | None = None) -> Iterator[Ledger]:
     """Read what is hot and which batches there are.
 
     Raises:
