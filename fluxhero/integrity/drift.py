@@ -8,7 +8,7 @@ import logging
 import math
 import statistics
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
@@ -42,18 +42,23 @@ RULES: tuple[Rule, ...] = (
     rules.FEES,
 )
 
+_SIZE = "abs(exit_price::DOUBLE / nullif(entry_price, 0)::DOUBLE - 1)"
+# Of a day's closed trades: column of the profile → SQL, over the ledger's columns and `closed`.
+_NUMBERS = {
+    "volume": "sum(quantity::DOUBLE * entry_price::DOUBLE)",
+    "mean_return": f"avg({_SIZE})",
+    "median_return": f"median({_SIZE})",
+    "win_ratio": "avg((realized_pnl > 0)::INT)",
+    "fees_per_share": "sum(fees)::DOUBLE / nullif(sum(quantity) FILTER (fees IS NOT NULL), 0)::DOUBLE",
+    "holding_seconds": "median(epoch(closed - entry_time))",
+}
 _PROFILE = pa.schema(
     [
         ("day", pa.date32()),
         ("mode", pa.string()),
         ("source", pa.string()),
         ("trades", pa.int64()),
-        ("volume", pa.float64()),
-        ("mean_return", pa.float64()),
-        ("median_return", pa.float64()),
-        ("win_ratio", pa.float64()),
-        ("fees_per_share", pa.float64()),
-        ("holding_seconds", pa.float64()),
+        *((name, pa.float64()) for name in _NUMBERS),
     ]
 )
 
@@ -123,19 +128,22 @@ def _profile(ledger: Ledger) -> pa.Table:
         for manifest in ledger.chain.of_table(TRADES.name)
         if manifest.file.last_closed_at >= first and manifest.file.first_closed_at < end
     ]
-    size = "abs(exit_price::DOUBLE / nullif(entry_price, 0)::DOUBLE - 1)"
+    trades = ledger.archived(TRADES.name, recent, hot_too=True)
+    within = f"closed >= {moment(first)} AND closed < {moment(end)}"
     with ledger.scope.workspace.scanning(recent):
         profile = ledger.connection.sql(
-            f"SELECT closed::DATE AS day, mode, coalesce(source, '') AS source, count(*) AS trades, "
-            f"sum(quantity::DOUBLE * entry_price::DOUBLE) AS volume, avg({size}) AS mean_return, "
-            f"median({size}) AS median_return, avg((realized_pnl > 0)::INT) AS win_ratio, "
-            f"sum(fees)::DOUBLE / nullif(sum(quantity) FILTER (fees IS NOT NULL), 0)::DOUBLE AS fees_per_share, "
-            f"median(epoch(closed - entry_time)) AS holding_seconds "
-            f"FROM (SELECT *, {TRADES.closed_at_sql} AS closed FROM "
-            f"({ledger.archived(TRADES.name, recent, hot_too=True)}) WHERE status = 'closed') "
-            f"WHERE closed >= {moment(first)} AND closed < {moment(end)} GROUP BY 1, 2, 3 ORDER BY 2, 3, 1"
+            _profile_sql(f"({trades})", _NUMBERS, within)
         ).to_arrow_table()
     return profile.cast(_PROFILE)
+
+
+def _profile_sql(trades: str, columns: Iterable[str], condition: str) -> str:
+    numbers = "".join(f", {_NUMBERS[name]} AS {name}" for name in columns)
+    return (
+        f"SELECT closed::DATE AS day, mode, coalesce(source, '') AS source, count(*) AS trades{numbers} "
+        f"FROM (SELECT *, {TRADES.closed_at_sql} AS closed FROM {trades} WHERE status = 'closed') "
+        f"WHERE {condition} GROUP BY 1, 2, 3 ORDER BY 2, 3, 1"
+    )
 
 
 def check_drift(scope: Scope) -> list[Result]:
@@ -175,8 +183,8 @@ class Judged:
         median: of the days before it.
         mad: their median absolute deviation; of logarithms where factors are judged.
         days: how many there are.
-        smallest: of their values.
-        largest: of their values.
+        smallest: of the values before the days that are judged, for one bad day must not excuse the next.
+        largest: the same.
         z: robust standard deviations from their median.
     """
 
@@ -203,16 +211,19 @@ def _judged(days: Sequence[dict[str, Any]], one: _Measure, since: date) -> Itera
         known = [day for day in known if day[one.column] > 0]
     for place, day in enumerate(known):
         if day["day"] >= since and place >= FEWEST_DAYS:
-            yield _judge(day, known[:place], one)
+            yield _judge(day, known[:place], one, since)
 
 
-def _judge(day: dict[str, Any], history: Sequence[dict[str, Any]], one: _Measure) -> Judged:
+def _judge(
+    day: dict[str, Any], history: Sequence[dict[str, Any]], one: _Measure, since: date
+) -> Judged:
     values = [earlier[one.column] for earlier in history]
     scaled = [math.log(value) for value in values] if one.ratio else values
     middle = statistics.median(scaled)
     mad = statistics.median(abs(value - middle) for value in scaled)
     spread = max(_MAD_TO_DEVIATION * mad, _floor(one, middle, history))
     value = day[one.column]
+    settled = [earlier[one.column] for earlier in history if earlier["day"] < since] or values
     z = ((math.log(value) if one.ratio else value) - middle) / spread
     return Judged(
         day=day["day"],
@@ -220,8 +231,8 @@ def _judge(day: dict[str, Any], history: Sequence[dict[str, Any]], one: _Measure
         median=math.exp(middle) if one.ratio else middle,
         mad=mad,
         days=len(values),
-        smallest=min(values),
-        largest=max(values),
+        smallest=min(settled),
+        largest=max(settled),
         z=z,
     )
 
@@ -261,8 +272,11 @@ def _verdict(about: str, one: _Measure, judged: Sequence[Judged]) -> Result:
             }
             for day in unusual
         ),
-        sql=f"SELECT {TRADES.closed_at_sql}::DATE AS day, mode, source, count(*), sum(quantity * entry_price) "
-        "FROM trades WHERE status = 'closed' GROUP BY ALL ORDER BY ALL",
+        sql=_profile_sql(
+            TRADES.name,
+            [name for name in _NUMBERS if name == one.column],
+            f"closed < DATE '{worst.day + timedelta(days=1)}'",
+        ),
     )
 
 
