@@ -1,4 +1,4 @@
-"""The ledger opened for checking: the one view, and archived versions read batch by batch.
+"""The ledger opened for checking: hot rows in memory, archived versions read batch by batch.
 
 Rules that compare versions, or only look at what is new, read single files of the archive; this
 says which, and as what relation. What a rule finds is its own business.
@@ -12,17 +12,21 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
+from fluxhero.archive.identity import check_owner
 from fluxhero.archive.manifest import Chain, Manifest
-from fluxhero.engine import literal
+from fluxhero.engine import connect, literal
+from fluxhero.errors import ConfigurationError, IntegrityError, StorageIOError
 from fluxhero.integrity.passed import Passed, Stamp
 from fluxhero.integrity.scope import Scope
 from fluxhero.ledger.rows import ARCHIVED_AT, row_hash_sql
 from fluxhero.ledger.schema import CASH_FLOWS, EQUITY, LEDGER_TABLES, ORDERS, TRADES
-from fluxhero.ledger.view import BATCH_ID, open_view
+from fluxhero.ledger.view import BATCH_ID
 
 _TABLES = (TRADES, ORDERS, CASH_FLOWS, EQUITY)
 _WIDE = frozenset({"signal_reason", "signal_explanation", "extra"})  # which no rule reads
 _COLUMNS = frozenset(name for table in _TABLES for name in table.names) - _WIDE
+# What stands in the way of an answer. A store that is locked or changing is worth another attempt.
+HINDRANCES = (IntegrityError, ConfigurationError, StorageIOError, duckdb.Error)
 BOTH = "{} (hot and archive)"  # what a rule over all rows of a table is about
 _RULES_VERSION = "1"  # of the rules whose passing is remembered
 
@@ -33,15 +37,15 @@ class Ledger:
 
     Attributes:
         scope: what is checked.
-        connection: has the views `trades`, `orders`, `equity`, `cash_flows`.
+        connection: has the hot rows.
         chain: the archive's manifests.
-        memory: which batches passed before.
+        memory: which batches passed before; None for a reader who skips none.
     """
 
     scope: Scope
     connection: duckdb.DuckDBPyConnection
     chain: Chain
-    memory: Passed
+    memory: Passed | None
     _stamps: dict[Path, Stamp] = field(default_factory=dict)
 
     @property
@@ -66,13 +70,19 @@ class Ledger:
         chosen = []
         for manifest in manifests:
             path = self.path(manifest)
-            if self.scope.deep or self.memory.at(check, path, _RULES_VERSION) is None:
+            if (
+                self.memory is None
+                or self.scope.deep
+                or self.memory.at(check, path, _RULES_VERSION) is None
+            ):
                 self._stamps[path] = Stamp.of(path)
                 chosen.append(manifest)
         return chosen
 
     def passed(self, check: str, manifests: Iterable[Manifest]) -> None:
         """Remember that batches returned by `new` passed it."""
+        if self.memory is None:
+            return
         for manifest in manifests:
             path = self.path(manifest)
             self.memory.record(check, path, self._stamps[path], self.scope.now, _RULES_VERSION)
@@ -177,7 +187,7 @@ def _key_ranges(manifests: Sequence[Manifest]) -> pa.Table:
 
 
 @contextmanager
-def open_ledger(scope: Scope, memory: Passed) -> Iterator[Ledger]:
+def open_ledger(scope: Scope, memory: Passed | None = None) -> Iterator[Ledger]:
     """Read what is hot and which batches there are.
 
     Raises:
@@ -185,6 +195,11 @@ def open_ledger(scope: Scope, memory: Passed) -> Iterator[Ledger]:
         IntegrityError: the store or the archive's manifests are damaged.
         ConfigurationError: the archive is gone or another store's.
     """
-    tables = [table.name for table in _TABLES]
-    with open_view(scope.workspace, tables, _COLUMNS) as connection:
-        yield Ledger(scope, connection, scope.workspace.chain(), memory)
+    workspace = scope.workspace
+    check_owner(workspace.layout, workspace.store)
+    with connect(temp_dir=workspace.data_dir / "tmp") as connection:
+        connection.execute("SET python_enable_replacements = false")
+        connection.execute("CREATE SCHEMA hot")
+        for table in _TABLES:
+            workspace.store.load(connection, table.name, f"hot.{table.name}", _COLUMNS)
+        yield Ledger(scope, connection, workspace.chain(), memory)  # never read before the hot rows
