@@ -88,7 +88,7 @@ class SqliteStore(HotStore):
             temp_dir: where large queries may spill.
         """
         self.path = path
-        self._timezone = timezone
+        self.timezone = timezone
         self._timeout = lock_timeout
         self._quarantine = QuarantineList(quarantine_dir / f"{path.stem}.jsonl")
         self._temp_dir = temp_dir
@@ -165,13 +165,13 @@ class SqliteStore(HotStore):
 
     def canonical_sql(self, table: str, relation: str, *, carried: Sequence[str] = ()) -> str:
         """See `HotStore.canonical_sql`."""
-        return canonical_sql(relation, self._timezone, carried=carried)
+        return canonical_sql(relation, self.timezone, carried=carried)
 
     def plan(self, table: str, request: PlanRequest, archived: Sequence[ArchivedFile]) -> TablePlan:
         """See `HotStore.plan`."""
         with self._reading() as (connection, engine):
             tables = inspect(connection)
-            return planning.plan(connection, engine, tables, request, archived, self._timezone)
+            return planning.plan(connection, engine, tables, request, archived, self.timezone)
 
     def first_row(self, spec: BatchSpec) -> tuple[datetime, str] | None:
         """See `HotStore.first_row`."""
@@ -192,7 +192,7 @@ class SqliteStore(HotStore):
         with self._reading() as (connection, engine):
             token = connection.change_token
             table = self._table(connection, spec.partition.mode)
-            batch = archiving.read(connection, engine, table, spec, archived_at, self._timezone)
+            batch = archiving.read(connection, engine, table, spec, archived_at, self.timezone)
             unchanged = connection.change_token == token
             self._proven.remember(spec.partition.mode, batch.rows, token if unchanged else None)
             return batch
@@ -204,7 +204,7 @@ class SqliteStore(HotStore):
             if self._proven.token(file) == before:
                 return Comparison(file.rows, (), ())
             table = self._table(connection, file.mode)
-            comparison = archiving.compare(connection, engine, table, file, self._timezone)
+            comparison = archiving.compare(connection, engine, table, file, self.timezone)
             if comparison.equal == file.rows and connection.change_token == before:
                 self._proven.remember_file(file, before)
             return comparison
@@ -254,7 +254,7 @@ class SqliteStore(HotStore):
                     chosen = pa.array(ids[start : start + source.PAGE_ROWS], pa.int64())
                     engine.register(
                         "rows",
-                        archiving.hashed_by_id(connection, engine, found, chosen, self._timezone),
+                        archiving.hashed_by_id(connection, engine, found, chosen, self.timezone),
                     )
                     engine.register("keys", pa.table({"key": pa.array(keys, pa.string())}))
                     piece = engine.sql(
@@ -287,7 +287,7 @@ class SqliteStore(HotStore):
             VerificationError: the table holds them otherwise, for its columns have changed.
         """
         ids = rows["id"].combine_chunks().sort()
-        found = archiving.hashed_by_id(connection, engine, table, ids, self._timezone)
+        found = archiving.hashed_by_id(connection, engine, table, ids, self.timezone)
         engine.register("inserted", rows)
         engine.register("found", found)
         wrong = engine.execute(
@@ -328,13 +328,13 @@ class SqliteStore(HotStore):
     ) -> None:
         """See `HotStore.load`; a FluxHero store has trades only.
 
-        The rows are copied as they are; what they mean in canonical columns is worked out as a
-        query needs it, which takes most of the time.
+        The rows are copied as they are, into `{target}_loaded`; what they mean in canonical columns is
+        worked out as a query needs it, which takes most of the time.
         """
         if table == TRADES.name:
             own = OWN_SCHEMA.names
             if columns is not None:
-                own = own_columns_of(columns, self._timezone)
+                own = own_columns_of(columns, self.timezone)
             self._load_own(connection, f"{target}_loaded", own)
             whole = {name: _DUCKDB_TYPES[OWN_SCHEMA.field(name).type] for name in OWN_SCHEMA.names}
             rows = partial_sql(f"{target}_loaded", {**whole, TABLE: "VARCHAR"}, {*own, TABLE})
