@@ -1,7 +1,7 @@
 # FluxHero Pipeline: `make` lists what there is. Needs Python 3.11 or newer, git and make.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types format lock bench crash clean
+.PHONY: help setup demo test lint types format lock bench crash flips clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -70,6 +70,9 @@ bench: setup  ## Measure speed and memory against the baselines
 
 crash: setup  ## Run the whole kill matrix and write its figures to docs (half an hour)
 	@$(BIN)/python -m tests.crash.matrix --kills 640 --seed 1 --out docs/crash-matrix.json
+
+flips: setup  ## Flip 500 bits of an archive, one at a time, and write what found them to docs
+	@$(BIN)/python -m tests.integrity.flips --flips 500 --seed 1 --out docs/bit-flips.json
 
 clean:  ## Remove the environment, caches and build leftovers; data stays
 	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache \

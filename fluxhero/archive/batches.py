@@ -69,7 +69,17 @@ def stage(
         write_file(
             workspace.layout.staged(name),
             batch.rows,
-            {"batch": name, "schema_version": str(SCHEMA_VERSION), "store": store_id},
+            {
+                "batch": name,
+                "schema_version": str(SCHEMA_VERSION),
+                "store": store_id,
+                # What a lost manifest is made of again, beside what the rows themselves tell.
+                "store_kind": workspace.store.kind,
+                "correction": str(spec.correction).lower(),
+                "cutoff": spec.cutoff.isoformat(),
+                "created_at": archived_at.isoformat(),
+                "software_version": version("fluxhero-pipeline"),
+            },
         )
     return StagedBatch(name, sequence, spec, archived_at, batch.rows.num_rows, batch.refused)
 

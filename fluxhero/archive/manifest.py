@@ -6,11 +6,11 @@ event file beside it, which names the manifest's hash.
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Final, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
@@ -30,9 +30,11 @@ class Record(BaseModel):
 
     def to_bytes(self) -> bytes:
         """The exact bytes that are stored and hashed."""
-        return (
-            json.dumps(self.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n"
-        ).encode()
+        return _stored(self.model_dump(mode="json"))
+
+
+def _stored(document: Mapping[str, Any]) -> bytes:
+    return (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode()
 
 
 _R = TypeVar("_R", bound=Record)
@@ -57,7 +59,16 @@ class DataFile(Record):
     hash_algorithm: str
 
 
-class Manifest(Record):
+class Document(Record):
+    """A record in a file of its own."""
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the stored bytes; a manifest's is what the next one and every event name."""
+        return hashlib.sha256(self.to_bytes()).hexdigest()
+
+
+class Manifest(Document):
     """One archived batch."""
 
     format_version: Literal[1] = FORMAT_VERSION
@@ -81,11 +92,6 @@ class Manifest(Record):
         partition = partition_of(self.batch_id)
         return f"{partition.year:04d}-{partition.month:02d}"
 
-    @property
-    def sha256(self) -> str:
-        """Hash of the stored bytes: what the next manifest and every event name."""
-        return hashlib.sha256(self.to_bytes()).hexdigest()
-
 
 class EventKind(StrEnum):
     """What can happen to a batch after it was published."""
@@ -95,8 +101,11 @@ class EventKind(StrEnum):
     RESTORED = "restored"
 
 
-class Event(Record):
-    """Something that happened to a batch."""
+class Event(Document):
+    """Something that happened to a batch.
+
+    No later document names an event's hash, so each carries its own.
+    """
 
     kind: EventKind
     batch_id: str
@@ -106,6 +115,23 @@ class Event(Record):
     kept_hot: tuple[str, ...] = ()  # purge: keys whose hot row differs or is on hold
     keys: tuple[str, ...] = ()  # restore: what came back
     reason: str = ""
+    checksum: str = ""  # SHA-256 of the bytes without it; early releases wrote none
+
+    def to_bytes(self) -> bytes:
+        """The exact bytes that are stored."""
+        return _stored(
+            self.model_dump(mode="json", exclude=set() if self.checksum else {"checksum"})
+        )
+
+    @property
+    def intact(self) -> bool:
+        """Whether it is as it was written, as far as it can tell by itself."""
+        return not self.checksum or self == self.sealed()
+
+    def sealed(self) -> "Event":
+        """The same event with its checksum."""
+        bare = self.model_copy(update={"checksum": ""})
+        return self.model_copy(update={"checksum": bare.sha256})
 
 
 class Chain:
@@ -181,12 +207,11 @@ def load_chain(layout: Layout) -> Chain:
     """
     manifests: list[Manifest] = []
     events: list[Event] = []
-    for path in _listed(layout.manifests):
-        stem = path.name.removesuffix(".json")
-        if "." in stem:
-            events.append(_read(path, Event))
+    for path in listed(layout.manifests):
+        if is_event(path):
+            events.append(read_event(path))
         else:
-            manifests.append(_read_manifest(path))
+            manifests.append(read_manifest(path))
     _prove_chain(manifests, layout)
     known = {manifest.batch_id: manifest.sha256 for manifest in manifests}
     for event in events:
@@ -198,7 +223,12 @@ def load_chain(layout: Layout) -> Chain:
     return Chain(manifests, sorted(events, key=lambda event: event.at))
 
 
-def _listed(folder: Path) -> list[Path]:
+def is_event(path: Path) -> bool:
+    """Whether a file beside the manifests has an event's name."""
+    return "." in path.name.removesuffix(".json")
+
+
+def listed(folder: Path) -> list[Path]:
     """Finished files in order of their names.
 
     A listing is no snapshot: one made while a run publishes may have a later file and lack an earlier
@@ -245,7 +275,22 @@ def refuse_later_format(path: Path, content: bytes) -> None:
         )
 
 
-def _read_manifest(path: Path) -> Manifest:
+def read_event(path: Path) -> Event:
+    """Read one event; its checksum stops no run, since what an event says endangers no row.
+
+    Raises:
+        ManifestError: it cannot be read.
+    """
+    return _read(path, Event)
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read one manifest, which the chain has still to prove.
+
+    Raises:
+        ManifestError: it is damaged, edited or another batch's.
+        SchemaVersionError: it was written by a newer release.
+    """
     manifest = _read(path, Manifest)
     if manifest.batch_id != path.stem or sequence_of(manifest.batch_id) != manifest.sequence:
         raise ManifestError(
@@ -280,4 +325,4 @@ def write_event(layout: Layout, chain: Chain, event: Event) -> None:
     number = len(chain.events(event.batch_id, event.kind)) + 1
     plain = event.kind is EventKind.PURGED and number == 1
     name = f"{event.batch_id}.{event.kind}{'' if plain else f'-{number}'}.json"
-    write_atomically(layout.manifests / name, event.to_bytes())
+    write_atomically(layout.manifests / name, event.sealed().to_bytes())

@@ -50,7 +50,7 @@ def recover(
         DamagedFileError: the file of an unpurged batch is not the one that was published.
     """
     discarded = [str(path) for path in discard_staging(workspace.layout)]
-    for path in _never_finished(workspace):
+    for path in unfinished_writes(workspace):
         remove(path)
     quarantined = []
     for path in unpublished_files(workspace.layout, chain):
@@ -81,7 +81,7 @@ def discard_staging(layout: Layout) -> list[Path]:
     return leftovers
 
 
-def _never_finished(workspace: Workspace) -> list[Path]:
+def unfinished_writes(workspace: Workspace) -> list[Path]:
     """Temporary files of atomic writes that never got their name; the archive's lock keeps writers out."""
     layout = workspace.layout
     return [

@@ -1,6 +1,6 @@
 """Findings: what every check found, as Parquet, so that a fault has a life: new, known, resolved.
 
-A run writes one file with a line for each rule and object it checked, those that passed too. A fault is
+A run writes one file with a line for each fault, and one for each rule that is kept elsewhere. A fault is
 the same one as before when rule and object are; it is new again when it has grown by a row. It is
 resolved when its rule was checked and it was not found; where the rule could not be checked, or part
 of it, it stays as it was.
@@ -9,7 +9,7 @@ of it, it stays as it was.
 import json
 import logging
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -119,7 +119,8 @@ def judge(
         at: now.
 
     Returns:
-        One finding a result, and one for each fault of before that is resolved or was not looked at.
+        One finding a fault, for each fault of before that is resolved or was not looked at, and for
+        each rule that was kept, of all objects that did.
     """
     earlier = {(one.rule, one.object): one for one in before if one.is_open}
     found = [
@@ -136,7 +137,19 @@ def judge(
             found.append(_resolved(fault, at))
         else:
             found.append(replace(fault, state=_carried(fault), new_keys=()))
-    return found
+    return [*(one for one in found if one.state is not State.SOUND), *_sound(found)]
+
+
+def _sound(found: Iterable[Finding]) -> Iterator[Finding]:
+    """One finding for each rule: thousands of files that are as they should be need no line each."""
+    by_rule: dict[str, list[Finding]] = {}
+    for finding in found:
+        if finding.state is State.SOUND:
+            by_rule.setdefault(finding.rule, []).append(finding)
+    for kept in by_rule.values():
+        checked = sum(finding.checked for finding in kept)
+        about = kept[0].object if len(kept) == 1 else f"{len(kept):,} objects"
+        yield replace(kept[0], object=about, checked=checked)
 
 
 def _judged(

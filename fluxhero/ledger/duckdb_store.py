@@ -30,6 +30,7 @@ from fluxhero.ledger.proof import ProvenRows
 from fluxhero.ledger.rejected import Rejected
 from fluxhero.ledger.rows import ROW_HASH, TABLE, row_hash_sql
 from fluxhero.ledger.schema import ALL_TABLES, LEDGER_TABLES, QUARANTINE, Table
+from fluxhero.ledger.soundness import read_duckdb
 from fluxhero.ledger.store import (
     ArchivedFile,
     BatchRows,
@@ -264,6 +265,12 @@ class DuckDBStore(HotStore):
                 connection, f"SELECT count(*) FROM hot.{QUARANTINE.name} WHERE resolved_at IS NULL"
             )
         return StoreStatistics(rows, self.path.stat().st_size, quarantined)
+
+    def read_all(self) -> str:
+        """See `HotStore.read_all`."""
+        with self._open(read_only=True) as connection:
+            read_duckdb(connection)
+        return ""
 
     def quarantine(self, source: str, rejected: Sequence[Rejected]) -> int:
         """See `HotStore.quarantine`."""

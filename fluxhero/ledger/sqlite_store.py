@@ -32,6 +32,7 @@ from fluxhero.ledger.quarantine_list import QuarantineList
 from fluxhero.ledger.rejected import Rejected
 from fluxhero.ledger.rows import CLOSED_AT, ROW_HASH, TABLE, row_hash_sql
 from fluxhero.ledger.schema import ALL_TABLES, LEDGER_TABLES, QUARANTINE, TRADES
+from fluxhero.ledger.soundness import read_sqlite
 from fluxhero.ledger.sqlite_connection import SqliteConnection, backup, check_there
 from fluxhero.ledger.sqlite_insert import insert_rows
 from fluxhero.ledger.sqlite_meaning import (
@@ -375,6 +376,11 @@ class SqliteStore(HotStore):
         files = [self.path, self.path.with_name(self.path.name + "-wal")]
         size = sum(file.stat().st_size for file in files if file.exists())
         return StoreStatistics({TRADES.name: trades}, size, len(self._quarantine))
+
+    def read_all(self) -> str:
+        """See `HotStore.read_all`."""
+        with self._reading() as (connection, _):
+            return read_sqlite(connection)
 
     def quarantine(self, source: str, rejected: Sequence[Rejected]) -> int:
         """See `HotStore.quarantine`: a list beside the data; the rows themselves stay where they are."""

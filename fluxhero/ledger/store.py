@@ -271,6 +271,15 @@ class HotStore(ABC):
         """Count rows and bytes."""
 
     @abstractmethod
+    def read_all(self) -> str:
+        """Read all of the store's file; says what is wrong with it, nothing if it is sound.
+
+        Raises:
+            StoreLockedError: another process holds it.
+            DamagedStoreError: it cannot be read.
+        """
+
+    @abstractmethod
     def quarantine(self, source: str, rejected: Sequence[Rejected]) -> int:
         """Remember rows that could not be used, each once; returns how many were new."""
 

@@ -70,6 +70,15 @@ def test_a_fault_that_grew_is_new_and_keeps_its_beginning() -> None:
     assert (shrunk.state, shrunk.count) == (State.KNOWN, 1)
 
 
+def test_what_is_sound_takes_one_line_a_rule() -> None:
+    results = [passed(SHA, "archive/x", 3), passed(SHA, "archive/y", 4), pnl("a")]
+    found = judge(results, [], [], AT)
+    assert [(f.rule, f.object, f.checked, f.state) for f in found] == [
+        ("trades.pnl", "trades (hot)", 9, State.NEW),
+        ("files.sha256", "2 objects", 7, State.SOUND),
+    ]
+
+
 def test_an_object_that_is_gone_is_resolved_where_its_rule_was_checked() -> None:
     stray = failed(SHA, "archive/x", "changed")
     others = [passed(SHA, "archive/y")]
