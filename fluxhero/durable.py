@@ -185,6 +185,30 @@ def _copy_exclusively(source: Path, target: Path) -> None:
             raise
 
 
+def replace_durably(source: Path, target: Path) -> None:
+    """Give a finished file the name of another, which it replaces at once; both on one file system."""
+    with storage_errors("replace", target):
+        make_folder(target.parent)
+        source.replace(target)
+        sync_folder(target.parent)
+
+
+def append_line(path: Path, line: bytes) -> None:
+    """Add a line to a file durably; a line that a killed process left half-written is ended first."""
+    with storage_errors("write", path):
+        make_folder(path.parent)
+        new = not path.exists()
+        with path.open("ab+") as file:
+            if file.seek(0, os.SEEK_END):
+                file.seek(-1, os.SEEK_END)
+                line = line if file.read(1) == b"\n" else b"\n" + line
+            file.write(line + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        if new:
+            sync_folder(path.parent)
+
+
 def remove(path: Path) -> None:
     """Remove a file durably; a file that is already gone is fine."""
     with storage_errors("remove", path):
