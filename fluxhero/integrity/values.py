@@ -86,7 +86,7 @@ def check_values(
         check = _Check(scope, table, memory, connection)
         results = check.run(damaged or {})
         if run_id is not None:
-            quarantine_rows(scope, run_id, table, check.bad)
+            quarantine_rows(scope, run_id, table, tuple(check.bad.values()))
     return results
 
 
@@ -109,7 +109,7 @@ class _Check:
             scope, table, memory, hashlib.sha256(version.encode()).hexdigest()
         )
         self._hot_is_known = False
-        self.bad: list[pa.Table | None] = []
+        self.bad: dict[str, pa.Table | None] = {}  # rows for the quarantine, by where they are
 
     def run(self, damaged: Mapping[Path, str]) -> list[Result]:
         """Check hot rows, then archived ones."""
@@ -270,14 +270,16 @@ class _Check:
                 return
 
     def _checked(self, relation: str, about: str, location: str) -> list[Result]:
-        """Run the suite, and list for the quarantine what breaks it."""
+        """Run the suite, and list for the quarantine what breaks it; no rule speaks of no rows."""
+        if not self._connection.execute(f"SELECT 1 FROM {relation} LIMIT 1").fetchall():
+            return [passed(rule, about, 0) for rule in self._suite.every_rule]
         shown = rows_in_view(self._store, self._table, location)
         results = run_suite(
             self._connection, self._suite, relation, about, shown=shown, context_taken=True
         )
         broken = broken_rules(self._suite, results, relation)
         try:
-            self.bad.append(bad_rows(self._connection, self._scope, self._suite, broken, relation))
+            self.bad[about] = bad_rows(self._connection, self._scope, self._suite, broken, relation)
         except duckdb.Error as error:
             logger.warning("%s: rows were not copied into quarantine: %s", about, first_line(error))
         return [in_view(self._store, self._table, result) for result in results]
