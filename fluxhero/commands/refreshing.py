@@ -34,7 +34,7 @@ from fluxhero.commands.running import prefect_ready
     "--adjustment",
     metavar="A",
     help="What prices are adjusted for: raw, split, dividend or all (default: as the cache is, "
-    "else split; raw for files).",
+    "else split; of files it is not known).",
 )
 @click.option(
     "--feed",

@@ -60,6 +60,11 @@ class Calendar:
         place = bisect_right(self._days, day)
         return self.sessions[place] if place < len(self.sessions) else None
 
+    def last_before(self, day: date) -> Session | None:
+        """The last session before a day; None before the calendar's beginning."""
+        place = bisect_left(self._days, day)
+        return self.sessions[place - 1] if place else None
+
     def last_closed(self, now: datetime) -> Session | None:
         """The last session that is over; None before the calendar's beginning."""
         place = bisect_right(self._closes, now)

@@ -6,7 +6,7 @@ from datetime import datetime
 from fluxhero.archive.workspace import Workspace
 from fluxhero.ledger.view import open_view
 
-_OPEN = "SELECT symbol FROM trades WHERE status = 'open' UNION SELECT symbol FROM positions"
+OPEN_SYMBOLS = "SELECT symbol FROM trades WHERE status = 'open' UNION SELECT symbol FROM positions"
 
 
 def traded_since(workspace: Workspace, symbols: Collection[str] = ()) -> dict[str, datetime]:
@@ -16,16 +16,10 @@ def traded_since(workspace: Workspace, symbols: Collection[str] = ()) -> dict[st
         workspace: the store and its archive.
         symbols: these; where there are none, those with an open trade or position.
     """
-    wanted = "SELECT unnest(?::VARCHAR[])" if symbols else _OPEN
+    wanted = "SELECT unnest(?::VARCHAR[])" if symbols else OPEN_SYMBOLS
     with open_view(workspace, ["trades", "positions"]) as connection:
         rows = connection.execute(
             f"SELECT symbol, min(entry_time) FROM trades WHERE symbol IN ({wanted}) GROUP BY symbol",
             [list(symbols)] if symbols else [],
         ).fetchall()
     return {str(symbol): first for symbol, first in rows}
-
-
-def open_symbols(workspace: Workspace) -> set[str]:
-    """Symbols with an open trade or position."""
-    with open_view(workspace, ["trades", "positions"]) as connection:
-        return {str(symbol) for (symbol,) in connection.execute(_OPEN).fetchall()}

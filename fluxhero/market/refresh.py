@@ -73,8 +73,8 @@ class Wanted:
         timeframe: length of the bars.
         since: where to begin when the cache has nothing yet.
         start: begin here again, whatever the cache has; None fetches what is missing at its end.
-        adjustment: what prices are adjusted for; None: as the cache is, else `split`,
-            or `raw` from a file.
+        adjustment: what prices are adjusted for; None: as the cache is; in a
+            new one `split` from a provider, unknown from a file.
     """
 
     symbol: str
@@ -162,7 +162,8 @@ def refresh(
             len(merged.changed),
             merged.changed[0],
         )
-    if merged.added or merged.changed or merged.bars.num_rows != old.num_rows:
+    as_it_was = merged.bars["timestamp"].equals(old["timestamp"])
+    if merged.added or merged.changed or not as_it_was:
         origin = Origin(
             symbol=wanted.symbol,
             timeframe=str(wanted.timeframe),
@@ -199,19 +200,16 @@ def _held(path: Path, quarantine: Path) -> tuple[Cached | None, Path | None]:
 
 def _adjustment(wanted: Wanted, held: Cached | None, path: Path, provider: Provider) -> str:
     """What the file's prices are adjusted for, once the new ones are in it."""
-    usual = "split" if provider.adjusts else "raw"
+    asked = wanted.adjustment
     if held is None:
-        return wanted.adjustment or usual
-    if held.origin is None:
-        return wanted.adjustment or UNKNOWN
-    there = held.origin.adjustment
-    asked = wanted.adjustment or (there if provider.adjusts or there == UNKNOWN else usual)
-    if asked == there:
-        return there
+        return asked or ("split" if provider.adjusts else UNKNOWN)
+    there = held.origin.adjustment if held.origin else UNKNOWN
     if there == UNKNOWN:
-        return asked
+        return asked or UNKNOWN
+    if asked == there or (asked is None and provider.adjusts):
+        return there
     raise BadInputError(
-        f"the adjustment of the prices in {path} is {there}; {asked} ones cannot be mixed in",
+        f"the adjustment of the prices in {path} is {there}; {asked or UNKNOWN} ones cannot be mixed in",
         next_step=f"give --adjustment {there} if that is what they are, or move {path.name} and its"
         " record away to begin anew",
     )

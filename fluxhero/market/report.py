@@ -100,7 +100,7 @@ class RefreshReport(BaseModel):
             )
         if unknown := [line.symbol for line in self.lines if line.adjustment == "unknown"]:
             lines.append(
-                "Begun by another program, so that what their prices are adjusted for is not known "
+                "What prices are adjusted for is not known, for they came from elsewhere "
                 f"(--adjustment says it): {', '.join(unknown[:_MOST_SHOWN])}"
             )
         lines += [f"Failed: {one.symbol}: {one.reason}" for one in self.failed[:_MOST_SHOWN]]

@@ -256,7 +256,7 @@ def test_files_are_merged(market: Settings, tmp_path: Path) -> None:
     paths = [str(tmp_path / name) for name in ("AAPL_1d.csv", "spy.csv", "empty.csv")]
     report = run(paths=paths)
     assert (report.ok, report.lines[0].added, report.lines[0].left_out) == (False, 2, 1)
-    assert report.lines[0].adjustment == "raw"
+    assert report.lines[0].adjustment == "unknown"
     assert "line 2: volume 'oops' is no number" in report.failed[0].reason
     assert "has no bars in it" in report.failed[1].reason
     more = tmp_path / "more.csv"
@@ -278,7 +278,7 @@ def test_a_file_cannot_be_mixed_into_adjusted_prices(
     run(symbols=["AAPL"])
     path = tmp_path / "AAPL.csv"
     path.write_text("t,o,h,l,c,v\n2024-01-09T05:00:00Z,1,3,0.5,2,10\n")
-    with pytest.raises(BadInputError, match="is split; raw ones cannot be mixed in"):
+    with pytest.raises(BadInputError, match="is split; unknown ones cannot be mixed in"):
         run(paths=[str(path)])
     assert run(paths=[str(path)], adjustment="split").lines[0].added == 1
 
@@ -323,12 +323,15 @@ def test_a_bar_that_was_stored_too_early_is_fetched_again(market: Settings, alpa
     assert stored(market).bars["close"].to_pylist()[-1] == 109.0
 
 
-def test_duplicates_of_a_foreign_file_go(market: Settings, alpaca: Alpaca) -> None:
+def test_duplicates_of_a_foreign_file_and_its_disorder_go(market: Settings, alpaca: Alpaca) -> None:
     path = foreign(market, "2024-01-16")
     frame = pd.read_parquet(path)
     pd.concat([frame.iloc[::-1], frame]).to_parquet(path, index=False)
     assert run(symbols=["AAPL"]).lines[0].bars == len(frame)
     assert days(stored(market)) == sorted({f"{at:%m-%d}" for at in frame["timestamp"]})
+    frame.iloc[::-1].to_parquet(path, index=False)
+    run(symbols=["AAPL"])
+    assert days(stored(market))[-1] == "01-16", "in order again, though nothing was new"
 
 
 def test_a_damaged_cache_is_kept_aside_and_fetched_again(market: Settings, alpaca: Alpaca) -> None:
