@@ -23,6 +23,7 @@ from fluxhero.commands.holding import hold
 from fluxhero.commands.ingesting import ingest
 from fluxhero.commands.querying import query
 from fluxhero.commands.refreshing import refresh
+from fluxhero.commands.repairing import repairs
 from fluxhero.commands.standing import status
 from fluxhero.commands.waiving import waiver
 from fluxhero.errors import FluxHeroError
@@ -140,7 +141,7 @@ def cli(context: click.Context, *, debug: bool) -> None:
     context.ensure_object(Boundary).debug = debug
 
 
-_VERBS = (demo, ingest, archive, restore, hold, check, waiver, refresh, query, status)
+_VERBS = (demo, ingest, archive, restore, hold, check, waiver, repairs, refresh, query, status)
 for _command in _VERBS:
     cli.add_command(_command)
 

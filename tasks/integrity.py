@@ -3,8 +3,8 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
+from fluxhero.archive.batches import utc_now
 from fluxhero.integrity.bars import check_bars
 from fluxhero.integrity.catalogue import rules_by_name
 from fluxhero.integrity.check_report import CheckReport, RepairLine, report_lines
@@ -14,7 +14,8 @@ from fluxhero.integrity.findings import judge, latest_findings, new_run_id, tren
 from fluxhero.integrity.page import RUNS_SHOWN, write_page
 from fluxhero.integrity.passed import Passed
 from fluxhero.integrity.reconcile import reconcile
-from fluxhero.integrity.repair import Repair, repair
+from fluxhero.integrity.repair import repair
+from fluxhero.integrity.repair_log import Repair
 from fluxhero.integrity.results import Outcome, Result
 from fluxhero.integrity.scope import Scope
 from fluxhero.integrity.scrub import scrub
@@ -48,7 +49,7 @@ def open_check(*, deep: bool) -> CheckRun:
     Raises:
         ForeignStoreError: there is neither a store nor an archive.
     """
-    now = datetime.now(UTC)
+    now = utc_now()
     scope = Scope.of(settings_of_run(), now=now, deep=deep)
     if not scope.workspace.layout.root.exists():
         scope.workspace.store.check_there()
@@ -118,7 +119,7 @@ def watch_drift(run: CheckRun) -> list[Result]:
 @io_task
 def quarantine_damaged(run: CheckRun, results: Sequence[Result]) -> list[str]:
     """Copy damaged files, with the reason and where they were; returns where the copies are."""
-    return [str(path) for path in quarantine_files(run.scope, run.run, results)]
+    return [str(path) for path in quarantine_files(run.scope, results)]
 
 
 @io_task
@@ -152,7 +153,15 @@ def record_check(
 
 
 def _repair_line(repair: Repair) -> RepairLine:
-    return RepairLine(rule=repair.rule, object=repair.object, mended=repair.ok, what=repair.what)
+    return RepairLine(
+        rule=repair.rule,
+        object=repair.object,
+        mended=repair.ok,
+        what=repair.action,
+        source=repair.source,
+        kept=None if repair.kept is None else str(repair.kept),
+        number=repair.number,
+    )
 
 
 def _told(what: str, results: list[Result]) -> list[Result]:

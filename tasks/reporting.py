@@ -8,7 +8,8 @@ from prefect.artifacts import (
     create_markdown_artifact,
     create_table_artifact,
 )
-from prefect.states import Completed, Failed, State
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
 
 from fluxhero.integrity.check_report import CheckReport
 from fluxhero.integrity.rules import Severity

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, tzinfo
+from datetime import datetime
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -125,12 +125,7 @@ class House:
         from flows import check_storage as module
         from tasks import integrity as steps
 
-        class Clock(datetime):
-            @classmethod
-            def now(cls, tz: tzinfo | None = None) -> datetime:
-                return now
-
-        with plain_tasks(module, {}), patch.object(steps, "datetime", Clock):
+        with plain_tasks(module, {}), patch.object(steps, "utc_now", lambda: now):
             state = module.check_storage.fn(deep=deep, repair=repair)
         assert isinstance(state.data, CheckReport)
         return state.data

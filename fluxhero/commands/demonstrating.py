@@ -176,10 +176,11 @@ def _findings(story: Story, title: str, report: "CheckReport") -> None:
     shown = [line.model_dump(mode="json") for line in faults]
     story.step(title, report.verdict, findings=shown, page=report.page)
     for line in faults:
-        story.note(f"   {line.severity.upper()} {line.rule}: {line.observed}")
-        story.note(f"   → {line.remedy}")
+        story.note(f"   {line.severity.upper()} {line.rule} ({line.state}): {line.observed}")
+        if line.state == "new":
+            story.note(f"   → {line.remedy}")
     for repair in report.repairs:
-        story.note(f"   {repair.object}: {repair.what}")
+        story.note(f"   {repair}")
 
 
 def _status(story: Story, settings: "Settings") -> None:

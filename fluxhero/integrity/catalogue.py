@@ -3,8 +3,9 @@
 from decimal import Decimal
 
 from fluxhero.errors import BadInputError
-from fluxhero.integrity import bars, drift, reconcile, scrub
+from fluxhero.integrity import drift, reconcile, scrub
 from fluxhero.integrity.rules import Rule
+from fluxhero.integrity.suites.bars import FRESH, TRADE_PRICE, TYPES, bars
 from fluxhero.integrity.suites.cash_flows import cash_flows
 from fluxhero.integrity.suites.equity import equity
 from fluxhero.integrity.suites.orders import orders
@@ -21,7 +22,10 @@ RULES: tuple[Rule, ...] = (
     *cash_flows().every_rule,
     *equity().every_rule,
     *positions().every_rule,
-    *bars.RULES,
+    TYPES,
+    *bars().rules,
+    FRESH,
+    TRADE_PRICE,
     *drift.RULES,
 )
 

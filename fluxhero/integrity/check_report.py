@@ -43,7 +43,7 @@ class FindingLine(BaseModel):
 
 
 class RepairLine(BaseModel):
-    """Something that was mended, or could not be."""
+    """Something that was mended, or could not be; `number` is what it is undone by."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -51,6 +51,15 @@ class RepairLine(BaseModel):
     object: str
     mended: bool
     what: str
+    source: str = ""
+    kept: str | None = None
+    number: int | None = None
+
+    def __str__(self) -> str:
+        text = f"{'Mended' if self.mended else 'Not mended'}: {self.object}: {self.what}"
+        text += f", proven by {self.source}" if self.source else ""
+        text += f"; the original is {self.kept}" if self.kept else ""
+        return text + (f" (undo: fluxhero repairs undo {self.number})" if self.number else "")
 
 
 class CheckReport(BaseModel):
@@ -109,9 +118,7 @@ class CheckReport(BaseModel):
     def details(self) -> list[str]:
         """What else a reader should know, a line each."""
         lines = self._facts()
-        lines += [
-            f"{'Mended' if r.mended else 'Not mended'}: {r.object}: {r.what}" for r in self.repairs
-        ]
+        lines += [str(repair) for repair in self.repairs]
         for line in self.findings:
             if line.counts:
                 lines += _told(line)
@@ -150,7 +157,7 @@ class CheckReport(BaseModel):
         parts = [f"**{self.verdict}**", "", *(f"- {line}" for line in self._facts())]
         if self.repairs:
             parts += ["", "### Repairs"]
-            parts += [f"- {r.object}: {r.what}" for r in self.repairs]
+            parts += [f"- {repair}" for repair in self.repairs]
         faults = [line for line in self.findings if line.counts]
         if faults:
             parts += ["", "### What to do", ""]
