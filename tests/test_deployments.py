@@ -115,7 +115,7 @@ def without_volatile(value: Any) -> Any:
 def test_deploying_twice_leaves_one_deployment_of_each(
     deployments: dict[str, dict[str, Any]],
 ) -> None:
-    assert sorted(deployments) == sorted([ARCHIVE, RESTORE, INGEST, REFRESH])
+    assert sorted(deployments) == sorted([ARCHIVE, RESTORE, INGEST, REFRESH, CHECK, DEEP_CHECK])
 
 
 @pytest.mark.server
