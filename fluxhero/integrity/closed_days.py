@@ -1,13 +1,13 @@
 """Days on which an exchange is closed though it is no weekend, for rules about missing days."""
 
-import warnings
 from datetime import date, timedelta
 
 import duckdb
 
 from fluxhero.engine import literal
+from fluxhero.market.calendar import calendar_of
 
-_FIRST = date(1990, 1, 1)
+_SATURDAY = 5
 
 
 def tell_closed_days(
@@ -19,22 +19,18 @@ def tell_closed_days(
         connection: where the variable is wanted.
         name: of the variable.
         exchange: ISO 10383 code.
-        first: first day; days before 1990 do not count.
+        first: first day.
         last: last day.
+
+    Raises:
+        ConfigurationError: no such exchange is known.
     """
-    days = [] if last < _FIRST else _closed(exchange, max(first, _FIRST), last)
-    listed = ", ".join(literal(day.isoformat()) for day in days)
-    connection.execute(f"SET VARIABLE {name} = [{listed}]::DATE[]")
-
-
-def _closed(exchange: str, first: date, last: date) -> list[date]:
-    import exchange_calendars  # it imports pandas
-
-    # A calendar of one day or of a weekend has no session, which the library refuses.
-    start, end = first - timedelta(days=14), last + timedelta(days=14)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the library speaks of what pandas will change
-        calendar = exchange_calendars.get_calendar(exchange, start=str(start), end=str(end))
-        sessions = {session.date() for session in calendar.sessions}
+    calendar = calendar_of("", exchange, first)
+    sessions = {session.day for session in calendar.between(first, last)}
     every = (first + timedelta(days=number) for number in range((last - first).days + 1))
-    return [day for day in every if day.weekday() < 5 and day not in sessions]  # noqa: PLR2004 - Saturday
+    closed = [
+        literal(day.isoformat())
+        for day in every
+        if day.weekday() < _SATURDAY and day not in sessions and calendar.knows(day)
+    ]
+    connection.execute(f"SET VARIABLE {name} = [{', '.join(closed)}]::DATE[]")

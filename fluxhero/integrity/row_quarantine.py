@@ -84,7 +84,7 @@ def bad_rows(
             FROM {relation} WHERE {breaks_any(broken)}
         ), told AS (
             SELECT {content} AS content, {literal(suite.table)} AS table_name, key, place, rules,
-                array_to_string(list_transform(rules, lambda name: MAP {{{said}}}[name]), '; ') AS reason,
+                array_to_string(list_transform(rules, lambda name: MAP {{{said}}}[name]), ' ') AS reason,
                 row, {moment(scope.now)} AS found_at
             FROM broken
         )

@@ -51,7 +51,7 @@ class Suite:
         return Rule(
             f"{self.table}.schema",
             Severity.CRITICAL,
-            says=f"{self.table} has every column it is declared with, of the declared type",
+            says=f"The table {self.table} has every column it is declared with, of the declared type.",
             means="Somebody or some program changed the table or wrote a file by other means. Nothing else "
             f"can be said of {self.table} while its columns are not what they should be: every other rule "
             "counts as not checked.",

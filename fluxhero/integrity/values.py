@@ -103,7 +103,7 @@ class _Check:
         self._scope, self._connection = scope, connection
         self._table, self._suite = LEDGER_TABLES[table], suite_of(scope, table)
         self._store = scope.workspace.store
-        self._origin = origin_columns(self._store, self._table)
+        self._origin = origin_columns(self._store, self._table, hot=False)
         version = "\n".join((self._suite.fingerprint, *self._origin))
         self._files = ArchiveFiles(
             scope, table, memory, hashlib.sha256(version.encode()).hexdigest()
@@ -142,7 +142,8 @@ class _Check:
             raise
         except FluxHeroError as error:
             return str(error)
-        rows = own_rows(self._store, self._table, f"hot.{name}", [f"'' AS {BATCH}", *self._origin])
+        origin = origin_columns(self._store, self._table, hot=True)
+        rows = own_rows(self._store, self._table, f"hot.{name}", [f"'' AS {BATCH}", *origin])
         self._connection.execute(f"CREATE VIEW {_HOT} AS {rows}")
         self._hot_is_known = True
         return ""

@@ -20,7 +20,7 @@ from fluxhero.integrity.suites.parts import (
 )
 from fluxhero.ledger.schema import TRADES, Kind, Table
 from fluxhero.ledger.sqlite_meaning import time_sql
-from fluxhero.ledger.sqlite_schema import LARGEST, MONEY, TIMES
+from fluxhero.ledger.sqlite_schema import LARGEST, MONEY, PROBLEM, TIMES
 from fluxhero.ledger.store import HotStore
 
 # Of numbers in the ledger, the names that a FluxHero row has for them.
@@ -29,13 +29,23 @@ _OFFSET = r"(Z|z|[+-]\d\d(:?\d\d)?| UTC)$"
 _FINER = r"\.\d{6}\d*[1-9]"  # finer than a microsecond: why a time was kept as text, too
 
 
-def origin_columns(store: HotStore, table: Table) -> tuple[str, ...]:
-    """SQL of these columns over a table's rows as the store keeps them; none for a table without."""
+def origin_columns(store: HotStore, table: Table, *, hot: bool) -> tuple[str, ...]:
+    """SQL of these columns over a table's rows as the store keeps them; none for a table without.
+
+    Args:
+        store: the store.
+        table: the table.
+        hot: whether the rows were loaded from the store, where anything may be in a column; what was
+            archived is of its column's type.
+    """
     if not table.archivable:
         return ()
     conditions = dict.fromkeys((NOT_A_NUMBER, NOT_A_TIME, UNCLEAR_TIME), "false")
     if _in_own_columns(store, table):
         conditions |= _of_fluxhero(store.timezone)
+        if hot:
+            conditions[NOT_A_NUMBER] += f" OR {_of_another_type(MONEY)}"
+            conditions[NOT_A_TIME] += f" OR {_of_another_type(TIMES)}"
     elif store.kind == "duckdb":
         conditions[UNCLEAR_TIME] = _kept_as_text(table)
     return _as_columns(conditions)
@@ -99,6 +109,10 @@ def _of_fluxhero(timezone: str) -> dict[str, str]:
         NOT_A_TIME: any_of(times),
         UNCLEAR_TIME: any_of(unclear) or "false",
     }
+
+
+def _of_another_type(names: Sequence[str]) -> str:
+    return f"regexp_matches({PROBLEM}, '^type.({'|'.join(names)}) ')"
 
 
 def _happened_twice_or_never(column: str, timezone: str) -> str:

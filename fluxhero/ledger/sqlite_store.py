@@ -43,7 +43,7 @@ from fluxhero.ledger.sqlite_meaning import (
     split_key,
 )
 from fluxhero.ledger.sqlite_purge import CHUNK_ROWS, ChunkedPurge
-from fluxhero.ledger.sqlite_schema import OWN_SCHEMA, SourceTable, inspect
+from fluxhero.ledger.sqlite_schema import OWN_SCHEMA, PROBLEM, SourceTable, inspect
 from fluxhero.ledger.store import (
     ArchivedFile,
     BatchRows,
@@ -329,8 +329,9 @@ class SqliteStore(HotStore):
     ) -> None:
         """See `HotStore.load`; a FluxHero store has trades only.
 
-        The rows are copied as they are, into `{target}_loaded`; what they mean in canonical columns is
-        worked out as a query needs it, which takes most of the time.
+        The rows are copied as they are, into `{target}_loaded`, where `PROBLEM` says which value was no
+        value of its column; what they mean in canonical columns is worked out as a query needs it,
+        which takes most of the time.
         """
         if table == TRADES.name:
             own = OWN_SCHEMA.names
@@ -350,14 +351,16 @@ class SqliteStore(HotStore):
     ) -> None:
         columns = ", ".join(names)
         connection.register("page", OWN_SCHEMA.empty_table())
-        connection.execute(f"CREATE TABLE {target} AS SELECT {columns}, '' AS {TABLE} FROM page")
+        connection.execute(
+            f"CREATE TABLE {target} AS SELECT {columns}, '' AS {TABLE}, '' AS {PROBLEM} FROM page"
+        )
         with SqliteConnection(self.path, read_only=True, busy_timeout=self._timeout) as store:
             layout = store.layout_version
             for found in inspect(store):
                 for page in source.pages(store, found, names):
                     connection.register("page", page)
                     connection.execute(
-                        f"INSERT INTO {target} SELECT {columns}, '{found.name}' FROM page"
+                        f"INSERT INTO {target} SELECT {columns}, '{found.name}', {PROBLEM} FROM page"
                     )
                 if not found.unique_id and store.layout_version != layout:
                     raise SourceChangedError(

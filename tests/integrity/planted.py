@@ -139,6 +139,8 @@ FLUXHERO_TRADES: dict[str, Fault] = {
     "infinite result": fault("trades.finite-prices", realized_pnl=math.inf),
     "infinite stop": fault("trades.finite-prices", stop_loss=math.inf),
     "overflow": fault("trades.finite-prices", shares=1e300),
+    "text for a price": fault("trades.finite-prices", exit_price="NaN"),
+    "bytes for a time": fault("trades.readable-times", entry_time=b"2025"),
     "NaN, which SQLite keeps as nothing": fault("trades.closed-has-exit", exit_price=math.nan),
     "negative shares": fault("trades.positive-quantity", shares=-10, realized_pnl=-12.5),
     "no time": fault("trades.readable-times", exit_time="yesterday"),

@@ -204,4 +204,5 @@ def test_every_rule_says_what_to_do(
             assert isinstance(rule.severity, Severity)
             assert rule.means.endswith(".")
             assert rule.remedy.endswith((".", "`."))
-            assert not rule.says.endswith(".")
+            assert rule.says[0].isupper()
+            assert rule.says.endswith(".")

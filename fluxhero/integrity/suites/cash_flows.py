@@ -29,7 +29,7 @@ def cash_flows() -> Suite:
             RowRule(
                 "cash_flows.sign",
                 Severity.ERROR,
-                says="money in is positive and money out negative: a deposit is above zero, a withdrawal below",
+                says="Money in is positive and money out negative: a deposit is above zero, a withdrawal below.",
                 means="A withdrawal with the wrong sign makes the account look richer by twice its amount, and a "
                 "deposit poorer: returns and drawdown are wrong from that day on.",
                 remedy="Compare with the bank's statement. " + parts.CORRECT,
@@ -38,7 +38,7 @@ def cash_flows() -> Suite:
             RowRule(
                 "cash_flows.fee-sign",
                 Severity.WARNING,
-                says="a fee is money out: its amount is below zero",
+                says="A fee is money out: its amount is below zero.",
                 means="The fee counts as income, unless the broker did pay it back.",
                 remedy="If the broker paid it back, waive the finding (`fluxhero waiver add`). "
                 + parts.CORRECT,

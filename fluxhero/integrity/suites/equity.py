@@ -67,7 +67,7 @@ def equity() -> Suite:
             RowRule(
                 "equity.positive",
                 Severity.WARNING,
-                says="an account is worth more than nothing",
+                says="An account is worth more than nothing.",
                 means="The account is lost or in debt, or the value was never filled in; drawdown beyond 100 % comes "
                 "of it.",
                 remedy="Compare with the broker's statement of that day. " + parts.CORRECT,
@@ -76,8 +76,8 @@ def equity() -> Suite:
             QueryRule(
                 "equity.gap",
                 Severity.WARNING,
-                says="an account has a point on every day of the week on which it usually has one (in at least half "
-                "of its weeks); the exchange's holidays are no gap unless it has points on weekends too",
+                says="An account has a point on every day of the week on which it usually has one (in at least half "
+                "of its weeks); the exchange's holidays are no gap unless it has points on weekends too.",
                 means="The bot did not run, or its points were lost: drawdown and volatility of these days are "
                 "unknown, and the real low may lie in the gap.",
                 remedy="Bring the missing points in with `fluxhero ingest`; most brokers export the daily account "
@@ -87,7 +87,7 @@ def equity() -> Suite:
             QueryRule(
                 "equity.step",
                 Severity.ERROR,
-                says="between two points the value changes by at most half, beside what flows of cash explain",
+                says="Between two points the value changes by at most half, beside what flows of cash explain.",
                 means="A point is wrong, a deposit or withdrawal is missing from the ledger, or two accounts were "
                 "mixed. Returns, drawdown and the drawdown breaker are wrong from there on.",
                 remedy="Compare both points with the broker's statement. A missing flow is brought in with "

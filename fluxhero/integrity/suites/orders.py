@@ -73,7 +73,7 @@ def _quantities() -> tuple[RowRule, ...]:
         RowRule(
             "orders.positive-quantity",
             Severity.ERROR,
-            says="quantity is above zero",
+            says="Quantity is above zero.",
             means="`side` says the direction, never the sign; an order for nothing is no order.",
             remedy=parts.CORRECT,
             bad="quantity <= 0",
@@ -81,7 +81,7 @@ def _quantities() -> tuple[RowRule, ...]:
         RowRule(
             "orders.filled-at-most-ordered",
             Severity.ERROR,
-            says="between nothing and the whole quantity is filled",
+            says="Between nothing and the whole quantity is filled.",
             means="More was bought or sold than was ordered, or the quantities of two orders were mixed up. The "
             "position at the broker is another than the bot believes.",
             remedy="Compare with the broker's positions now. " + parts.CORRECT,
@@ -90,7 +90,7 @@ def _quantities() -> tuple[RowRule, ...]:
         RowRule(
             "orders.filled-whole",
             Severity.ERROR,
-            says="a filled order is filled to its whole quantity",
+            says="A filled order is filled to its whole quantity.",
             means="The status says filled and the quantity says partly: part of the position is missing, or the last "
             "fill was not written.",
             remedy="Compare with the broker's fills. " + parts.CORRECT,
@@ -105,7 +105,7 @@ def _states() -> tuple[RowRule, ...]:
         RowRule(
             "orders.status",
             Severity.WARNING,
-            says=f"status is one that the pipeline knows: {', '.join((*FINISHED_ORDERS, *WORKING))}",
+            says=f"Status is one that the pipeline knows: {', '.join((*FINISHED_ORDERS, *WORKING))}.",
             means="An order of an unknown status is never archived, and is not counted as filled, working or "
             "cancelled. Often it is only a spelling, as `canceled`.",
             remedy="Let the source write the status as above, and correct the rows with `fluxhero ingest`.",
@@ -114,8 +114,8 @@ def _states() -> tuple[RowRule, ...]:
         RowRule(
             "orders.filled-has-time",
             Severity.ERROR,
-            says="a filled order has the time of its fill, where its source and broker record such times: at least "
-            "half of their filled orders have one",
+            says="A filled order has the time of its fill, where its source and broker record such times: at least "
+            "half of their filled orders have one.",
             means="The fill can be brought into no order with others, and latency leaves it out.",
             remedy=parts.CORRECT,
             bad=f"status = 'filled' AND filled_at IS NULL AND {parts.is_told(_WITH_FILL_TIMES, _SOURCE)}",
@@ -123,8 +123,8 @@ def _states() -> tuple[RowRule, ...]:
         RowRule(
             "orders.cancelled-has-time",
             Severity.WARNING,
-            says="a cancelled order has the time of that, where its source and broker record such times: at least "
-            "half of their cancelled orders have one",
+            says="A cancelled order has the time of that, where its source and broker record such times: at least "
+            "half of their cancelled orders have one.",
             means="It is dated by when it was sent, and is archived a little early.",
             remedy=parts.CORRECT,
             bad="status = 'cancelled' AND cancelled_at IS NULL "
@@ -133,8 +133,8 @@ def _states() -> tuple[RowRule, ...]:
         RowRule(
             "orders.status-fits-times",
             Severity.ERROR,
-            says="an order that is new, accepted, rejected or expired has no time of a complete fill, and one that "
-            "is filled or rejected no time of cancelling",
+            says="An order that is new, accepted, rejected or expired has no time of a complete fill, and one that "
+            "is filled or rejected no time of cancelling.",
             means="Status and times tell different stories: an update of the order was lost, or updates came in the "
             "wrong order.",
             remedy="Ask the broker for the order's history. " + parts.CORRECT,
@@ -144,7 +144,7 @@ def _states() -> tuple[RowRule, ...]:
         RowRule(
             "orders.times-in-order",
             Severity.ERROR,
-            says="an order is sent, then acknowledged, then filled or cancelled, give or take a second",
+            says="An order is sent, then acknowledged, then filled or cancelled, give or take a second.",
             means="Two clocks are far apart, or a time was read in another time zone. Latency comes out negative.",
             remedy="See whether all orders of that broker are off by the same time: then a clock or a time zone is "
             "wrong. " + parts.CORRECT,

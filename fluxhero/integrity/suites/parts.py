@@ -55,7 +55,7 @@ def required(table: Table, *, unread: bool = False) -> RowRule:
     return RowRule(
         f"{table.name}.required",
         Severity.ERROR,
-        says=f"every row has {listed}",
+        says=f"Every row has {listed}.",
         means="A value without which the row means nothing is missing or blank. Sums, counts and exposure leave "
         "the row out or put it in the wrong place.",
         remedy=CORRECT,
@@ -70,7 +70,7 @@ def one_of(table: Table, name: str, means: str) -> RowRule:
     return RowRule(
         f"{table.name}.{name}",
         Severity.ERROR,
-        says=f"{name} is {', '.join(allowed[:-1])} or {allowed[-1]}",
+        says=f"The {name} is {', '.join(allowed[:-1])} or {allowed[-1]}.",
         means=means,
         remedy=CORRECT,
         bad=f"trim({identifier(name)}) <> '' AND {identifier(name)} NOT IN ({listed})",
@@ -89,7 +89,7 @@ def unique(table: Table, *, by_batch: bool = False) -> QueryRule:
     return QueryRule(
         f"{table.name}.unique-key",
         Severity.CRITICAL,
-        says=f"no two rows have the same {' and '.join(table.key)}",
+        says=f"No two rows have the same {' and '.join(table.key)}.",
         means="One thing is written down twice, so that it counts twice in every sum, or two things share a name "
         "and one of them will be lost when the other is written. A program that wrote around the ledger, or a "
         "file that was copied together by hand.",
@@ -107,7 +107,7 @@ def not_in_future(table: Table) -> RowRule:
     return RowRule(
         f"{table.name}.not-in-future",
         Severity.ERROR,
-        says="no time is in the future",
+        says="No time is in the future.",
         means="A clock was wrong, a time was read in another time zone than it was written in, or day and month "
         "were taken for one another. The row is dated wrong: it counts in the wrong day and month, and a "
         "finished one is archived too late or never.",
@@ -124,7 +124,7 @@ def sane_times(table: Table) -> RowRule:
     return RowRule(
         f"{table.name}.sane-times",
         Severity.ERROR,
-        says="no time is before 1990",
+        says="No time is before 1990.",
         means="A time that was never set (1970-01-01, 0001-01-01), or seconds taken for milliseconds. The row is "
         "dated wrong and is archived into a month that nobody looks at.",
         remedy=CORRECT,
@@ -137,7 +137,7 @@ def unclear_time(table: Table) -> RowRule:
     return RowRule(
         f"{table.name}.dst-doubled-hour",
         Severity.WARNING,
-        says="no time without an offset lies in the hour that a change of clocks repeats or skips",
+        says="No time without an offset lies in the hour that a change of clocks repeats or skips.",
         means="The time was written without an offset, in an hour that happened twice (autumn) or not at all (spring). "
         "It was read as the later one, so that it may be an hour late: durations and the order of events around "
         "it are not certain.",
@@ -152,7 +152,7 @@ def readable_times(table: Table) -> RowRule:
     return RowRule(
         f"{table.name}.readable-times",
         Severity.ERROR,
-        says="every time is an ISO date and time",
+        says="Every time is an ISO date and time.",
         means="The source holds something that is no time. The ledger has none for the row: a finished trade is then "
         "never archived, and the row is missing from every day and month.",
         remedy=CORRECT,
@@ -166,7 +166,7 @@ def positive_prices(table: Table, names: Sequence[str], *, or_zero: Sequence[str
     return RowRule(
         f"{table.name}.positive-prices",
         Severity.WARNING,
-        says=f"{' and '.join(names)} above zero, and no other price is below",
+        says=f"{_listed(names)} above zero, and no other price is below.",
         means="Shares and coins have no such price: a sign was lost or a price never filled in, and every result made "
         "from it is wrong. Only futures and spreads are ever quoted below zero.",
         remedy="For a future or a spread waive the finding (`fluxhero waiver add`). " + CORRECT,
@@ -177,7 +177,7 @@ def positive_prices(table: Table, names: Sequence[str], *, or_zero: Sequence[str
 def sane_prices(table: Table, names: Sequence[str], moved: tuple[str, str] | None) -> RowRule:
     """No price is beyond reason, nor is a move between two of them."""
     conditions = [f"abs({name}) > {LARGEST_PRICE}" for name in names]
-    says = f"no price is above {LARGEST_PRICE:,}"
+    says = f"No price is above {LARGEST_PRICE:,}"
     if moved:
         before, after = moved
         conditions.append(
@@ -188,13 +188,17 @@ def sane_prices(table: Table, names: Sequence[str], moved: tuple[str, str] | Non
     return RowRule(
         f"{table.name}.sane-prices",
         Severity.WARNING,
-        says=says,
+        says=f"{says}.",
         means="A decimal point was lost, cents were taken for dollars, or the share was split in between and one of "
         "the prices was not adjusted.",
         remedy="Look the price up for that day. If it is true, waive the finding (`fluxhero waiver add`). "
         + CORRECT,
         bad=any_of(conditions),
     )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return f"The {' and the '.join(names)} {'is' if len(names) == 1 else 'are'}".replace("_", " ")
 
 
 def told_by(

@@ -29,7 +29,7 @@ def positions() -> Suite:
             RowRule(
                 "positions.positive-quantity",
                 Severity.ERROR,
-                says="quantity is above zero",
+                says="Quantity is above zero.",
                 means="`side` says the direction, never the sign; a position of nothing is none.",
                 remedy="Compare with the broker's positions now. " + parts.CORRECT,
                 bad="quantity <= 0",
@@ -45,8 +45,8 @@ def positions() -> Suite:
             RowRule(
                 "positions.stop-present",
                 Severity.CRITICAL,
-                says="every position has a stop (R11.1.3), where its account records stops: at least half of that "
-                "mode's positions have one",
+                says="Every position has a stop (R11.1.3), where its account records stops: at least half of that "
+                "mode's positions have one.",
                 means="Nothing bounds the loss of this position.",
                 remedy="Set a stop at the broker now. " + parts.CORRECT,
                 bad=f"coalesce(stop_loss, 0) = 0 AND {parts.is_told(_WITH_STOPS, _ACCOUNT)}",
@@ -54,8 +54,8 @@ def positions() -> Suite:
             RowRule(
                 "positions.stop-side",
                 Severity.ERROR,
-                says="the stop of a long position is below its current price and that of a short one above; without a "
-                "current price its entry counts",
+                says="The stop of a long position is below its current price and that of a short one above; without a "
+                "current price its entry counts.",
                 means="The stop should have ended the position already, or it never will: the broker does not have it, "
                 "the price is old, or `side` is wrong.",
                 remedy="Look at the stop that the broker has, now. " + parts.CORRECT,
@@ -65,7 +65,7 @@ def positions() -> Suite:
             RowRule(
                 "positions.updated-after-entry",
                 Severity.WARNING,
-                says="no position was last updated before it was entered",
+                says="No position was last updated before it was entered.",
                 means="The two times come from different clocks or zones, or the row is another position's.",
                 remedy=parts.CORRECT,
                 bad="updated_at < entry_time",

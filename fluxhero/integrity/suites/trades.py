@@ -81,8 +81,8 @@ def _amounts() -> tuple[RowRule, ...]:
         RowRule(
             "trades.finite-prices",
             Severity.CRITICAL,
-            says="every price and quantity is a number that the ledger can hold: not infinite, not NaN, at most "
-            "9,999,999,999",
+            says="Every price and quantity is a number that the ledger can hold: not infinite, not NaN, at most "
+            "9,999,999,999.",
             means="The bot divided by zero or wrote an overflow into its database. The ledger has no value there, "
             "so that the trade is missing from sums without a word, and it is never archived.",
             remedy=parts.CORRECT,
@@ -91,7 +91,7 @@ def _amounts() -> tuple[RowRule, ...]:
         RowRule(
             "trades.positive-quantity",
             Severity.ERROR,
-            says="quantity is above zero",
+            says="Quantity is above zero.",
             means="`side` says the direction, never the sign: a negative quantity turns the trade's result around, "
             "and one of zero is no trade.",
             remedy=parts.CORRECT,
@@ -108,7 +108,7 @@ def _amounts() -> tuple[RowRule, ...]:
         RowRule(
             "trades.fees-not-negative",
             Severity.WARNING,
-            says="fees are not negative",
+            says="Fees are not negative.",
             means="Fees are what was paid, as a positive amount. A negative one is added to the result instead of "
             "taken from it, unless the broker did pay a rebate.",
             remedy="If the broker paid a rebate, waive the finding (`fluxhero waiver add`). "
@@ -123,7 +123,7 @@ def _times() -> tuple[RowRule, ...]:
         RowRule(
             "trades.exit-after-entry",
             Severity.ERROR,
-            says="no trade was left before it was entered",
+            says="No trade was left before it was entered.",
             means="The two times were exchanged, or one of them was read in another time zone. How long the trade was "
             "held is wrong, and it may be counted in the wrong month.",
             remedy=parts.CORRECT,
@@ -132,7 +132,7 @@ def _times() -> tuple[RowRule, ...]:
         RowRule(
             "trades.updated-after-created",
             Severity.WARNING,
-            says="no row was last changed before it was made",
+            says="No row was last changed before it was made.",
             means="The source's clock was set back, or it writes the two times in different zones. The order of "
             "versions of the trade cannot be relied on.",
             remedy="See whether the times come from two machines or two zones. " + parts.CORRECT,
@@ -150,7 +150,7 @@ def _states() -> tuple[RowRule, ...]:
         RowRule(
             "trades.closed-has-exit",
             Severity.ERROR,
-            says="a closed trade has an exit price and an exit time",
+            says="A closed trade has an exit price and an exit time.",
             means="The bot marked the trade as closed and did not write how. Its result cannot be checked, and it is "
             "dated by its last change.",
             remedy="Look the fill up in the broker's statement. " + parts.CORRECT,
@@ -160,7 +160,7 @@ def _states() -> tuple[RowRule, ...]:
         RowRule(
             "trades.open-has-no-exit",
             Severity.ERROR,
-            says="an open trade has neither an exit price nor an exit time",
+            says="An open trade has neither an exit price nor an exit time.",
             means="The exit was written and the status was not: the trade is still counted as exposure, and its "
             "result is missing. Or the bot believes that it still holds what it has sold.",
             remedy="Compare with the broker's positions now; if it is closed there, set the status. "
@@ -170,7 +170,7 @@ def _states() -> tuple[RowRule, ...]:
         RowRule(
             "trades.cancelled-has-no-result",
             Severity.WARNING,
-            says="a cancelled trade has no result",
+            says="A cancelled trade has no result.",
             means="A trade that never happened cannot have gained or lost: either it did happen, and its result is "
             "left out of every sum, or the result is wrong.",
             remedy="See whether the order was filled after all. " + parts.CORRECT,
@@ -190,7 +190,7 @@ def _results(tolerance: Decimal) -> tuple[RowRule, ...]:
         RowRule(
             "trades.closed-has-result",
             Severity.WARNING,
-            says="a closed trade has a realised result",
+            says="A closed trade has a realised result.",
             means="The trade is missing from every sum of results.",
             remedy=parts.CORRECT,
             bad="status = 'closed' AND realized_pnl IS NULL AND NOT _not_a_number",
@@ -198,10 +198,10 @@ def _results(tolerance: Decimal) -> tuple[RowRule, ...]:
         RowRule(
             "trades.pnl",
             Severity.ERROR,
-            says="the recorded result of a closed trade is side × (exit price − entry price) × quantity − fees, give "
+            says="The recorded result of a closed trade is side × (exit price − entry price) × quantity − fees, give "
             f"or take {tolerance.normalize():f}; where a source records no fees and takes them off its results (at "
             f"least half of that strategy's closed trades, and {_HABIT} of them, show it), it may be lower by up "
-            "to 1 % of what was bought and sold",
+            "to 1 % of what was bought and sold.",
             means="The result does not follow from the prices beside it: a fill was missed, fees are included that are "
             "not recorded, or the bot wrote another trade's result. Every statistic that uses it is off by as much.",
             remedy="Compare with the broker's statement which of the numbers is wrong. If results include fees, record "
@@ -211,7 +211,7 @@ def _results(tolerance: Decimal) -> tuple[RowRule, ...]:
         RowRule(
             "trades.pnl-sign",
             Severity.CRITICAL,
-            says="no closed trade records a gain where its prices say loss, or a loss where they say gain",
+            says="No closed trade records a gain where its prices say loss, or a loss where they say gain.",
             means="The wrong sign counts twice: a loss of 100 taken for a gain of 100 makes the account look 200 "
             "better. `side`, the two prices or the result itself is wrong.",
             remedy="Compare with the broker's statement before anything is decided by this account's results. "
@@ -227,8 +227,8 @@ def _stops() -> tuple[RowRule, ...]:
         RowRule(
             "trades.stop-present",
             Severity.ERROR,
-            says="every trade has a stop (R11.1.3), where its strategy records stops: at least half of that "
-            "source's and strategy's trades have one",
+            says="Every trade has a stop (R11.1.3), where its strategy records stops: at least half of that "
+            "source's and strategy's trades have one.",
             means="The position had no bound to its loss, or the bot did not write it down. An open one is unprotected "
             "now. A source that records no stops at all is not reported.",
             remedy="If the trade is open, set a stop at the broker first. " + parts.CORRECT,
@@ -238,9 +238,9 @@ def _stops() -> tuple[RowRule, ...]:
         RowRule(
             "trades.stop-side",
             Severity.ERROR,
-            says="a stop is below the entry of a long trade and above that of a short one, unless it was trailed: "
+            says="A stop is below the entry of a long trade and above that of a short one, unless it was trailed: "
             "a stop beyond the entry of a closed trade is taken for a trailed one if the trade kept at least half of "
-            "the gain that the stop secured, of an open trade if its row was changed after it was made",
+            "the gain that the stop secured, of an open trade if its row was changed after it was made.",
             means="A stop on the wrong side ends the trade at once or never protects it. `side` may be wrong as well.",
             remedy="If the trade is open, look at the stop that the broker has. " + parts.CORRECT,
             bad=f"{_AT_ENTRY} AND CASE status WHEN 'closed' THEN stop_loss <> entry_price "
@@ -249,7 +249,7 @@ def _stops() -> tuple[RowRule, ...]:
         RowRule(
             "trades.stop-trailed",
             Severity.WARNING,
-            says="the stop of an open trade is not beyond its entry",
+            says="The stop of an open trade is not beyond its entry.",
             means="The row was changed since it was made, so the stop was most likely trailed into profit, and all is "
             "well. If this bot does not trail stops, the stop is on the wrong side.",
             remedy="If the bot trails its stops, waive this rule (`fluxhero waiver add`). Else look at the stop that "
@@ -259,7 +259,7 @@ def _stops() -> tuple[RowRule, ...]:
         RowRule(
             "trades.target-side",
             Severity.WARNING,
-            says="a target is above the entry of a long trade and below that of a short one",
+            says="A target is above the entry of a long trade and below that of a short one.",
             means="The target would take a loss for a gain. `side` may be wrong, or stop and target exchanged.",
             remedy=parts.CORRECT,
             bad="take_profit <> 0 AND CASE side WHEN 'long' THEN take_profit <= entry_price "
