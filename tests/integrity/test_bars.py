@@ -1,6 +1,8 @@
 """Bars: a clean cache has no fault, and each planted one is found by the rule that is about it."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -14,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fluxhero.errors import DamagedFileError
+from fluxhero.errors import DamagedFileError, StoreLockedError
 from fluxhero.integrity.bars import check_bars
 from fluxhero.integrity.passed import Passed
 from fluxhero.integrity.results import Outcome, Result
@@ -430,6 +432,29 @@ def test_trades_that_cannot_be_read_are_no_pass(scope: Scope, duckdb_house: Hous
     results = check_trades(scope)
     assert broken(results) == ["bars.fresh", "bars.trade-price-inside"]
     assert {one.outcome for one in results if "trade" in one.rule.name} == {Outcome.ERRORED}
+
+
+_HOLDER = """
+import duckdb, sys, time
+db = duckdb.connect(sys.argv[1])
+print("holding", flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_store_that_another_process_holds_is_waited_for(
+    scope: Scope, duckdb_house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLUXHERO_LOCK_TIMEOUT_SECONDS", "0.1")
+    scope.workspace.store.close()
+    impatient = Scope.of(duckdb_house.settings, now=NOW, deep=False)
+    command = [sys.executable, "-c", _HOLDER, str(duckdb_house.store)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "holding\n"
+        with pytest.raises(StoreLockedError):  # so that the task is tried again
+            check_trades(impatient)
+        holder.kill()
 
 
 # --------------------------------------------------------------------------------- trades' prices
