@@ -16,6 +16,7 @@ from tasks.archive import (
     check_archive,
     copy_store_before_first_purge,
     exclusively,
+    mirror_archive,
     open_archive_run,
     plan_batches,
     preview_rows,
@@ -71,8 +72,18 @@ def archive_trades(
             refusals += [*staged.refused, *verified.refused]
         purged = purge_batches(run, published, plan)
         new_refusals = record_refusals(run, refused_rows)
+        mirrored = mirror_archive(run)
         report = summarise_archive_run(
-            run, recovery, plan, refused_rows, refusals, published, purged, new_refusals, store_copy
+            run,
+            recovery,
+            plan,
+            refused_rows,
+            refusals,
+            published,
+            purged,
+            new_refusals,
+            store_copy,
+            mirrored,
         )
     publish_report("archive-trades", report)
     return report

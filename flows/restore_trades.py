@@ -13,7 +13,7 @@ from prefect import flow
 
 from fluxhero.archive.report import RestoreReport
 from fluxhero.archive.restore import Wanted
-from tasks.archive import exclusively
+from tasks.archive import exclusively, mirror_archive
 from tasks.policy import run_name
 from tasks.reporting import publish_report
 from tasks.restore import find_archived, open_restore_run, restore_rows, summarise_restore_run
@@ -50,6 +50,7 @@ def restore_trades(
     with exclusively(run.workspace, "restore_trades"):
         found = find_archived(run, wanted)
         restored = restore_rows(run, found, reason)
-        report = summarise_restore_run(run, found, restored)
+        mirrored = mirror_archive(run)
+        report = summarise_restore_run(run, found, restored, mirrored)
     publish_report("restore-trades", report)
     return report

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from fluxhero.errors import FluxHeroError, StorageIOError
+from fluxhero.errors import FluxHeroError, StorageIOError, VerificationError
 
 _BLOCK = 1 << 20
 # What a file is called until it is whole; a killed process leaves it under that name.
@@ -118,8 +118,18 @@ def write_atomically(path: Path, content: bytes) -> None:
         sync_folder(path.parent)
 
 
-def copy_into_place(content: BinaryIO, target: Path) -> None:
-    """Copy an open file, its permissions too, as a whole or not at all, replacing an earlier copy."""
+def copy_into_place(content: BinaryIO, target: Path, *, digest: str | None = None) -> None:
+    """Copy an open file, its permissions too, as a whole or not at all, replacing an earlier copy.
+
+    Args:
+        content: the file.
+        target: where the copy goes.
+        digest: SHA-256 that the copy must have when it is read back, before it gets its name.
+
+    Raises:
+        VerificationError: it has another one; what had the name before still has it.
+        StorageIOError: the disk is full or refuses.
+    """
     with storage_errors("write", target):
         partial = before_copied(target)
         try:
@@ -128,6 +138,11 @@ def copy_into_place(content: BinaryIO, target: Path) -> None:
                 shutil.copyfileobj(content, file, _BLOCK)
                 file.flush()
                 os.fsync(file.fileno())
+            if digest and sha256(partial) != digest:
+                raise VerificationError(
+                    f"the copy {target} read back is not what was written",
+                    next_step="check that disk, then run again; nothing was replaced",
+                )
             partial.replace(target)
         finally:
             partial.unlink(missing_ok=True)
@@ -168,6 +183,30 @@ def _copy_exclusively(source: Path, target: Path) -> None:
         except OSError:
             target.unlink()  # ours, and not whole: the next attempt needs the name
             raise
+
+
+def replace_durably(source: Path, target: Path) -> None:
+    """Give a finished file the name of another, which it replaces at once; both on one file system."""
+    with storage_errors("replace", target):
+        make_folder(target.parent)
+        source.replace(target)
+        sync_folder(target.parent)
+
+
+def append_line(path: Path, line: bytes) -> None:
+    """Add a line to a file durably; a line that a killed process left half-written is ended first."""
+    with storage_errors("write", path):
+        make_folder(path.parent)
+        new = not path.exists()
+        with path.open("ab+") as file:
+            if file.seek(0, os.SEEK_END):
+                file.seek(-1, os.SEEK_END)
+                line = line if file.read(1) == b"\n" else b"\n" + line
+            file.write(line + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        if new:
+            sync_folder(path.parent)
 
 
 def remove(path: Path) -> None:

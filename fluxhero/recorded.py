@@ -103,7 +103,7 @@ def write_recorded(path: Path, rows: pa.Table, at: AwareDatetime) -> FileRecord:
             rows=rows.num_rows,
             bytes=partial.stat().st_size,
             sha256=sha256(partial),
-            columns={field.name: str(field.type) for field in rows.schema},
+            columns={field.name: str(field.type) for field in pq.read_schema(partial)},
         )
         record = FileRecord(name=path.name, written_at=at, contents=contents)
         intent = {"writing": True, "previous": _current(path)}

@@ -5,10 +5,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Protocol
 
 from config.bounds import MOST_ROWS
 from config.logging import log_context
 from fluxhero.archive import batches as making
+from fluxhero.archive import mirror as mirroring
 from fluxhero.archive import purge as purging
 from fluxhero.archive import recover as recovering
 from fluxhero.archive.batches import Refusal, StagedBatch, VerifiedBatch
@@ -16,11 +19,12 @@ from fluxhero.archive.holds import held_keys
 from fluxhero.archive.identity import check_owner, claim, follow_head, owner
 from fluxhero.archive.lock import archive_lock
 from fluxhero.archive.manifest import Manifest
+from fluxhero.archive.mirror import Mirrored
 from fluxhero.archive.purge import PurgeReport
 from fluxhero.archive.recover import Recovery
 from fluxhero.archive.report import ArchiveReport, BatchLine, refused_lines
 from fluxhero.archive.workspace import Workspace
-from fluxhero.errors import BadInputError, IntegrityError, SourceChangedError
+from fluxhero.errors import BadInputError, FluxHeroError, IntegrityError, SourceChangedError
 from fluxhero.ledger.rejected import Rejected
 from fluxhero.ledger.store import BatchSpec, PlanRequest
 from fluxhero.wording import counted
@@ -43,11 +47,23 @@ class ArchiveRun:
     cutoff: datetime
     dry_run: bool
     purge: bool
+    mirror_dir: Path | None = None
 
     @property
     def copy_only(self) -> bool:
         """Whether the run copies and verifies, and purges nothing."""
         return not self.purge
+
+
+class MirroringRun(Protocol):
+    """Any run at whose end the mirror is kept."""
+
+    @property
+    def workspace(self) -> Workspace: ...  # noqa: D102
+    @property
+    def mirror_dir(self) -> Path | None: ...  # noqa: D102
+    @property
+    def dry_run(self) -> bool: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -97,6 +113,7 @@ def open_archive_run(
     Raises:
         BadInputError: the parameters make no sense.
         ForeignStoreError: there is no store; no folder is made for its archive then.
+        ConfigurationError: archive and mirror lie in one another.
     """
     settings = settings_of_run()
     now = making.utc_now()
@@ -112,6 +129,8 @@ def open_archive_run(
     cutoff = _cutoff(moment, days)
     workspace = Workspace.of(settings, adopting=adopt)
     workspace.store.check_there()
+    if settings.archive_mirror_dir:
+        mirroring.check_place(workspace.layout, settings.archive_mirror_dir)
     return ArchiveRun(
         workspace=workspace,
         started=now,
@@ -119,6 +138,7 @@ def open_archive_run(
         cutoff=cutoff,
         dry_run=dry_run,
         purge=purge and not dry_run,
+        mirror_dir=settings.archive_mirror_dir,
     )
 
 
@@ -323,6 +343,20 @@ def record_refusals(run: ArchiveRun, refused: Sequence[Rejected]) -> int:
     return run.workspace.store.quarantine("archive", refused)
 
 
+@io_task
+def mirror_archive(run: MirroringRun) -> Mirrored:
+    """Copy to the mirror what it lacks. The run has done its work, so a mirror that fails is reported."""
+    if run.mirror_dir is None or run.dry_run:
+        return Mirrored()
+    try:
+        done = mirroring.keep_mirror(run.workspace, run.mirror_dir, run.workspace.chain())
+    except FluxHeroError as error:
+        logger.error("the mirror %s was not kept: %s", run.mirror_dir, error)  # noqa: TRY400
+        return Mirrored(str(run.mirror_dir), problems=(str(error),))
+    logger.info("copied %s to the mirror %s", counted(done.copied, "file"), done.mirror)
+    return done
+
+
 @compute_task
 def summarise_archive_run(
     run: ArchiveRun,
@@ -334,6 +368,7 @@ def summarise_archive_run(
     purge: PurgeReport,
     new_refusals: int,
     store_copy: str | None,
+    mirrored: Mirrored,
 ) -> ArchiveReport:
     """Put the run's outcome together."""
     lines = [_planned_line(batch) for batch in plan.batches] if run.dry_run else []
@@ -357,6 +392,9 @@ def summarise_archive_run(
         discarded=recovery.discarded,
         quarantined_files=recovery.quarantined,
         store_copy=store_copy,
+        mirror=mirrored.mirror or None,
+        mirrored=mirrored.copied,
+        mirror_problems=mirrored.problems,
     )
 
 

@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 
 from fluxhero.archive import restore as restoring
 from fluxhero.archive.batches import utc_now
 from fluxhero.archive.identity import check_owner
+from fluxhero.archive.mirror import Mirrored
 from fluxhero.archive.report import RestoreReport
 from fluxhero.archive.restore import Restorable, Restored, Wanted
 from fluxhero.archive.workspace import Workspace
@@ -21,6 +23,7 @@ class RestoreRun:
     started: datetime
     hold_until: datetime
     dry_run: bool
+    mirror_dir: Path | None = None
 
 
 @io_task
@@ -36,7 +39,9 @@ def open_restore_run(hold_days: int | None, *, dry_run: bool) -> RestoreRun:
     now = utc_now()
     workspace = Workspace.of(settings)
     workspace.store.check_there()
-    return RestoreRun(workspace, now, now + timedelta(days=days), dry_run)
+    return RestoreRun(
+        workspace, now, now + timedelta(days=days), dry_run, settings.archive_mirror_dir
+    )
 
 
 @io_task
@@ -67,7 +72,9 @@ def restore_rows(run: RestoreRun, found: Restorable, reason: str) -> Restored:
 
 
 @compute_task
-def summarise_restore_run(run: RestoreRun, found: Restorable, restored: Restored) -> RestoreReport:
+def summarise_restore_run(
+    run: RestoreRun, found: Restorable, restored: Restored, mirrored: Mirrored
+) -> RestoreReport:
     """Put the run's outcome together."""
     return RestoreReport(
         store=str(run.workspace.store.path),
@@ -78,4 +85,5 @@ def summarise_restore_run(run: RestoreRun, found: Restorable, restored: Restored
         already_hot=restored.already_hot,
         refused=restored.refused,
         hold_until=run.hold_until if run.hold_until > run.started else None,
+        mirror_problems=mirrored.problems,
     )

@@ -7,7 +7,7 @@ from importlib.metadata import version
 
 from fluxhero.archive.files import FileFacts, compare, read_back, write_file
 from fluxhero.archive.identity import record_head
-from fluxhero.archive.layout import batch_id
+from fluxhero.archive.layout import Layout, batch_id
 from fluxhero.archive.manifest import Chain, DataFile, Manifest, write_manifest
 from fluxhero.archive.workspace import Workspace
 from fluxhero.durable import link_into_place, remove
@@ -129,24 +129,29 @@ def publish(workspace: Workspace, store_id: str, chain: Chain, verified: Verifie
         cutoff=staged.spec.cutoff,
         created_at=staged.archived_at,
         software_version=version("fluxhero-pipeline"),
-        file=DataFile(
-            path=target.relative_to(layout.root).as_posix(),
-            rows=facts.rows,
-            bytes=facts.bytes,
-            sha256=facts.sha256,
-            first_key=facts.first_key,
-            last_key=facts.last_key,
-            first_closed_at=facts.first_closed_at,
-            last_closed_at=facts.last_closed_at,
-            digest=facts.digest,
-            hash_algorithm=hash_algorithm(),
-        ),
+        file=described(layout, staged.batch_id, facts),
         previous_sha256=chain.head,
     )
     write_manifest(layout, manifest)
     record_head(layout, workspace.data_dir, chain.followed_by(manifest))
     remove(source)
     return manifest
+
+
+def described(layout: Layout, batch_id: str, facts: FileFacts) -> DataFile:
+    """What a manifest says of a batch's file that was read back."""
+    return DataFile(
+        path=layout.data_file(batch_id).relative_to(layout.root).as_posix(),
+        rows=facts.rows,
+        bytes=facts.bytes,
+        sha256=facts.sha256,
+        first_key=facts.first_key,
+        last_key=facts.last_key,
+        first_closed_at=facts.first_closed_at,
+        last_closed_at=facts.last_closed_at,
+        digest=facts.digest,
+        hash_algorithm=hash_algorithm(),
+    )
 
 
 def as_utc(time: datetime) -> datetime:

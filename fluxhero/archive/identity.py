@@ -95,7 +95,7 @@ def claim(layout: Layout, store: HotStore, at: datetime, *, adopt: bool = False)
     """
     mine = store.identity()
     written = read_identity(layout)
-    identity = written or _by_manifests(layout, at)
+    identity = written or identity_by_manifests(layout, at)
     if identity is None:
         identity = ArchiveIdentity(
             store_id=mine, store_kind=store.kind, store_path=str(store.path), created_at=at
@@ -119,7 +119,7 @@ def claim(layout: Layout, store: HotStore, at: datetime, *, adopt: bool = False)
     return identity
 
 
-def _by_manifests(layout: Layout, at: datetime) -> ArchiveIdentity | None:
+def identity_by_manifests(layout: Layout, at: datetime) -> ArchiveIdentity | None:
     """Whose archive this is when `archive.json` is gone: the store of the newest manifest."""
     manifests = load_chain(layout).manifests
     if not manifests:
@@ -145,7 +145,7 @@ def check_owner(layout: Layout, store: HotStore) -> None:
     """
     if not store.path.exists():
         return
-    identity = read_identity(layout) or _by_manifests(layout, datetime.now(UTC))
+    identity = read_identity(layout) or identity_by_manifests(layout, datetime.now(UTC))
     if identity is None:
         return
     mine = store.identity()

@@ -323,6 +323,12 @@ def write_event(layout: Layout, chain: Chain, event: Event) -> None:
         StorageIOError: it could not be written.
     """
     number = len(chain.events(event.batch_id, event.kind)) + 1
+    while (path := _event_path(layout, event, number)).exists():  # an earlier one has been lost
+        number += 1
+    write_atomically(path, event.sealed().to_bytes())
+
+
+def _event_path(layout: Layout, event: Event, number: int) -> Path:
     plain = event.kind is EventKind.PURGED and number == 1
     name = f"{event.batch_id}.{event.kind}{'' if plain else f'-{number}'}.json"
-    write_atomically(layout.manifests / name, event.sealed().to_bytes())
+    return layout.manifests / name

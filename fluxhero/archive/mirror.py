@@ -6,13 +6,12 @@ that the mirror has is never overwritten by another version of it; nothing is ev
 data folder remembers the mirror, so that an unmounted disk is not taken for a new and empty one.
 """
 
-import hashlib
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fluxhero.archive.holds import read_holds
 from fluxhero.archive.identity import read_identity
@@ -29,14 +28,12 @@ from fluxhero.durable import (
 from fluxhero.errors import (
     ConfigurationError,
     DamagedFileError,
-    FluxHeroError,
     ForeignArchiveError,
     ManifestError,
     MissingArchiveError,
     SchemaVersionError,
     VerificationError,
 )
-from fluxhero.wording import counted
 
 logger = logging.getLogger(__name__)
 LIST_FILE = "mirror.json"
@@ -59,7 +56,7 @@ class MirrorList(Document):
     """
 
     first_manifest: str
-    files: dict[str, MirroredFile] = {}
+    files: dict[str, MirroredFile] = Field(default_factory=dict)
     checksum: str = ""
 
     def sealed(self) -> "MirrorList":
@@ -226,17 +223,19 @@ def _sources(layout: Layout, chain: Chain) -> Iterator[tuple[str, _Source | str]
         event = read_event(path)
         edited = f"{path} has been edited since it was written"
         yield name, _Source(name, event.sha256) if event.intact else edited
-    readers = {layout.identity: read_identity, layout.holds: read_holds}
-    for path, read in readers.items():
-        name = path.name
+    changing: tuple[tuple[Path, Callable[[], object]], ...] = (
+        (layout.identity, lambda: read_identity(layout)),
+        (layout.holds, lambda: read_holds(layout.holds)),
+    )
+    for path, read in changing:
         if not path.exists():
             continue
         try:
-            read(layout if path == layout.identity else path)  # type: ignore[operator]
+            read()
         except (ManifestError, SchemaVersionError) as error:
-            yield name, error.what
+            yield path.name, error.what
         else:
-            yield name, _Source(name, sha256(path))
+            yield path.name, _Source(path.name, sha256(path))
 
 
 def _has(mirror_dir: Path, known: MirrorList, source: _Source) -> bool:
@@ -269,12 +268,7 @@ def _copy(root: Path, mirror_dir: Path, source: _Source, *, anew: bool) -> tuple
     with storage_errors("mirror", original):
         make_folder(copy.parent)
         with original.open("rb") as content:
-            copy_into_place(content, copy)
-    if sha256(copy) != source.sha256:
-        raise VerificationError(
-            f"the copy {copy} is not what was written to it",
-            next_step="check the mirror's disk, then run `fluxhero archive` again",
-        )
+            copy_into_place(content, copy, digest=source.sha256)
     return MirroredFile(bytes=copy.stat().st_size, sha256=source.sha256), 1
 
 

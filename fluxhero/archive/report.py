@@ -65,6 +65,9 @@ class ArchiveReport(BaseModel):
     discarded: tuple[str, ...] = ()
     quarantined_files: tuple[str, ...] = ()
     store_copy: str | None = None
+    mirror: str | None = None
+    mirrored: int = 0
+    mirror_problems: tuple[str, ...] = ()
 
     @property
     def rows(self) -> int:
@@ -74,7 +77,7 @@ class ArchiveReport(BaseModel):
     @property
     def ok(self) -> bool:
         """Whether nothing new went wrong."""
-        return not self.news and not self.quarantined_files
+        return not (self.news or self.quarantined_files or self.mirror_problems)
 
     @property
     def verdict(self) -> str:
@@ -98,6 +101,8 @@ class ArchiveReport(BaseModel):
         if self.recovered_purges:
             purged = counted(self.recovered_purges, "row")
             text += f" Purged {purged} that an earlier run had archived."
+        if self.mirror_problems:
+            text += " The mirror is not complete."
         return text
 
     def details(self) -> list[str]:
@@ -133,6 +138,9 @@ class ArchiveReport(BaseModel):
             lines.append(f"Changed after they were archived, stay hot until the next run: {shown}")
         if self.store_copy:
             lines.append(f"Copy of the store made before its first purge: {self.store_copy}")
+        if self.mirror and not self.dry_run:
+            lines.append(f"Mirror: {self.mirror}, {counted(self.mirrored, 'file')} copied")
+        lines += [f"Not mirrored: {problem}" for problem in self.mirror_problems[:_MOST_SHOWN]]
         lines += [
             f"Discarded leftover of an interrupted run: {path}" for path in self.discarded[:5]
         ]
@@ -176,11 +184,12 @@ class RestoreReport(BaseModel):
     already_hot: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
     hold_until: datetime | None
+    mirror_problems: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
-        """Whether everything asked for is hot now; a dry run only tells."""
-        return self.dry_run or not self.refused
+        """Whether everything asked for is hot now, and the mirror kept; a dry run only tells."""
+        return self.dry_run or not (self.refused or self.mirror_problems)
 
     @property
     def verdict(self) -> str:
@@ -210,7 +219,8 @@ class RestoreReport(BaseModel):
     def details(self) -> list[str]:
         """What else a reader should know, a line each."""
         refused = [f"Refused: {key}" for key in self.refused[:100]]
-        return [f"Store: {self.store}", f"Archive: {self.archive}", *refused]
+        problems = [f"Not mirrored: {problem}" for problem in self.mirror_problems[:_MOST_SHOWN]]
+        return [f"Store: {self.store}", f"Archive: {self.archive}", *problems, *refused]
 
     def table(self) -> list[dict[str, str | int]]:
         """Rows by batch, at most 200."""

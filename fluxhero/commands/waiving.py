@@ -92,7 +92,9 @@ def list_waivers(*, everything: bool, as_json: bool) -> None:
 
 @waiver.command("withdraw", short_help="End waivers.")
 @click.option("--rule", required=True, type=ID, help="The rule, as in trades.pnl.")
-@click.option("--key", "keys", type=ID, multiple=True, help="Only these (default: all of the rule).")
+@click.option(
+    "--key", "keys", type=ID, multiple=True, help="Only these (default: all of the rule)."
+)
 @json_option
 def withdraw(rule: str, keys: tuple[str, ...], *, as_json: bool) -> None:
     """End the waivers of a rule; what they hid counts again in the next check.

@@ -150,6 +150,20 @@ STORE = Rule(
     "SQLite has no checksums: its check proves the structure and the indices, and not the values.",
     "Stop the bot and restore the file from a backup; the archive is not affected.",
 )
+MIRROR_COMPLETE = Rule(
+    "mirror.complete",
+    Severity.ERROR,
+    "The mirror is there, and has every file of the archive.",
+    "Its disk is not mounted, or files were removed from it. What it lacks has no second copy.",
+    "Mount the mirror's disk and run `fluxhero archive`, which copies what is missing.",
+)
+MIRROR_SHA256 = Rule(
+    "mirror.sha256",
+    Severity.ERROR,
+    "The bytes of every file in the mirror have the SHA-256 that the mirror's own list says.",
+    "A disk flipped a bit in the second copy, or somebody edited it. The archive itself is not affected.",
+    "Run `fluxhero check --repair`, which copies the file again from the archive.",
+)
 ARCHIVE_RULES = (
     PRESENT,
     SIZE,
@@ -170,4 +184,6 @@ ARCHIVE_RULES = (
     IDENTITY,
     HOLDS,
     STORE,
+    MIRROR_COMPLETE,
+    MIRROR_SHA256,
 )

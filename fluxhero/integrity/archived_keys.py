@@ -127,16 +127,33 @@ def check_gaps(ledger: Ledger) -> Iterator[Result]:
         yield _gaps_of(ledger, name, mode)
 
 
+def _hot_alone(
+    ledger: Ledger, name: str, batches: Sequence[Manifest]
+) -> tuple[int, int | None, int | None]:
+    """How many hot rows of a table the archive has not, and the first and last number of all hot ones."""
+    near = ledger.holding_keys(
+        TRADES.name, f"SELECT trade_id AS key FROM numbers WHERE tab = {literal(name)}"
+    )
+    archived = (
+        f"SELECT {ledger.key_sql(TRADES.name)} FROM {ledger.scan(near)}"
+        if near
+        else "SELECT NULL WHERE false"
+    )
+    with ledger.scope.workspace.scanning(batches):
+        alone, first, last = one_row(
+            ledger.connection,
+            f"SELECT count(*) FILTER (trade_id NOT IN ({archived})), min(id), max(id) "
+            f"FROM numbers WHERE tab = {literal(name)}",
+        )
+    return int(alone), first, last
+
+
 def _gaps_of(ledger: Ledger, name: str, mode: str) -> Result:
     about, connection = f"{name} (hot and archive)", ledger.connection
     batches = [m for m in ledger.chain.of_table(TRADES.name) if m.mode == mode]
     rows = sum(m.file.rows for m in batches if not m.correction)
     ends = [int(key.split(":")[1]) for m in batches for key in (m.file.first_key, m.file.last_key)]
-    alone, first, last = one_row(
-        connection,
-        f"SELECT count(*) FILTER (trade_id NOT IN (SELECT key FROM overlap_{TRADES.name})), min(id), max(id) "
-        f"FROM numbers WHERE tab = {literal(name)}",
-    )
+    alone, first, last = _hot_alone(ledger, name, batches)
     ends += [number for number in (first, last) if number is not None]
     checked = rows + alone
     if not ends or checked == max(ends) - min(ends) + 1:

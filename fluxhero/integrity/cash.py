@@ -44,7 +44,7 @@ class Step:
 
 def check_cash(ledger: Ledger) -> Iterator[Result]:
     """`ledger.cash`, for each mode that has equity points."""
-    modes = ledger.connection.execute("SELECT DISTINCT mode FROM equity ORDER BY 1").fetchall()
+    modes = ledger.connection.execute("SELECT DISTINCT mode FROM hot.equity ORDER BY 1").fetchall()
     if not modes:
         yield passed(rules.CASH, EQUITY.name, checked=0)
         return
@@ -61,39 +61,35 @@ def _steps(ledger: Ledger, mode: str) -> list[Step]:
     One without an open result counts only if no trade was open then. A fee or a withdrawal takes
     money out, whichever sign its source writes.
     """
-    rows = ledger.connection.execute(
+    connection = ledger.connection
+    trades = ledger.archived(TRADES.name, ledger.chain.of_table(TRADES.name), hot_too=True)
+    connection.execute(
+        f'CREATE OR REPLACE TEMP TABLE points AS SELECT "at" AS time, equity, unrealized_pnl '
+        f"FROM hot.equity WHERE mode = {literal(mode)}"
+    )
+    connection.execute(
+        f"CREATE OR REPLACE TEMP VIEW mine AS SELECT entry_time, realized_pnl, "
+        f"CASE WHEN status = 'closed' THEN {TRADES.closed_at_sql} END AS closed "
+        f"FROM ({trades}) WHERE mode = {literal(mode)} AND status IN ('open', 'closed')"
+    )
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE unvalued AS {_unvalued_sql(ledger)}")
+    rows = connection.execute(
         f"""
-        WITH points AS (SELECT at, equity, unrealized_pnl FROM equity WHERE mode = {literal(mode)}),
-        mine AS (
-            SELECT entry_time, status, realized_pnl,
-                CASE WHEN status <> 'open' THEN {TRADES.closed_at_sql} END AS closed
-            FROM trades WHERE mode = {literal(mode)} AND status IN ('open', 'closed')
-        ),
-        items AS (
-            SELECT closed AS at, coalesce(realized_pnl, 0) AS amount FROM mine WHERE closed IS NOT NULL
+        WITH items AS (
+            SELECT closed AS time, realized_pnl AS amount FROM mine WHERE closed IS NOT NULL
             UNION ALL
-            SELECT at, CASE WHEN kind IN ('withdrawal', 'fee') THEN -abs(amount) ELSE amount END
-            FROM cash_flows WHERE mode = {literal(mode)}
+            SELECT "at", CASE WHEN kind IN ('withdrawal', 'fee') THEN -abs(amount) ELSE amount END
+            FROM hot.cash_flows WHERE mode = {literal(mode)}
         ),
         booked AS (
-            SELECT p.at, sum(i.amount) AS amount, count(*) AS items
-            FROM items i ASOF JOIN points p ON i.at <= p.at GROUP BY p.at
-        ),
-        opening AS (
-            SELECT at, sum(n) OVER (ORDER BY at, n) AS open FROM (
-                SELECT entry_time AS at, 1 AS n FROM mine
-                UNION ALL SELECT closed, -1 FROM mine WHERE closed IS NOT NULL)
-        ),
-        unvalued AS (
-            SELECT p.at FROM points p ASOF JOIN (
-                SELECT at, arg_min(open, open) AS open FROM opening GROUP BY at) o ON p.at >= o.at
-            WHERE p.unrealized_pnl IS NULL AND o.open > 0
+            SELECT p.time, sum(i.amount) AS amount, count(*) AS items
+            FROM items i ASOF JOIN points p ON i.time <= p.time GROUP BY p.time
         )
-        SELECT p.at, p.equity,
-            sum(coalesce(b.amount, 0)) OVER (ORDER BY p.at) + coalesce(p.unrealized_pnl, 0),
-            sum(coalesce(b.items, 0)) OVER (ORDER BY p.at)::BIGINT,
-            u.at IS NOT NULL
-        FROM points p LEFT JOIN booked b ON b.at = p.at LEFT JOIN unvalued u ON u.at = p.at ORDER BY p.at
+        SELECT time, equity,
+            sum(coalesce(amount, 0)) OVER (ORDER BY time) + coalesce(unrealized_pnl, 0),
+            sum(coalesce(items, 0)) OVER (ORDER BY time)::BIGINT,
+            time IN (FROM unvalued)
+        FROM points LEFT JOIN booked USING (time) ORDER BY time
         """
     ).fetchall()
     steps: list[Step] = []
@@ -104,6 +100,22 @@ def _steps(ledger: Ledger, mode: str) -> list[Step]:
             steps.append(Step(at, equity, expected, items - before))
             before = items
     return steps
+
+
+def _unvalued_sql(ledger: Ledger) -> str:
+    """SELECT the points that do not say what the trades open at that time were worth."""
+    missing = "SELECT time FROM points WHERE unrealized_pnl IS NULL"
+    if not ledger.connection.execute(missing).fetchone():
+        return missing
+    return f"""
+        SELECT p.time FROM ({missing}) p ASOF JOIN (
+            SELECT time, arg_max(open, change) AS open FROM (
+                SELECT time, change, sum(change) OVER (ORDER BY time, change) AS open FROM (
+                    SELECT entry_time AS time, 1 AS change FROM mine
+                    UNION ALL SELECT closed, -1 FROM mine WHERE closed IS NOT NULL))
+            GROUP BY time) o ON p.time >= o.time
+        WHERE o.open > 0
+    """
 
 
 def _judge(about: str, mode: str, steps: list[Step]) -> Result:
@@ -135,7 +147,7 @@ def _judge(about: str, mode: str, steps: list[Step]) -> Result:
             }
             for step, change in broken[:MOST_SAMPLED]
         ),
-        sql=f"SELECT * FROM equity WHERE mode = {literal(mode)} ORDER BY at",
+        sql=f'SELECT * FROM equity WHERE mode = {literal(mode)} ORDER BY "at"',
     )
 
 

@@ -17,7 +17,7 @@ _PLURALS = {Severity.CRITICAL: "critical"}
 
 
 class FindingLine(BaseModel):
-    """A fault as a report shows it."""
+    """A fault as a report shows it; `rows` are the keys of those that were named."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -29,7 +29,7 @@ class FindingLine(BaseModel):
     count: int
     waived: int
     observed: str
-    keys: tuple[str, ...]
+    rows: tuple[str, ...]
     first_seen: datetime | None
     says: str
     means: str
@@ -43,7 +43,7 @@ class FindingLine(BaseModel):
 
 
 class RepairLine(BaseModel):
-    """Something that was mended, or could not be."""
+    """Something that was mended, or could not be; `number` is what it is undone by."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -51,6 +51,15 @@ class RepairLine(BaseModel):
     object: str
     mended: bool
     what: str
+    source: str = ""
+    kept: str | None = None
+    number: int | None = None
+
+    def __str__(self) -> str:
+        text = f"{'Mended' if self.mended else 'Not mended'}: {self.object}: {self.what}"
+        text += f", proven by {self.source}" if self.source else ""
+        text += f"; the original is {self.kept}" if self.kept else ""
+        return text + (f" (undo: fluxhero repairs undo {self.number})" if self.number else "")
 
 
 class CheckReport(BaseModel):
@@ -109,9 +118,7 @@ class CheckReport(BaseModel):
     def details(self) -> list[str]:
         """What else a reader should know, a line each."""
         lines = self._facts()
-        lines += [
-            f"{'Mended' if r.mended else 'Not mended'}: {r.object}: {r.what}" for r in self.repairs
-        ]
+        lines += [str(repair) for repair in self.repairs]
         for line in self.findings:
             if line.counts:
                 lines += _told(line)
@@ -139,7 +146,7 @@ class CheckReport(BaseModel):
                 "object": line.object,
                 "count": line.count - line.waived,
                 "found": line.observed,
-                "keys": _few(line.keys),
+                "rows": _few(line.rows),
                 "since": "" if line.first_seen is None else f"{line.first_seen:%Y-%m-%d %H:%M}",
             }
             for line in self.findings[:_MOST_LISTED]
@@ -150,7 +157,7 @@ class CheckReport(BaseModel):
         parts = [f"**{self.verdict}**", "", *(f"- {line}" for line in self._facts())]
         if self.repairs:
             parts += ["", "### Repairs"]
-            parts += [f"- {r.object}: {r.what}" for r in self.repairs]
+            parts += [f"- {repair}" for repair in self.repairs]
         faults = [line for line in self.findings if line.counts]
         if faults:
             parts += ["", "### What to do", ""]
@@ -168,7 +175,41 @@ def report_lines(findings: Sequence[Finding], rules: Mapping[str, Rule]) -> tupl
     order = {severity: place for place, severity in enumerate(Severity)}
     states = {state: place for place, state in enumerate(State)}
     faults.sort(key=lambda f: (states[f.state] > 1, order[f.severity], states[f.state], f.rule))
-    return tuple(_line(finding, rules.get(finding.rule)) for finding in faults)
+    untold: dict[tuple[str, str], list[Finding]] = {}
+    for finding in faults:
+        if finding.outcome is Outcome.ERRORED:
+            untold.setdefault((finding.object, finding.observed), []).append(finding)
+    lines = []
+    for finding in faults:
+        same = untold.get((finding.object, finding.observed), [finding])
+        if len(same) == 1 or finding.outcome is not Outcome.ERRORED:
+            lines.append(_line(finding, rules.get(finding.rule)))
+        elif finding is same[0]:
+            lines.append(_untold(same))
+    return tuple(lines)
+
+
+def _untold(findings: Sequence[Finding]) -> FindingLine:
+    """One line for all the rules that the same thing kept from being told, the gravest one's severity."""
+    first = findings[0]
+    area = first.rule.partition(".")[0]
+    return FindingLine(
+        rule=f"{area}.*",
+        severity=first.severity,
+        state=first.state,
+        outcome=first.outcome,
+        object=first.object,
+        count=len(findings),
+        waived=0,
+        observed=f"{len(findings)} rules could not be told: {first.observed}",
+        rows=tuple(sorted(finding.rule for finding in findings)),
+        first_seen=first.first_seen,
+        says="What cannot be checked does not pass.",
+        means="Something that these rules need is damaged, missing or in use; nothing is known of what "
+        "they would have found.",
+        remedy="Mend what is named here (another finding says how), then check again.",
+        sql="",
+    )
 
 
 def _line(finding: Finding, rule: Rule | None) -> FindingLine:
@@ -182,7 +223,7 @@ def _line(finding: Finding, rule: Rule | None) -> FindingLine:
         count=finding.count,
         waived=finding.waived,
         observed=finding.observed,
-        keys=finding.keys,
+        rows=finding.keys,
         first_seen=finding.first_seen,
         says=rule.says if rule else gone,
         means=rule.means if rule else gone,
@@ -205,7 +246,7 @@ def _told(line: FindingLine) -> list[str]:
     head = f"{line.severity.upper()} {line.rule}{untold} ({line.state}): {line.object}: {line.observed}"
     return [
         head,
-        *([f"  rows: {_few(line.keys)}"] if line.keys else []),
+        *([f"  rows: {_few(line.rows)}"] if line.rows else []),
         f"  → {line.remedy}",
     ]
 

@@ -5,7 +5,7 @@ from the first check on that saw it. It is a memory: without it a check begins a
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -51,3 +51,16 @@ def remember_documents(home: Path, first_manifest: str, documents: Mapping[str, 
         return
     known = KnownDocuments(first_manifest=first_manifest, documents=dict(documents))
     write_atomically(home / KNOWN_FILE, known.model_dump_json(indent=1).encode() + b"\n")
+
+
+def forget_documents(home: Path, names: Collection[str]) -> None:
+    """Take documents off the list that a repair has made anew; the next check learns them again."""
+    path = home / KNOWN_FILE
+    if not path.exists():
+        return
+    with storage_errors("read", path):
+        known = KnownDocuments.model_validate_json(path.read_bytes())
+    documents = {name: sha for name, sha in known.documents.items() if name not in names}
+    if documents != known.documents:
+        kept = known.model_copy(update={"documents": documents})
+        write_atomically(path, kept.model_dump_json(indent=1).encode() + b"\n")

@@ -185,7 +185,7 @@ def _first_rows(connection: duckdb.DuckDBPyConnection, sql: str) -> list[dict[st
 
 def _ready(name: str, kind: str) -> str:
     column = identifier(name)
-    if kind in _READY_FOR_JSON:
+    if kind in _READY_FOR_JSON and name != "key":
         return column
     text = f"{column}::VARCHAR"
     if kind.startswith("TIMESTAMP"):

@@ -1,10 +1,10 @@
-"""The ledger opened for checking: the one view, and archived versions read batch by batch.
+"""The ledger opened for checking: hot rows in memory, archived versions read batch by batch.
 
 Rules that compare versions, or only look at what is new, read single files of the archive; this
 says which, and as what relation. What a rule finds is its own business.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,17 +12,22 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
+from fluxhero.archive.identity import check_owner
 from fluxhero.archive.manifest import Chain, Manifest
-from fluxhero.engine import literal
+from fluxhero.engine import connect, literal
+from fluxhero.errors import ConfigurationError, IntegrityError, StorageIOError
 from fluxhero.integrity.passed import Passed, Stamp
 from fluxhero.integrity.scope import Scope
 from fluxhero.ledger.rows import ARCHIVED_AT, row_hash_sql
 from fluxhero.ledger.schema import CASH_FLOWS, EQUITY, LEDGER_TABLES, ORDERS, TRADES
-from fluxhero.ledger.view import BATCH_ID, open_view
+from fluxhero.ledger.sqlite_schema import MODES
+from fluxhero.ledger.view import BATCH_ID
 
 _TABLES = (TRADES, ORDERS, CASH_FLOWS, EQUITY)
 _WIDE = frozenset({"signal_reason", "signal_explanation", "extra"})  # which no rule reads
 _COLUMNS = frozenset(name for table in _TABLES for name in table.names) - _WIDE
+# What stands in the way of an answer. A store that is locked or changing is worth another attempt.
+HINDRANCES = (IntegrityError, ConfigurationError, StorageIOError, duckdb.Error)
 BOTH = "{} (hot and archive)"  # what a rule over all rows of a table is about
 _RULES_VERSION = "1"  # of the rules whose passing is remembered
 
@@ -33,15 +38,15 @@ class Ledger:
 
     Attributes:
         scope: what is checked.
-        connection: has the views `trades`, `orders`, `equity`, `cash_flows`.
+        connection: has the hot rows.
         chain: the archive's manifests.
-        memory: which batches passed before.
+        memory: which batches passed before; None for a reader who skips none.
     """
 
     scope: Scope
     connection: duckdb.DuckDBPyConnection
     chain: Chain
-    memory: Passed
+    memory: Passed | None
     _stamps: dict[Path, Stamp] = field(default_factory=dict)
 
     @property
@@ -66,13 +71,19 @@ class Ledger:
         chosen = []
         for manifest in manifests:
             path = self.path(manifest)
-            if self.scope.deep or self.memory.at(check, path, _RULES_VERSION) is None:
+            if (
+                self.memory is None
+                or self.scope.deep
+                or self.memory.at(check, path, _RULES_VERSION) is None
+            ):
                 self._stamps[path] = Stamp.of(path)
                 chosen.append(manifest)
         return chosen
 
     def passed(self, check: str, manifests: Iterable[Manifest]) -> None:
         """Remember that batches returned by `new` passed it."""
+        if self.memory is None:
+            return
         for manifest in manifests:
             path = self.path(manifest)
             self.memory.record(check, path, self._stamps[path], self.scope.now, _RULES_VERSION)
@@ -113,36 +124,13 @@ class Ledger:
 
         `keys` is a SELECT of one column, `key`.
         """
-        every = self.chain.of_table(table)
-        place = self._place_sql
-        return self._meeting(
-            every,
-            _key_ranges(every),
-            f"SELECT DISTINCT {place('key')} AS place FROM ({keys})",
-            f"place BETWEEN {place('first')} AND {place('last')}",
+        every, place = self.chain.of_table(table), self._place_sql
+        return self._having(
+            every, _key_ranges(every), place, f"SELECT {place('key')} FROM ({keys})"
         )
-
-    def sharing_keys(self, fresh: Sequence[Manifest], known: Sequence[Manifest]) -> list[Manifest]:
-        """Those of the known batches whose range of keys meets that of a fresh one."""
-        place = self._place_sql
-        self.connection.register("fresh", _key_ranges(fresh))
-        found = self._meeting(
-            known,
-            _key_ranges(known),
-            f"SELECT {place('first')} AS first_place, {place('last')} AS last_place FROM fresh",
-            f"first_place <= {place('last')} AND last_place >= {place('first')}",
-        )
-        self.connection.unregister("fresh")
-        return found
-
-    def _place_sql(self, key: str) -> str:
-        """SQL of where a key is in the order that a batch's first and last key are of."""
-        if self.scope.workspace.store.kind == "duckdb":
-            return key
-        return f"{{'table': split_part({key}, ':', 1), 'id': split_part({key}, ':', 2)::BIGINT}}"
 
     def closed_when(self, times: str, manifests: Sequence[Manifest]) -> list[Manifest]:
-        """Batches with a range of close times that one of `times` is in: a SELECT of `closed`."""
+        """Batches with a range of close times that one of `times` is in: a SELECT of one column."""
         moment = pa.timestamp("us", tz="UTC")
         ranges = pa.table(
             {
@@ -151,18 +139,50 @@ class Ledger:
                 "last": pa.array([m.file.last_closed_at for m in manifests], moment),
             }
         )
-        return self._meeting(manifests, ranges, times, "closed BETWEEN first AND last")
+        return self._having(manifests, ranges, str, times)
 
-    def _meeting(
-        self, manifests: Sequence[Manifest], ranges: pa.Table, values: str, condition: str
+    def _having(
+        self,
+        manifests: Sequence[Manifest],
+        ranges: pa.Table,
+        place: Callable[[str], str],
+        values: str,
     ) -> list[Manifest]:
+        """Batches with a range that one of the values is in: the next one from its start on is in it."""
         self.connection.register("ranges", ranges)
         found = self.connection.execute(
-            f"SELECT DISTINCT batch FROM ranges JOIN ({values}) AS value ON {condition}"
+            f"SELECT batch FROM (SELECT batch, {place('first')} AS first, {place('last')} AS last FROM ranges) "
+            f"ASOF JOIN (SELECT DISTINCT value FROM ({values}) AS given(value)) ON first <= value WHERE value <= last"
         ).fetchall()
         self.connection.unregister("ranges")
-        names = {batch for (batch,) in found}
-        return [manifest for manifest in manifests if manifest.batch_id in names]
+        return _named(manifests, found)
+
+    def sharing_keys(self, fresh: Sequence[Manifest], known: Sequence[Manifest]) -> list[Manifest]:
+        """Those of the known batches whose range of keys meets that of a fresh one."""
+        place = self._place_sql
+        self.connection.register("fresh", _key_ranges(fresh))
+        self.connection.register("ranges", _key_ranges(known))
+        ends = f"{place('first')} AS first, {place('last')} AS last"
+        found = self.connection.execute(
+            f"SELECT DISTINCT r.batch FROM (SELECT batch, {ends} FROM ranges) r JOIN (SELECT {ends} FROM fresh) f "
+            f"ON f.first <= r.last AND f.last >= r.first"
+        ).fetchall()
+        self.connection.unregister("fresh")
+        self.connection.unregister("ranges")
+        return _named(known, found)
+
+    def _place_sql(self, key: str) -> str:
+        """SQL of where a key is in the order that a batch's first and last key are of."""
+        if self.scope.workspace.store.kind == "duckdb":
+            return key
+        names = ", ".join(map(literal, MODES))
+        table, number = (f"split_part({key}, ':', {part})" for part in (1, 2))
+        return f"(list_position([{names}], {table})::HUGEINT * 18446744073709551616 + {number}::BIGINT)"
+
+
+def _named(manifests: Iterable[Manifest], found: Iterable[tuple[str]]) -> list[Manifest]:
+    names = {batch for (batch,) in found}
+    return [manifest for manifest in manifests if manifest.batch_id in names]
 
 
 def _key_ranges(manifests: Sequence[Manifest]) -> pa.Table:
@@ -177,7 +197,7 @@ def _key_ranges(manifests: Sequence[Manifest]) -> pa.Table:
 
 
 @contextmanager
-def open_ledger(scope: Scope, memory: Passed) -> Iterator[Ledger]:
+def open_ledger(scope: Scope, memory: Passed | None = None) -> Iterator[Ledger]:
     """Read what is hot and which batches there are.
 
     Raises:
@@ -185,6 +205,11 @@ def open_ledger(scope: Scope, memory: Passed) -> Iterator[Ledger]:
         IntegrityError: the store or the archive's manifests are damaged.
         ConfigurationError: the archive is gone or another store's.
     """
-    tables = [table.name for table in _TABLES]
-    with open_view(scope.workspace, tables, _COLUMNS) as connection:
-        yield Ledger(scope, connection, scope.workspace.chain(), memory)
+    workspace = scope.workspace
+    check_owner(workspace.layout, workspace.store)
+    with connect(temp_dir=workspace.data_dir / "tmp") as connection:
+        connection.execute("SET python_enable_replacements = false")
+        connection.execute("CREATE SCHEMA hot")
+        for table in _TABLES:
+            workspace.store.load(connection, table.name, f"hot.{table.name}", _COLUMNS)
+        yield Ledger(scope, connection, workspace.chain(), memory)  # never read before the hot rows

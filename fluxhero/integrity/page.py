@@ -2,6 +2,7 @@
 
 import functools
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +14,13 @@ from fluxhero.integrity.findings import UNTOLD, Finding, Trend
 
 if TYPE_CHECKING:
     from jinja2 import Template
+    from markupsafe import Markup
 
 FOLDER = "reports"
 LATEST = "check-latest.html"
 RUNS_SHOWN = 30
 _TEMPLATE = "report.html.j2"
+_CODE = re.compile(r"`([^`]+)`")
 _HIGHEST, _LOWEST = 20, 3  # pixels of a bar
 
 
@@ -114,4 +117,12 @@ def _template() -> "Template":
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
+    environment.filters["prose"] = _prose
     return environment.get_template(_TEMPLATE)
+
+
+def _prose(text: str) -> "Markup":
+    """Escape a text, and show what stands between backticks as code."""
+    from markupsafe import Markup, escape
+
+    return Markup(_CODE.sub(r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fluxhero.archive.files import METADATA_PREFIX
-from fluxhero.durable import storage_errors
+from fluxhero.durable import sha256, storage_errors
 from fluxhero.engine import one_row, scratch
 from fluxhero.errors import StorageIOError, first_line
 from fluxhero.integrity.passed import Stamp
@@ -27,6 +27,7 @@ from fluxhero.ledger.rows import CLOSED_AT, ROW_HASH, digest_sql
 # What pyarrow raises over a damaged file: anything in the footer may be what is damaged.
 DAMAGE = (pa.ArrowException, OSError, LookupError, ValueError, OverflowError)
 _READ_ROWS = 16_384
+_I = TypeVar("_I")
 _T = TypeVar("_T")
 
 
@@ -104,12 +105,26 @@ def read_footer(path: Path) -> Footer:
             return Footer(problem=first_line(error))
 
 
+def hash_all(paths: Sequence[Path]) -> list[Whole]:
+    """Hash files of any kind, several at a time."""
+    return list(_in_threads(_hashed, paths))
+
+
+def _hashed(path: Path) -> Whole:
+    stamp = Stamp(0, 0)
+    try:
+        stamp = Stamp.of(path)
+        return Whole(stamp, sha256(path))
+    except StorageIOError as error:
+        return Whole(stamp, error=error.what)
+
+
 def read_all(wanted: Sequence[Wanted]) -> list[Whole]:
     """Read files, several at a time: hashing and decoding let go of the interpreter."""
     return list(_in_threads(read_whole, wanted))
 
 
-def _in_threads(function: Callable[[Wanted], _T], items: Iterable[Wanted]) -> Iterator[_T]:
+def _in_threads(function: Callable[[_I], _T], items: Iterable[_I]) -> Iterator[_T]:
     with ThreadPoolExecutor(os.cpu_count() or 1, "scrub") as pool:
         yield from pool.map(function, items)
 

@@ -7,13 +7,11 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
-import duckdb
-
-from fluxhero.errors import ConfigurationError, IntegrityError, StorageIOError, first_line
+from fluxhero.errors import first_line
 from fluxhero.integrity import ledger_rules as rules
 from fluxhero.integrity.archived_keys import check_gaps, check_keys_once
 from fluxhero.integrity.cash import check_cash
-from fluxhero.integrity.ledger import BOTH, Ledger, open_ledger
+from fluxhero.integrity.ledger import BOTH, HINDRANCES, Ledger, open_ledger
 from fluxhero.integrity.overlap import check_values, find_overlap
 from fluxhero.integrity.passed import Passed
 from fluxhero.integrity.purges import check_purge_complete, check_purge_count
@@ -39,8 +37,6 @@ RULES: tuple[Rule, ...] = (
     rules.CASH,
 )
 _WHOLE = "hot store and archive"
-# What stands in the way of an answer. A store that is locked or changing is worth another attempt.
-_HINDRANCES = (IntegrityError, ConfigurationError, StorageIOError, duckdb.Error)
 
 
 def reconcile(scope: Scope, memory: Passed) -> list[Result]:
@@ -60,7 +56,7 @@ def reconcile(scope: Scope, memory: Passed) -> list[Result]:
     try:
         with open_ledger(scope, memory) as ledger:
             return [result for check in _checks(ledger) for result in check]
-    except _HINDRANCES as error:
+    except HINDRANCES as error:
         logger.warning("the ledger cannot be reconciled: %s", error)
         return [errored(rule, _WHOLE, first_line(error)) for rule in RULES]
     finally:
@@ -74,11 +70,12 @@ def _checks(ledger: Ledger) -> Iterator[Iterable[Result]]:
                 (rules.HOT_EQUALS_ARCHIVED, f"{table} (hot)"),
                 (rules.HOT_DIFFERS, f"{table} (hot)"),
                 (rules.PURGE_COMPLETE, f"{table} (archive)"),
-                *([(rules.GAPS, BOTH.format(table))] if table == TRADES.name else []),
             ],
             partial(_check_overlap, ledger, table),
         )
         about = f"{table} (archive)"
+        if table == TRADES.name:
+            yield _told([(rules.GAPS, BOTH.format(table))], partial(check_gaps, ledger))
         yield _told([(rules.PURGE_COUNT, about)], partial(check_purge_count, ledger, table))
         yield _told([(rules.KEY_ONCE, about)], partial(check_keys_once, ledger, table))
     yield _told(
@@ -97,8 +94,6 @@ def _check_overlap(ledger: Ledger, table: str) -> Iterator[Result]:
     find_overlap(ledger, table)
     yield from check_values(ledger, table)
     yield check_purge_complete(ledger, table)
-    if table == TRADES.name:
-        yield from check_gaps(ledger)
 
 
 def _told(about: Sequence[tuple[Rule, str]], check: Callable[[], Iterable[Result]]) -> list[Result]:
@@ -106,7 +101,7 @@ def _told(about: Sequence[tuple[Rule, str]], check: Callable[[], Iterable[Result
     results: list[Result] = []
     try:
         results.extend(check())
-    except _HINDRANCES as error:
+    except HINDRANCES as error:
         told = {(result.rule.name, result.object) for result in results}
         left = [(rule, what) for rule, what in about if (rule.name, what) not in told]
         logger.warning("%s cannot be told: %s", ", ".join(rule.name for rule, _ in left), error)

@@ -215,8 +215,9 @@ def _disagreeing(ledger: Ledger, subjects: Subjects) -> Result:
         f"FROM concerned t JOIN ({fills}) f USING (trade_id) WHERE f.other_mode OR f.other_symbol "
         f"OR f.entered <> t.quantity OR f.left_ <> t.quantity",
         says="with filled orders of another quantity, symbol or mode",
-        sql="SELECT t.trade_id AS key, t.quantity, o.side, sum(o.filled_quantity) AS filled FROM trades t "
-        "JOIN orders o USING (trade_id) WHERE t.status = 'closed' GROUP BY ALL HAVING filled <> t.quantity",
+        sql="SELECT t.trade_id AS key, t.quantity, o.order_id, o.side, o.filled_quantity, o.symbol, o.mode "
+        "FROM trades t JOIN orders o USING (trade_id) WHERE t.status = 'closed' QUALIFY o.symbol <> t.symbol "
+        "OR o.mode <> t.mode OR sum(o.filled_quantity) OVER (PARTITION BY t.trade_id, o.side) <> t.quantity",
     )
 
 

@@ -68,8 +68,11 @@ def bad_rows(
         f"CASE WHEN {condition} THEN {literal(name)} END" for name, (_, condition) in broken.items()
     )
     said = ", ".join(f"{literal(name)}: {literal(rule.says)}" for name, (rule, _) in broken.items())
+    # As text, for JSON knows no decimals.
     columns = ", ".join(
-        f"{literal(name)}, {identifier(name)}" for name in suite.columns if not name.startswith("_")
+        f"{literal(name)}, {identifier(name)}::VARCHAR"
+        for name in suite.columns
+        if not name.startswith("_")
     )
     content = f"md5(concat_ws(chr(10), {literal(suite.table)}, key, rules::VARCHAR, row))"
     return connection.sql(

@@ -7,6 +7,7 @@ are read by a schedule (see `schedule`), by deep checks always. One damaged file
 from fluxhero.integrity.archive_rules import ARCHIVE_RULES
 from fluxhero.integrity.chain_scrub import scrub_chain, survey_of
 from fluxhero.integrity.file_scrub import scrub_files
+from fluxhero.integrity.mirror_scrub import scrub_mirror
 from fluxhero.integrity.passed import Passed
 from fluxhero.integrity.recorded_scrub import RECORDED_RULES, scrub_recorded
 from fluxhero.integrity.results import Result
@@ -28,6 +29,7 @@ def scrub(scope: Scope, memory: Passed) -> list[Result]:
         *scrub_chain(scope, found, head_problem),
         *scrub_files(scope, found, memory),
         *scrub_tree(scope, found),
+        *scrub_mirror(scope, found, memory),
         *scrub_recorded(scope, memory),
         *scrub_store(scope, memory),
     ]

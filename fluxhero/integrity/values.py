@@ -18,11 +18,18 @@ from fluxhero.archive.identity import check_owner
 from fluxhero.archive.manifest import Chain, Manifest
 from fluxhero.engine import connect, one_row, scalar
 from fluxhero.errors import FluxHeroError, SourceChangedError, StoreLockedError, first_line
+from fluxhero.integrity.archive_files import ArchiveFiles
 from fluxhero.integrity.closed_days import tell_closed_days
 from fluxhero.integrity.expectations import run_suite, take_context, tell_time, unchecked
-from fluxhero.integrity.passed import Passed, Stamp
-from fluxhero.integrity.results import Outcome, Result, errored, passed
-from fluxhero.integrity.row_quarantine import bad_rows, breaks_any, broken_rules, quarantine_rows
+from fluxhero.integrity.passed import Passed
+from fluxhero.integrity.results import Outcome, Result, errored, failed, passed
+from fluxhero.integrity.row_quarantine import (
+    Broken,
+    bad_rows,
+    breaks_any,
+    broken_rules,
+    quarantine_rows,
+)
 from fluxhero.integrity.scope import Scope
 from fluxhero.integrity.suite import Suite
 from fluxhero.integrity.suites.cash_flows import cash_flows
@@ -79,7 +86,7 @@ def check_values(
         check = _Check(scope, table, memory, connection)
         results = check.run(damaged or {})
         if run_id is not None:
-            quarantine_rows(scope, run_id, table, check.bad)
+            quarantine_rows(scope, run_id, table, tuple(check.bad.values()))
     return results
 
 
@@ -93,12 +100,16 @@ class _Check:
         memory: Passed,
         connection: duckdb.DuckDBPyConnection,
     ) -> None:
-        self._scope, self._memory, self._connection = scope, memory, connection
+        self._scope, self._connection = scope, connection
         self._table, self._suite = LEDGER_TABLES[table], suite_of(scope, table)
         self._store = scope.workspace.store
         self._origin = origin_columns(self._store, self._table)
+        version = "\n".join((self._suite.fingerprint, *self._origin))
+        self._files = ArchiveFiles(
+            scope, table, memory, hashlib.sha256(version.encode()).hexdigest()
+        )
         self._hot_is_known = False
-        self.bad: list[pa.Table | None] = []
+        self.bad: dict[str, pa.Table | None] = {}  # rows for the quarantine, by where they are
 
     def run(self, damaged: Mapping[Path, str]) -> list[Result]:
         """Check hot rows, then archived ones."""
@@ -106,15 +117,14 @@ class _Check:
         archived = self._table.name in self._store.archived_tables
         chain, chain_fault = self._chain() if archived else (Chain((), ()), "")
         manifests = chain.of_table(self._table.name)
-        due = [manifest for manifest in manifests if not self._has_passed(manifest)]
-        self._take_context([*due, *manifests[-_RECENT:]], damaged)
+        self._take_context([*self._files.due(manifests), *manifests[-_RECENT:]], damaged)
         results = self._hot(hot_fault)
         if archived:
             about = f"{self._table.name} (archive)"
             results += (
                 unchecked(self._suite, about, chain_fault)
                 if chain_fault
-                else self._archive(about, due, manifests, damaged)
+                else self._archive(about, manifests, damaged)
             )
         return results
 
@@ -167,64 +177,55 @@ class _Check:
         except FluxHeroError as error:
             return Chain((), ()), str(error)
 
-    def _path(self, manifest: Manifest) -> Path:
-        return self._scope.workspace.layout.root / manifest.file.path
-
-    @property
-    def _kind(self) -> str:
-        return f"values:{self._table.name}"
-
-    @property
-    def _version(self) -> str:
-        parts = (self._suite.fingerprint, *self._origin)
-        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
-
-    def _has_passed(self, manifest: Manifest) -> bool:
-        if self._scope.deep:
-            return False
-        return self._memory.at(self._kind, self._path(manifest), self._version) is not None
-
     def _archive(
         self,
         about: str,
-        due: Sequence[Manifest],
         manifests: Sequence[Manifest],
         damaged: Mapping[Path, str],
     ) -> list[Result]:
         """Check what is due; what a damaged file holds cannot be told, what the others hold can."""
-        faults = {path: damaged[path] for path in map(self._path, due) if path in damaged}
-        stamps, results = self._read(about, due, manifests, {**damaged, **faults})
+        files, due = self._files, self._files.due(manifests)
+        drifted = files.drifted(files.without(due, damaged))
+        faults = {path: why for path, why in damaged.items() if path in map(files.path, due)}
+        unread = {**damaged, **drifted}
+        results = self._read(about, files.without(due, unread), files.without(manifests, unread))
         if any(result.outcome is Outcome.ERRORED for result in results):
-            found = self._prove([m for m in manifests if self._path(m) not in damaged])
+            found = files.not_as_published(files.without(manifests, unread))
             if found:
                 faults |= found
-                stamps, results = self._read(about, due, manifests, {**damaged, **faults})
-        if not faults:
-            self._remember(stamps, results)
-            return results
-        why = "; ".join(faults.values())
-        return [
-            errored(result.rule, about, why) if result.outcome is Outcome.PASSED else result
-            for result in results
-        ]
+                unread |= found
+                results = self._read(
+                    about, files.without(due, unread), files.without(manifests, unread)
+                )
+        why = "; ".join([*faults.values(), *drifted.values()])
+        if why:
+            results = [
+                errored(result.rule, about, why) if result.outcome is Outcome.PASSED else result
+                for result in results
+            ]
+        if drifted and not faults:
+            keys = tuple(m.batch_id for m in due if files.path(m) in drifted)
+            results[0] = failed(
+                self._suite.schema_rule, about, why, count=len(keys), checked=len(due), keys=keys
+            )
+        return results
 
     def _read(
-        self,
-        about: str,
-        due: Sequence[Manifest],
-        manifests: Sequence[Manifest],
-        faulty: Collection[Path],
-    ) -> tuple[dict[str, tuple[Path, Stamp]], list[Result]]:
-        """Check the rows of sound files; returns what the files were before, too."""
-        sound = [m for m in due if self._path(m) not in faulty]
-        if not sound:
-            return {}, [passed(rule, about, 0) for rule in self._suite.every_rule]
+        self, about: str, due: Sequence[Manifest], manifests: Sequence[Manifest]
+    ) -> list[Result]:
+        """Check the rows of files, given all that can be read, and remember those that passed."""
+        if not due:
+            return [passed(rule, about, 0) for rule in self._suite.every_rule]
         try:
-            stamps = {m.batch_id: (self._path(m), Stamp.of(self._path(m))) for m in sound}
-            self._make_views(sound, [m for m in manifests if self._path(m) not in faulty])
+            stamps = self._files.stamps(due)
+            self._make_views(due, manifests)
         except (duckdb.Error, FluxHeroError) as error:
-            return {}, unchecked(self._suite, about, first_line(error))
-        return stamps, self._checked(_CHECKED, about, "archive")
+            return unchecked(self._suite, about, first_line(error))
+        results = self._checked(_CHECKED, about, "archive")
+        if all(result.outcome is not Outcome.ERRORED for result in results):
+            left = self._not_passed(broken_rules(self._suite, results, _CHECKED))
+            self._files.remember([m for m in due if m.batch_id not in left], stamps)
+        return results
 
     def _make_views(self, due: Sequence[Manifest], manifests: Sequence[Manifest]) -> None:
         """Make `archived_rows`, `hidden_keys` (those that are hot) and `checked_rows`."""
@@ -242,30 +243,12 @@ class _Check:
         ):
             self._connection.execute(sql)
 
-    def _prove(self, manifests: Sequence[Manifest]) -> dict[Path, str]:
-        """The files that are not the published ones, and what is wrong with each."""
-        faults = {}
-        for manifest in manifests:
-            try:
-                self._scope.workspace.prove_file(manifest)
-            except FluxHeroError as error:
-                faults[self._path(manifest)] = error.what
-        return faults
-
-    def _remember(
-        self, stamps: Mapping[str, tuple[Path, Stamp]], results: Sequence[Result]
-    ) -> None:
-        """Record the files of which every row was checked and none breaks a rule."""
-        if not stamps or any(result.outcome is Outcome.ERRORED for result in results):
-            return
-        broken = broken_rules(self._suite, results, _CHECKED)
+    def _not_passed(self, broken: Broken) -> set[str]:
+        """Batches with a row that breaks a rule, or one that was not checked because it is hot."""
         left = f"SELECT {BATCH} FROM {_HIDDEN}"
         if broken:
             left += f" UNION SELECT {BATCH} FROM {_CHECKED} WHERE {breaks_any(broken)}"
-        not_passed = {name for (name,) in self._connection.execute(left).fetchall()}
-        for batch_id, (path, stamp) in stamps.items():
-            if batch_id not in not_passed:
-                self._memory.record(self._kind, path, stamp, self._scope.now, self._version)
+        return {str(name) for (name,) in self._connection.execute(left).fetchall()}
 
     # ---- both
 
@@ -273,7 +256,7 @@ class _Check:
         """Learn what sources record from hot rows and recent batches, from hot ones alone if need be."""
         names = ", ".join(f'"{name}"' for name in self._table.names)
         hot = f"SELECT {names} FROM {_HOT}" if self._hot_is_known else ""
-        sound = {m.batch_id: m for m in manifests if self._path(m) not in damaged}
+        sound = {m.batch_id: m for m in self._files.without(manifests, damaged)}
         wholes = [hot] if hot else []
         if sound:
             latest = latest_sql(self._scope.workspace, self._table, list(sound.values()))
@@ -287,14 +270,16 @@ class _Check:
                 return
 
     def _checked(self, relation: str, about: str, location: str) -> list[Result]:
-        """Run the suite, and list for the quarantine what breaks it."""
+        """Run the suite, and list for the quarantine what breaks it; no rule speaks of no rows."""
+        if not self._connection.execute(f"SELECT 1 FROM {relation} LIMIT 1").fetchall():
+            return [passed(rule, about, 0) for rule in self._suite.every_rule]
         shown = rows_in_view(self._store, self._table, location)
         results = run_suite(
             self._connection, self._suite, relation, about, shown=shown, context_taken=True
         )
         broken = broken_rules(self._suite, results, relation)
         try:
-            self.bad.append(bad_rows(self._connection, self._scope, self._suite, broken, relation))
+            self.bad[about] = bad_rows(self._connection, self._scope, self._suite, broken, relation)
         except duckdb.Error as error:
             logger.warning("%s: rows were not copied into quarantine: %s", about, first_line(error))
         return [in_view(self._store, self._table, result) for result in results]

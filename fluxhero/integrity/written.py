@@ -23,7 +23,8 @@ from fluxhero.ledger.sqlite_meaning import time_sql
 from fluxhero.ledger.sqlite_schema import LARGEST, MONEY, TIMES
 from fluxhero.ledger.store import HotStore
 
-_NUMBERS = ("entry_price", "exit_price", "quantity", "stop_loss", "take_profit", "realized_pnl")
+# Of numbers in the ledger, the names that a FluxHero row has for them.
+_NUMBERS = {name: name for name in MONEY if name in TRADES.names} | {"quantity": "shares"}
 _OFFSET = r"(Z|z|[+-]\d\d(:?\d\d)?| UTC)$"
 _FINER = r"\.\d{6}\d*[1-9]"  # finer than a microsecond: why a time was kept as text, too
 
@@ -65,8 +66,8 @@ def in_view(store: HotStore, table: Table, result: Result) -> Result:
         if isinstance(result.rule, RowRule) and result.rule.bad in (NOT_A_TIME, UNCLEAR_TIME):
             return replace(result, sql="")
         numbers = any_of(
-            f"{name} IS NULL AND json_extract_string(extra, '$.exact.{name}') IS NOT NULL"
-            for name in _NUMBERS
+            f"{name} IS NULL AND json_extract_string(extra, '$.exact.{own}') IS NOT NULL"
+            for name, own in _NUMBERS.items()
         )
     else:
         unclear = _kept_as_text(table)

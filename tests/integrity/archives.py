@@ -13,7 +13,10 @@ from pathlib import Path
 import pytest
 
 from fluxhero.archive.manifest import Manifest
+from fluxhero.integrity.file_quarantine import quarantine_files
 from fluxhero.integrity.passed import Passed
+from fluxhero.integrity.repair import repair
+from fluxhero.integrity.repair_log import Repair
 from fluxhero.integrity.results import Outcome, Result
 from fluxhero.integrity.scope import Scope
 from fluxhero.integrity.scrub import scrub
@@ -68,6 +71,16 @@ class Archive:
         memory.save()
         return results
 
+    def mend(self, *, deep: bool = True) -> list[Repair]:
+        """Check, keep copies of what is damaged, and repair."""
+        results = self.check(deep=deep)
+        scope = self.scope(deep=deep)
+        try:
+            quarantine_files(scope, results)
+            return repair(scope, results)
+        finally:
+            scope.workspace.store.close()
+
     def faults(self, *, deep: bool = True, days_later: int = 0) -> dict[str, set[str]]:
         """Rules that are broken or cannot be told → the files at fault, by name."""
         found: dict[str, set[str]] = {}
@@ -75,6 +88,11 @@ class Archive:
             if result.outcome is not Outcome.PASSED:
                 found.setdefault(result.rule.name, set()).add(Path(result.object).name)
         return found
+
+
+def mirror_of(folder: Path) -> Path:
+    """Where an archive's mirror is, if it has one."""
+    return folder / "live" / "mirror"
 
 
 def build(house: House) -> None:
@@ -90,10 +108,12 @@ def build(house: House) -> None:
 
 
 @contextmanager
-def kept(kind: str, folder: Path) -> Iterator[Path]:
+def kept(kind: str, folder: Path, *, mirrored: bool = False) -> Iterator[Path]:
     """Build in a folder, and keep a copy to start from."""
     live, saved = folder / "live", folder / "saved"
     with pytest.MonkeyPatch.context() as patch:
+        if mirrored:
+            patch.setenv("FLUXHERO_ARCHIVE_MIRROR_DIR", str(mirror_of(folder)))
         build(make_house(kind, live, patch))
     shutil.copytree(live, saved, symlinks=True)
     yield folder

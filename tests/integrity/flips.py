@@ -178,7 +178,9 @@ def main() -> int:
         if not flip.named:
             sys.stdout.write(json.dumps(asdict(flip)) + "\n")
     if arguments.out:
-        command = f"python -m tests.integrity.flips --flips {arguments.flips} --seed {arguments.seed}"
+        command = (
+            f"python -m tests.integrity.flips --flips {arguments.flips} --seed {arguments.seed}"
+        )
         write_report(results, arguments.out, command, seconds)
     return 0 if all(flip.found for flip in results) else 1
 

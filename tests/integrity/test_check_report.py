@@ -83,9 +83,24 @@ def test_the_gravest_comes_first_and_each_says_what_to_do() -> None:
     assert "trades.gone could not be told (known)" in text
     assert found.table()[2] | {"since": ""} == {
         "severity": "error", "state": "known", "rule": "trades.pnl", "object": "trades (hot)",
-        "count": 5, "found": "trades.pnl | broken", "keys": "a, b, c, d, e and 2 more", "since": "",
+        "count": 5, "found": "trades.pnl | broken", "rows": "a, b, c, d, e and 2 more", "since": "",
     }  # fmt: skip
     assert "trades.pnl \\| broken" in found.markdown(), "a cell must not break its table"
+
+
+def test_rules_that_one_damage_kept_from_being_told_take_one_line() -> None:
+    same = {"outcome": Outcome.ERRORED, "object": "trades (archive)", "observed": "x is damaged"}
+    found = report(
+        finding("drift.volume", State.NEW, **same),
+        finding("trades.pnl", State.NEW, **same),
+        finding("files.sha256", State.NEW, object="archive/x"),
+        finding("drift.volume", State.NEW, outcome=Outcome.ERRORED, object="elsewhere"),
+    )
+    assert [line.rule for line in found.findings] == ["files.sha256", "trades.*", "drift.volume"]
+    line = found.findings[1]
+    assert (line.severity, line.count) == (Severity.ERROR, 2)
+    assert line.observed == "2 rules could not be told: x is damaged"
+    assert line.rows == ("drift.volume", "trades.pnl")
 
 
 def test_repairs_are_told() -> None:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from fluxhero.errors import AlreadyRunningError, BadInputError, DamagedFileError
 from fluxhero.integrity import findings as store
@@ -156,7 +157,7 @@ def test_bad_waivers_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(DamagedFileError, match=r"waivers\.json is damaged"):
         read_waivers(path)
     monkeypatch.setattr(waiving, "_WAIT_SECONDS", 0.01)
-    holder = waiving.FileLock(path.with_suffix(".lock"))
+    holder = FileLock(path.with_suffix(".lock"))
     with holder, pytest.raises(AlreadyRunningError, match="another command"):
         add_waivers(path, "r", [], reason="why", at=AT, until=AT + NIGHT)
 

@@ -219,7 +219,8 @@ def told_by(
 
 def is_told(name: str, source: Sequence[str]) -> str:
     """SQL condition that a row's source is one of those."""
-    return f"list_contains(getvariable({literal(name)})::VARCHAR[], {source_sql(source)})"
+    known = f"getvariable({literal(name)})::VARCHAR[]"
+    return f"coalesce(list_contains({known}, {source_sql(source)}), false)"
 
 
 def source_sql(names: Sequence[str]) -> str:

@@ -200,8 +200,8 @@ def _results(tolerance: Decimal) -> tuple[RowRule, ...]:
             Severity.ERROR,
             says="the recorded result of a closed trade is side × (exit price − entry price) × quantity − fees, give "
             f"or take {tolerance.normalize():f}; where a source records no fees and takes them off its results (at "
-            f"least half of that strategy's closed trades, and {_HABIT} of them, show it), it may be lower by up to 1 % of what was bought "
-            "and sold",
+            f"least half of that strategy's closed trades, and {_HABIT} of them, show it), it may be lower by up "
+            "to 1 % of what was bought and sold",
             means="The result does not follow from the prices beside it: a fill was missed, fees are included that are "
             "not recorded, or the bot wrote another trade's result. Every statistic that uses it is off by as much.",
             remedy="Compare with the broker's statement which of the numbers is wrong. If results include fees, record "
