@@ -21,7 +21,7 @@ from fluxhero.integrity.bars import check_bars
 from fluxhero.integrity.passed import Passed
 from fluxhero.integrity.results import Outcome, Result
 from fluxhero.integrity.scope import Scope
-from fluxhero.integrity.suites.bars import OF_FILES, bars, every_rule
+from fluxhero.integrity.suites.bars import FRESH, OF_FILES, TRADE_PRICE, TYPES, bars
 from fluxhero.integrity.traded_bars import check_against_trades
 from fluxhero.market import cache
 from fluxhero.market.cache import BARS, Origin
@@ -33,6 +33,7 @@ NEW_YORK = calendar_of("AAPL", "XNYS", date(1990, 1, 1))
 ALWAYS = calendar_of("BTC/USD", "XNYS", date(1990, 1, 1))
 SESSIONS = NEW_YORK.between(date(2024, 11, 1), date(2025, 1, 31))  # holidays and early closes in it
 NOW = datetime(2025, 2, 1, 12, tzinfo=UTC)  # a Saturday
+EVERY_RULE = (TYPES, *bars().rules, FRESH, TRADE_PRICE)
 Row = dict[str, Any]
 
 
@@ -113,7 +114,7 @@ def test_a_clean_cache_has_no_fault(scope: Scope) -> None:
     results = check(scope)
     assert broken(results) == []
     checked = {result.rule.name: result.checked for result in results}
-    assert set(checked) == {rule.name for rule in every_rule()}
+    assert set(checked) == {rule.name for rule in EVERY_RULE}
     assert checked["bars.inside-range"] == len(SESSIONS) + 3 * 78 + 31 + 14
     assert checked["bars.trade-price-inside"] == 3
 
@@ -355,7 +356,7 @@ def test_only_what_changed_is_read_again(scope: Scope) -> None:
     assert broken(check(scope, remembering=True)) == []
     nothing = check(scope)
     assert {one.checked for one in nothing if one.rule.name == "bars.volume"} == {0}
-    assert {rule.name for rule in every_rule()} == {one.rule.name for one in nothing}
+    assert {rule.name for rule in EVERY_RULE} == {one.rule.name for one in nothing}
 
 
 def test_a_rule_that_cannot_be_told_is_remembered_as_nothing(
@@ -372,7 +373,7 @@ def test_a_rule_that_cannot_be_told_is_remembered_as_nothing(
 def test_an_empty_cache(duckdb_house: House) -> None:
     results = check(Scope.of(duckdb_house.settings, now=NOW, deep=True))
     assert broken(results) == []
-    assert {one.rule.name for one in results} == {rule.name for rule in every_rule()}
+    assert {one.rule.name for one in results} == {rule.name for rule in EVERY_RULE}
 
 
 # ------------------------------------------------------------------------------------ freshness
