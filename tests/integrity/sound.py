@@ -238,9 +238,15 @@ def bars(symbol: str, days: list[date] | None = None) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=cache.BARS)
 
 
-def write_bars(house: House, symbol: str, table: pa.Table, at: datetime = BARS_WRITTEN) -> None:
+def write_bars(
+    house: House,
+    symbol: str,
+    table: pa.Table,
+    at: datetime = BARS_WRITTEN,
+    adjustment: str = "raw",
+) -> None:
     """Put bars into the cache as the product does."""
-    origin = cache.Origin(symbol=symbol, timeframe="1d", provider="test", adjustment="raw")
+    origin = cache.Origin(symbol=symbol, timeframe="1d", provider="test", adjustment=adjustment)
     cache.write(house.settings.cache_dir, table, origin, at)
 
 
