@@ -253,7 +253,7 @@ def _verdict(about: str, one: _Measure, judged: Sequence[Judged]) -> Result:
         about,
         f"{worst.day}: {one.unit(worst.value)}, where the median of {counted(worst.days, 'day')} before is "
         f"{one.unit(worst.median)} and the most extreme {one.unit(_nearest(worst))} (MAD "
-        f"{worst.mad:.3g}{' of logarithms' if one.ratio else ''}, z = {worst.z:+.1f})"
+        f"{f'{worst.mad:.3g} of logarithms' if one.ratio else one.unit(worst.mad)}, z = {worst.z:+.1f})"
         + (f"; {counted(len(unusual), 'day')} in all" if len(unusual) > 1 else ""),
         count=len(unusual),
         checked=len(judged),
