@@ -4,11 +4,11 @@ Keys of batches that passed are not read again, except where a new batch may hav
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from fluxhero.archive.manifest import Manifest
 from fluxhero.engine import literal, one_row, scalar
 from fluxhero.integrity import ledger_rules as rules
+from fluxhero.integrity.faults import BATCHES, Faults, gather
 from fluxhero.integrity.ledger import Ledger
 from fluxhero.integrity.results import MOST_KEYS, MOST_SAMPLED, Result, failed, passed
 from fluxhero.ledger.rows import TABLE
@@ -27,86 +27,73 @@ def check_keys_once(ledger: Ledger, table: str) -> Iterator[Result]:
     if not new:
         yield passed(rule, about, checked)
         return
-    firsts = [manifest for manifest in every if not manifest.correction]
-    fresh = [manifest for manifest in new if not manifest.correction]
-    copies = _copies(ledger, table, fresh, [m for m in firsts if m not in fresh])
-    copies += _copies_within(ledger, table, [m for m in new if m.correction])
-    at_fault = {batch for copy in copies for batch in copy["batches"]}
-    ledger.passed(rule.name, [m for m in new if m.batch_id not in at_fault])
-    if not copies:
+    copies = _copies(ledger, table, every, new)
+    ledger.passed(rule.name, [m for m in new if m.batch_id not in copies.batches])
+    if not copies.count:
         yield passed(rule, about, checked)
         return
-    same = sum(1 for copy in copies if copy["equal"])
+    same = scalar(ledger.connection, "SELECT count(*) FROM faults WHERE equal")
     key, files = ledger.key_sql(table), f"{ledger.scope.workspace.layout.root}/{table}/**/*.parquet"
     yield failed(
         rule,
         about,
-        f"{counted(len(copies), 'key')} of {table} {'is' if len(copies) == 1 else 'are'} archived more than "
-        f"once as a first version: {same:,} with equal values, {len(copies) - same:,} with different ones",
-        count=len(copies),
+        f"{counted(copies.count, 'key')} of {table} {'is' if copies.count == 1 else 'are'} archived more than "
+        f"once in the same version: {same:,} with equal values, {copies.count - same:,} with different ones",
+        count=copies.count,
         checked=checked,
-        keys=tuple(copy["key"] for copy in copies[:MOST_KEYS]),
-        sample=tuple(copies[:MOST_SAMPLED]),
+        keys=copies.keys,
+        sample=copies.sample,
         sql=f"SELECT {key} AS key, count(*) AS copies FROM read_parquet({literal(files)}, "
         f"hive_partitioning = false) GROUP BY 1 HAVING count(*) > 1",
     )
 
 
 def _copies(
-    ledger: Ledger, table: str, fresh: Sequence[Manifest], known: Sequence[Manifest]
-) -> list[dict[str, Any]]:
-    """Keys that a fresh batch shares with itself, another fresh one or a known one.
+    ledger: Ledger, table: str, every: Sequence[Manifest], new: Sequence[Manifest]
+) -> Faults:
+    """Keys that a new batch has twice, or shares as a first version with another batch.
 
     Eight bytes a key are held: what shares a hash is looked at again by its key.
     """
-    if not fresh:
-        return []
     connection, key = ledger.connection, ledger.key_sql(table)
+    fresh = [manifest for manifest in new if not manifest.correction]
+    known = [m for m in every if not m.correction and m not in fresh]
     near = ledger.sharing_keys(fresh, known)
-    with ledger.scope.workspace.scanning([*fresh, *near]):
+    with ledger.scope.workspace.scanning([*new, *near]):
         connection.execute(
-            f"CREATE OR REPLACE TEMP TABLE hashes AS SELECT hash({key}) AS hash, count(*) AS copies "
-            f"FROM {ledger.scan(fresh)} GROUP BY 1"
+            f"CREATE OR REPLACE TEMP TABLE hashes AS SELECT hash({key}, {_version_sql(new)}) AS hash, "
+            f"count(*) AS copies FROM {ledger.scan(new)} GROUP BY 1"
         )
         connection.execute(
             "CREATE OR REPLACE TEMP TABLE suspects AS SELECT hash FROM hashes WHERE copies > 1"
         )
         if near:
             connection.execute(
-                f"INSERT INTO suspects SELECT hash({key}) AS hash FROM {ledger.scan(near)} "
-                f"WHERE hash({key}) IN (SELECT hash FROM hashes)"
+                f"INSERT INTO suspects SELECT hash({key}, '') AS hash FROM {ledger.scan(near)} "
+                f"WHERE hash({key}, '') IN (SELECT hash FROM hashes)"
             )
         connection.execute("DROP TABLE hashes")
+        version = _version_sql(new)
+        rows = ledger.scan([*new, *near])
+        suspect = "IN (SELECT hash FROM suspects)"
         if not scalar(connection, "SELECT count(*) FROM suspects"):
-            return []
-        return _listed(
-            ledger, table, [*fresh, *near], f"hash({key}) IN (SELECT hash FROM suspects)"
+            rows, suspect = ledger.scan(new[:1]), "IS NULL"  # spares reading them once more
+        return gather(
+            connection,
+            f"SELECT {key} AS key, list(DISTINCT {BATCH_ID} ORDER BY {BATCH_ID}) AS {BATCHES}, "
+            f"count(*) AS copies, count(DISTINCT {ledger.values_hash_sql(table)}) = 1 AS equal FROM {rows} "
+            f"WHERE hash({key}, {version}) {suspect} GROUP BY {key}, {version} HAVING count(*) > 1",
         )
 
 
-def _copies_within(
-    ledger: Ledger, table: str, corrections: Sequence[Manifest]
-) -> list[dict[str, Any]]:
-    """Keys that a single file of corrections has more than once."""
-    found = []
-    for manifest in corrections:
-        with ledger.scope.workspace.scanning([manifest]):
-            found += _listed(ledger, table, [manifest], "true")
-    return found
-
-
-def _listed(
-    ledger: Ledger, table: str, manifests: Sequence[Manifest], condition: str
-) -> list[dict[str, Any]]:
-    rows = ledger.connection.execute(
-        f"SELECT {ledger.key_sql(table)} AS key, list(DISTINCT {BATCH_ID} ORDER BY {BATCH_ID}), count(*), "
-        f"count(DISTINCT {ledger.values_hash_sql(table)}) = 1 FROM {ledger.scan(manifests)} "
-        f"WHERE {condition} GROUP BY 1 HAVING count(*) > 1 ORDER BY 1"
-    ).fetchall()
-    return [
-        {"key": key, "batches": batches, "copies": copies, "equal": equal}
-        for key, batches, copies, equal in rows
-    ]
+def _version_sql(manifests: Sequence[Manifest]) -> str:
+    """SQL of which version of its key a row is: all first ones are the same, each correction is another."""
+    corrections = ", ".join(literal(m.batch_id) for m in manifests if m.correction)
+    return (
+        f"CASE WHEN {BATCH_ID} IN ({corrections}) THEN {BATCH_ID} ELSE '' END"
+        if corrections
+        else "''"
+    )
 
 
 def check_gaps(ledger: Ledger) -> Iterator[Result]:
@@ -160,14 +147,16 @@ def _gaps_of(ledger: Ledger, name: str, mode: str) -> Result:
         return passed(rules.GAPS, about, checked)
     archived = f"UNION SELECT id FROM {ledger.scan(batches)} WHERE {TABLE} = {literal(name)}"
     with ledger.scope.workspace.scanning(batches):
-        ranges = connection.execute(
-            f"SELECT id + 1, next - 1 FROM (SELECT id, lead(id) OVER (ORDER BY id) AS next FROM "
+        connection.execute(
+            f"CREATE OR REPLACE TEMP TABLE gaps AS SELECT id + 1 AS first, next - 1 AS last FROM "
+            f"(SELECT id, lead(id) OVER (ORDER BY id) AS next FROM "
             f"(SELECT id FROM numbers WHERE tab = {literal(name)} {archived if batches else ''})) "
-            f"WHERE next > id + 1 ORDER BY 1"
-        ).fetchall()
-    if not ranges:
+            f"WHERE next > id + 1"
+        )
+    missing = scalar(connection, "SELECT sum(last - first + 1) FROM gaps")
+    if not missing:
         return passed(rules.GAPS, about, checked)
-    missing = sum(last - first + 1 for first, last in ranges)
+    ranges = connection.execute(f"FROM gaps ORDER BY first LIMIT {MOST_KEYS}").fetchall()
     listed = [str(first) if first == last else f"{first}–{last}" for first, last in ranges]
     return failed(
         rules.GAPS,
@@ -176,7 +165,7 @@ def _gaps_of(ledger: Ledger, name: str, mode: str) -> Result:
         f"{', '.join(listed[:10])}{' …' if len(listed) > 10 else ''}",  # noqa: PLR2004
         count=missing,
         checked=checked,
-        keys=tuple(f"{name}:{numbers}" for numbers in listed[:MOST_KEYS]),
+        keys=tuple(f"{name}:{numbers}" for numbers in listed),
         sample=tuple({"first": first, "last": last} for first, last in ranges[:MOST_SAMPLED]),
         sql=f"SELECT trade_id FROM trades WHERE mode = {literal(mode)} ORDER BY trade_id",
     )

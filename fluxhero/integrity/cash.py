@@ -13,6 +13,7 @@ from fluxhero.engine import literal
 from fluxhero.integrity import ledger_rules as rules
 from fluxhero.integrity.ledger import Ledger
 from fluxhero.integrity.results import MOST_SAMPLED, Result, failed, passed
+from fluxhero.ledger.rows import CLOSED_AT
 from fluxhero.ledger.schema import EQUITY, TRADES
 from fluxhero.wording import counted
 
@@ -69,7 +70,7 @@ def _steps(ledger: Ledger, mode: str) -> list[Step]:
     )
     connection.execute(
         f"CREATE OR REPLACE TEMP VIEW mine AS SELECT entry_time, realized_pnl, "
-        f"CASE WHEN status = 'closed' THEN {TRADES.closed_at_sql} END AS closed "
+        f"CASE WHEN status = 'closed' THEN {CLOSED_AT} END AS closed "
         f"FROM ({trades}) WHERE mode = {literal(mode)} AND status IN ('open', 'closed')"
     )
     connection.execute(f"CREATE OR REPLACE TEMP TABLE unvalued AS {_unvalued_sql(ledger)}")

@@ -22,12 +22,13 @@ from fluxhero.integrity.ledger import HINDRANCES, Ledger, open_ledger
 from fluxhero.integrity.results import Result, errored, failed, passed
 from fluxhero.integrity.rules import Rule
 from fluxhero.integrity.scope import Scope
+from fluxhero.ledger.rows import CLOSED_AT
 from fluxhero.ledger.schema import TRADES
 from fluxhero.wording import counted
 
 logger = logging.getLogger(__name__)
 
-HISTORY_DAYS = 400  # what lies further back says little about today
+HISTORY_DAYS = 200  # what lies further back says little about today
 JUDGED_DAYS = 7  # an old outlier is not reported for ever
 FEWEST_DAYS = 10  # of history, to say what is usual
 LIMIT = 6.0  # robust standard deviations
@@ -43,14 +44,14 @@ RULES: tuple[Rule, ...] = (
 )
 
 _SIZE = "abs(exit_price::DOUBLE / nullif(entry_price, 0)::DOUBLE - 1)"
-# Of a day's closed trades: column of the profile → SQL, over the ledger's columns and `closed`.
+# Of a day's closed trades: column of the profile → SQL, over the ledger's columns and `_closed_at`.
 _NUMBERS = {
     "volume": "sum(quantity::DOUBLE * entry_price::DOUBLE)",
     "mean_return": f"avg({_SIZE})",
     "median_return": f"median({_SIZE})",
     "win_ratio": "avg((realized_pnl > 0)::INT)",
     "fees_per_share": "sum(fees)::DOUBLE / nullif(sum(quantity) FILTER (fees IS NOT NULL), 0)::DOUBLE",
-    "holding_seconds": "median(epoch(closed - entry_time))",
+    "holding_seconds": f"median(epoch({CLOSED_AT} - entry_time))",
 }
 _PROFILE = pa.schema(
     [
@@ -129,20 +130,18 @@ def _profile(ledger: Ledger) -> pa.Table:
         if manifest.file.last_closed_at >= first and manifest.file.first_closed_at < end
     ]
     trades = ledger.archived(TRADES.name, recent, hot_too=True)
-    within = f"closed >= {moment(first)} AND closed < {moment(end)}"
+    within = f"{CLOSED_AT} >= {moment(first)} AND {CLOSED_AT} < {moment(end)}"
     with ledger.scope.workspace.scanning(recent):
-        profile = ledger.connection.sql(
-            _profile_sql(f"({trades})", _NUMBERS, within)
-        ).to_arrow_table()
+        sql = _profile_sql(f"({trades})", _NUMBERS, within)
+        profile = ledger.connection.sql(sql).to_arrow_table()
     return profile.cast(_PROFILE)
 
 
 def _profile_sql(trades: str, columns: Iterable[str], condition: str) -> str:
     numbers = "".join(f", {_NUMBERS[name]} AS {name}" for name in columns)
     return (
-        f"SELECT closed::DATE AS day, mode, coalesce(source, '') AS source, count(*) AS trades{numbers} "
-        f"FROM (SELECT *, {TRADES.closed_at_sql} AS closed FROM {trades} WHERE status = 'closed') "
-        f"WHERE {condition} GROUP BY 1, 2, 3 ORDER BY 2, 3, 1"
+        f"SELECT {CLOSED_AT}::DATE AS day, mode, coalesce(source, '') AS source, count(*) AS trades{numbers} "
+        f"FROM {trades} WHERE status = 'closed' AND {condition} GROUP BY 1, 2, 3 ORDER BY 2, 3, 1"
     )
 
 
@@ -254,7 +253,7 @@ def _verdict(about: str, one: _Measure, judged: Sequence[Judged]) -> Result:
         about,
         f"{worst.day}: {one.unit(worst.value)}, where the median of {counted(worst.days, 'day')} before is "
         f"{one.unit(worst.median)} and the most extreme {one.unit(_nearest(worst))} (MAD "
-        f"{worst.mad:.3g}{' of logarithms' if one.ratio else ''}, z = {worst.z:+.1f})"
+        f"{f'{worst.mad:.3g} of logarithms' if one.ratio else one.unit(worst.mad)}, z = {worst.z:+.1f})"
         + (f"; {counted(len(unusual), 'day')} in all" if len(unusual) > 1 else ""),
         count=len(unusual),
         checked=len(judged),
@@ -273,9 +272,9 @@ def _verdict(about: str, one: _Measure, judged: Sequence[Judged]) -> Result:
             for day in unusual
         ),
         sql=_profile_sql(
-            TRADES.name,
+            f"(SELECT *, {TRADES.closed_at_sql} AS {CLOSED_AT} FROM {TRADES.name})",
             [name for name in _NUMBERS if name == one.column],
-            f"closed < DATE '{worst.day + timedelta(days=1)}'",
+            f"{CLOSED_AT} < DATE '{worst.day + timedelta(days=1)}'",
         ),
     )
 

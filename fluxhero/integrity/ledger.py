@@ -18,7 +18,7 @@ from fluxhero.engine import connect, literal
 from fluxhero.errors import ConfigurationError, IntegrityError, StorageIOError
 from fluxhero.integrity.passed import Passed, Stamp
 from fluxhero.integrity.scope import Scope
-from fluxhero.ledger.rows import ARCHIVED_AT, row_hash_sql
+from fluxhero.ledger.rows import ARCHIVED_AT, CLOSED_AT, row_hash_sql
 from fluxhero.ledger.schema import CASH_FLOWS, EQUITY, LEDGER_TABLES, ORDERS, TRADES
 from fluxhero.ledger.sqlite_schema import MODES
 from fluxhero.ledger.view import BATCH_ID
@@ -48,6 +48,7 @@ class Ledger:
     chain: Chain
     memory: Passed | None
     _stamps: dict[Path, Stamp] = field(default_factory=dict)
+    _hot_batches: dict[str, frozenset[str]] = field(default_factory=dict)
 
     @property
     def tables(self) -> tuple[str, ...]:
@@ -82,11 +83,10 @@ class Ledger:
 
     def passed(self, check: str, manifests: Iterable[Manifest]) -> None:
         """Remember that batches returned by `new` passed it."""
-        if self.memory is None:
-            return
         for manifest in manifests:
             path = self.path(manifest)
-            self.memory.record(check, path, self._stamps[path], self.scope.now, _RULES_VERSION)
+            if self.memory:
+                self.memory.record(check, path, self._stamps[path], self.scope.now, _RULES_VERSION)
 
     def scan(self, manifests: Sequence[Manifest]) -> str:
         """FROM clause of batches' rows as they are stored, with `_batch_id`; there is at least one."""
@@ -99,35 +99,59 @@ class Ledger:
     def archived(self, table: str, manifests: Sequence[Manifest], *, hot_too: bool = False) -> str:
         """SELECT of these batches' rows as the view has them: the latest versions, not those that are hot.
 
-        In the ledger's columns with `_batch_id`; with `hot_too` the hot rows as well, which have none.
+        In the ledger's columns with `_closed_at` and `_batch_id`; with `hot_too` the hot rows as well,
+        which have no batch.
         """
+        shape = LEDGER_TABLES[table]
+        names = ", ".join(shape.names)
+        hot = (
+            f"SELECT {names}, {shape.closed_at_sql} AS {CLOSED_AT}, NULL::VARCHAR AS {BATCH_ID} "
+            f"FROM hot.{table}"
+        )
+        near = [m for m in manifests if m.batch_id in self._meeting_hot(table)]
+        far = [m for m in manifests if m.batch_id not in self._meeting_hot(table)]
+        parts = [hot] if hot_too else []
+        parts += [self._latest(table, far)] if far else []
+        if near:
+            parts.append(
+                f"{self._latest(table, near)} ANTI JOIN hot.{table} USING ({shape.key[0]})"
+            )
+        return " UNION ALL ".join(parts) if parts else f"{hot} WHERE false"
+
+    def _meeting_hot(self, table: str) -> frozenset[str]:
+        """Ids of the batches that may have a hot row's key; the others are spared the comparison."""
+        if table not in self._hot_batches:
+            found = self.holding_keys(
+                table, f"SELECT {LEDGER_TABLES[table].key[0]} FROM hot.{table}"
+            )
+            self._hot_batches[table] = frozenset(manifest.batch_id for manifest in found)
+        return self._hot_batches[table]
+
+    def _latest(self, table: str, manifests: Sequence[Manifest]) -> str:
+        """SELECT of these batches' rows less those that any batch has a later version of."""
         shape, store = LEDGER_TABLES[table], self.scope.workspace.store
         key, names = shape.key[0], ", ".join(shape.names)
-        hot = f"SELECT {names}, NULL::VARCHAR AS {BATCH_ID} FROM hot.{table}"
-        if not manifests:
-            return hot if hot_too else f"{hot} WHERE false"
-        rows = store.canonical_sql(table, self.scan(manifests), carried=(ARCHIVED_AT, BATCH_ID))
-        current = f"SELECT * FROM ({rows}) AS version ANTI JOIN hot.{table} USING ({key})"
+        carried = (ARCHIVED_AT, CLOSED_AT, BATCH_ID)
+        rows = store.canonical_sql(table, self.scan(manifests), carried=carried)
         first = min(manifest.sequence for manifest in manifests)
         corrections = [m for m in self.chain.of_table(table) if m.correction and m.sequence > first]
         if corrections:
-            current += (
-                f" ANTI JOIN (SELECT {self.key_sql(table)} AS {key}, max({ARCHIVED_AT}) AS at FROM "
+            rows = (
+                f"SELECT version.* FROM ({rows}) AS version ANTI JOIN "
+                f"(SELECT {self.key_sql(table)} AS {key}, max({ARCHIVED_AT}) AS at_ FROM "
                 f"{self.scan(corrections)} GROUP BY 1) AS newer "
-                f"ON newer.{key} = version.{key} AND newer.at > version.{ARCHIVED_AT}"
+                f"ON newer.{key} = version.{key} AND newer.at_ > version.{ARCHIVED_AT}"
             )
-        selected = f"SELECT {names}, {BATCH_ID} FROM ({current})"
-        return f"{hot} UNION ALL {selected}" if hot_too else selected
+        return f"SELECT {names}, {CLOSED_AT}, {BATCH_ID} FROM ({rows}) AS latest"
 
     def holding_keys(self, table: str, keys: str) -> list[Manifest]:
         """Batches of a table that may have one of these keys, going by their ranges.
 
-        `keys` is a SELECT of one column, `key`.
+        `keys` is a SELECT of one column.
         """
         every, place = self.chain.of_table(table), self._place_sql
-        return self._having(
-            every, _key_ranges(every), place, f"SELECT {place('key')} FROM ({keys})"
-        )
+        places = f"SELECT {place('key')} FROM ({keys}) AS given(key)"
+        return self._having(every, _key_ranges(every), place, places)
 
     def closed_when(self, times: str, manifests: Sequence[Manifest]) -> list[Manifest]:
         """Batches with a range of close times that one of `times` is in: a SELECT of one column."""

@@ -13,8 +13,9 @@ from fluxhero.archive.holds import held_keys
 from fluxhero.archive.manifest import EventKind, Manifest
 from fluxhero.engine import literal, one_row
 from fluxhero.integrity import ledger_rules as rules
+from fluxhero.integrity.faults import gather
 from fluxhero.integrity.ledger import Ledger
-from fluxhero.integrity.results import MOST_SAMPLED, Result, failed, passed
+from fluxhero.integrity.results import Result, failed, passed
 from fluxhero.ledger.rows import ARCHIVED_AT, ROW_HASH
 from fluxhero.ledger.schema import LEDGER_TABLES
 from fluxhero.ledger.view import BATCH_ID
@@ -38,20 +39,21 @@ def check_values(ledger: Ledger, table: str) -> Iterator[Result]:
     """`ledger.hot-equals-archived` and `ledger.hot-differs-from-archived`."""
     about = f"{table} (hot)"
     hot = one_row(ledger.connection, f"SELECT count(*) FROM hot.{table}")[0]
-    found = ledger.connection.execute(
-        f"SELECT key, batch FROM overlap_{table} WHERE equal AND purged AND NOT kept "
-        "AND NOT restored AND NOT held ORDER BY key"
-    ).fetchall()
-    if found:
+    faults = gather(
+        ledger.connection,
+        f"SELECT key, batch AS {BATCH_ID} FROM overlap_{table} WHERE equal AND purged AND NOT kept "
+        "AND NOT restored AND NOT held",
+    )
+    if faults.count:
         yield failed(
             rules.HOT_EQUALS_ARCHIVED,
             about,
-            f"{counted(len(found), 'row')} of {table} {'is' if len(found) == 1 else 'are'} hot again, equal "
+            f"{counted(faults.count, 'row')} of {table} {'is' if faults.count == 1 else 'are'} hot again, equal "
             "to the archived copy, although the purge is on record",
-            count=len(found),
+            count=faults.count,
             checked=hot,
-            keys=tuple(key for key, _ in found),
-            sample=tuple({"key": key, "batch": batch} for key, batch in found[:MOST_SAMPLED]),
+            keys=faults.keys,
+            sample=faults.sample,
             sql=_both_sql(ledger, table),
         )
     else:
@@ -137,21 +139,22 @@ def _explain(ledger: Ledger, table: str) -> None:
 
 
 def _differing(ledger: Ledger, table: str, about: str, hot: int) -> Result:
-    found = ledger.connection.execute(
-        f"SELECT key, batch FROM overlap_{table} WHERE NOT equal AND NOT restored AND NOT held ORDER BY key"
-    ).fetchall()
-    if not found:
+    faults = gather(
+        ledger.connection,
+        f"SELECT key, batch AS {BATCH_ID} FROM overlap_{table} WHERE NOT equal AND NOT restored AND NOT held",
+    )
+    if not faults.count:
         return passed(rules.HOT_DIFFERS, about, hot)
-    sample = [_both_versions(ledger, table, key, batch) for key, batch in found[:MOST_SAMPLED]]
+    sample = [_both_versions(ledger, table, row["key"], row["batch"]) for row in faults.sample]
     columns = sorted({name for row in sample for name in row["differs"]})
     return failed(
         rules.HOT_DIFFERS,
         about,
-        f"{counted(len(found), 'row')} of {table} changed after {'it was' if len(found) == 1 else 'they were'} "
+        f"{counted(faults.count, 'row')} of {table} changed after {'it was' if faults.count == 1 else 'they were'} "
         f"archived, in {', '.join(columns) or 'values that the archive cannot hold'}",
-        count=len(found),
+        count=faults.count,
         checked=hot,
-        keys=tuple(key for key, _ in found),
+        keys=faults.keys,
         sample=tuple(sample),
         sql=_both_sql(ledger, table),
     )

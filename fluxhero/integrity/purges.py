@@ -56,20 +56,20 @@ def _left(ledger: Ledger, manifest: Manifest) -> dict[str, Any] | None:
     ]
     own = ledger.key_sql(table)
     newer = f"AND {own} NOT IN (SELECT {own} FROM {ledger.scan(later)})" if later else ""
+    equal = f"SELECT key FROM overlap_{table} WHERE equal AND batch = {literal(manifest.batch_id)}"
     with scope.workspace.scanning([manifest, *later]):
-        going, present = one_row(
+        going, present, same = one_row(
             ledger.connection,
             f"WITH going AS (SELECT {own} AS key FROM {ledger.scan([manifest])} "
             f"WHERE {CLOSED_AT} < {moment(due)} AND {own} NOT IN (SELECT key FROM held) {newer}) "
-            f"SELECT (SELECT count(*) FROM going), "
-            f"(SELECT count(*) FROM going SEMI JOIN hot.{table} h ON h.{key} = going.key)",
+            f"SELECT count(*), count(*) FILTER (key IN (SELECT {key} FROM hot.{table})), "
+            f"count(*) FILTER (key IN ({equal})) FROM going",
         )
-    equal = one_row(
-        ledger.connection,
-        f"SELECT count(*) FROM overlap_{table} WHERE equal AND batch = {literal(manifest.batch_id)}",
-    )[0]
-    if not going or (present and not equal):
-        return None  # everything of it that is hot has changed since: a late correction
+    recorded = ledger.chain.events(manifest.batch_id, EventKind.PARTLY_PURGED)
+    if not going or (recorded and not present):
+        return None
+    if present and not same:
+        return None  # what is hot of it has changed since: a late correction
     return {"batch": manifest.batch_id, "rows": manifest.file.rows, "due": going, "hot": present}
 
 

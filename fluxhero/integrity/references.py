@@ -6,15 +6,13 @@ for everywhere. A batch passes when none of its rows breaks any of these rules.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
-from decimal import Decimal
-from typing import Any
 
 from fluxhero.archive.manifest import Manifest
 from fluxhero.engine import scalar
 from fluxhero.integrity import ledger_rules as rules
+from fluxhero.integrity.faults import gather
 from fluxhero.integrity.ledger import BOTH, Ledger
-from fluxhero.integrity.results import MOST_SAMPLED, Result, failed, passed
+from fluxhero.integrity.results import Result, failed, passed
 from fluxhero.integrity.rules import Rule
 from fluxhero.ledger.schema import LEDGER_TABLES, ORDERS, TRADES
 from fluxhero.ledger.view import BATCH_ID
@@ -84,35 +82,20 @@ def _verdict(
     """Run a SELECT of `key`, `_batch_id` and what to show, and say what came of it."""
     about = BOTH.format(table)
     checked = scalar(ledger.connection, f"SELECT count(*) FROM some_{table}")
-    cursor = ledger.connection.execute(f"SELECT * FROM ({found}) ORDER BY key")
-    names = [column[0] for column in cursor.description or ()]
-    rows = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
-    if not rows:
+    faults = gather(ledger.connection, found)
+    if not faults.count:
         return passed(rule, about, checked)
-    subjects.at_fault |= {row[BATCH_ID] for row in rows if row[BATCH_ID]}
-    keys = tuple(dict.fromkeys(str(row["key"]) for row in rows))
+    subjects.at_fault |= faults.batches
     return failed(
         rule,
         about,
-        f"{counted(len(keys), table[:-1])} {says}",
-        count=len(keys),
+        f"{counted(faults.count, table[:-1])} {says}",
+        count=faults.count,
         checked=checked,
-        keys=keys,
-        sample=tuple(_shown(row) for row in rows[:MOST_SAMPLED]),
+        keys=faults.keys,
+        sample=faults.sample,
         sql=sql,
     )
-
-
-def _shown(row: dict[str, Any]) -> dict[str, Any]:
-    return {name: _json(value) for name, value in row.items() if name != BATCH_ID}
-
-
-def _json(value: Any) -> Any:
-    if isinstance(value, Decimal):
-        return format(value.normalize(), "f")
-    if isinstance(value, datetime):
-        return value.isoformat()
-    return value
 
 
 def _check_orders(ledger: Ledger, subjects: Subjects) -> Iterator[Result]:

@@ -15,7 +15,7 @@ from tests.house import House
 def scope_of(house: House, now: datetime = samples.AS_OF, **changes: Any) -> Scope:
     """The house's scope at a moment, with other settings if given."""
     scope = Scope.of(house.settings, now=now, deep=False)
-    return replace(scope, retention_days=samples.RETENTION_DAYS, **changes)
+    return replace(scope, **{"retention_days": samples.RETENTION_DAYS, **changes})
 
 
 def check(house: House, memory: Passed | None = None, **changes: Any) -> list[Result]:

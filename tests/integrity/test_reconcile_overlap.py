@@ -109,6 +109,20 @@ def test_held_rows_of_a_copied_batch_are_kept_hot_on_purpose(house: House) -> No
     assert (house.hot, found(house)) == (set(), {})
 
 
+def test_a_batch_of_which_only_a_part_is_due(house: House) -> None:
+    times = {1: datetime(2025, 4, 1, tzinfo=UTC), 2: datetime(2025, 4, 20, tzinfo=UTC)}
+    for number, time in times.items():
+        house.add(number, exit_time=time.isoformat() if house.kind == "sqlite" else time)
+    house.archive(purge=False)
+    house.archive(retention_days=50)
+    assert house.hot == {2}
+    assert found(house, retention_days=50) == {}
+    (result,) = found(house, retention_days=30).values()
+    assert (result.rule.name, result.sample[0]["hot"]) == ("ledger.purge-complete", 1)
+    house.archive(retention_days=30)
+    assert (house.hot, found(house, retention_days=30)) == (set(), {})
+
+
 def test_versions_that_were_only_copied_add_up_once_they_are_purged(house: House) -> None:
     house.add(1, 2, 3)
     house.archive(purge=False)
