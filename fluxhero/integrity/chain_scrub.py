@@ -8,11 +8,13 @@ from pathlib import Path
 from fluxhero.archive.holds import read_holds
 from fluxhero.archive.identity import HEAD_FILE, Head, read_head, read_identity
 from fluxhero.archive.manifest import GENESIS, Event, EventKind, is_event
+from fluxhero.archive.mirror import MirrorList, read_list
 from fluxhero.archive.survey import Survey, survey
 from fluxhero.errors import (
     ConfigurationError,
     IntegrityError,
     ManifestError,
+    MissingArchiveError,
     SchemaVersionError,
 )
 from fluxhero.integrity.archive_rules import COMPLETE, EVENTS, HEAD, HOLDS, IDENTITY, READABLE
@@ -60,7 +62,7 @@ def _readable(scope: Scope, found: Survey, exchanged: Collection[Path]) -> Itera
         elif problem := found.damaged.get(path) or found.edited.get(path):
             yield failed(READABLE, about, problem, file=path)
         elif path in exchanged:
-            what = f"{path} is not the document that an earlier check saw"
+            what = f"{path} is not the document that an earlier check saw, or that the mirror has"
             yield failed(READABLE, about, what, file=path)
         else:
             yield passed(READABLE, about)
@@ -82,9 +84,8 @@ def _complete(scope: Scope, found: Survey, gone: set[Path]) -> Iterator[Result]:
             file=path,
         )
     for path in sorted(gone - reported):
-        yield failed(
-            COMPLETE, _about(scope, path), f"{path} was there at an earlier check", file=path
-        )
+        what = f"{path} was there before: an earlier check, or the mirror, has it"
+        yield failed(COMPLETE, _about(scope, path), what, file=path)
     for path, why in found.added.items():
         yield failed(COMPLETE, _about(scope, path), why, file=path)
     if not (reported or gone or found.added):
@@ -136,7 +137,7 @@ def _events(scope: Scope, found: Survey, gone: set[Path]) -> Iterator[Result]:
         else:
             yield passed(EVENTS, _about(scope, path))
     for path in sorted(gone):
-        what = f"{path} was there at an earlier check"
+        what = f"{path} was there before: an earlier check, or the mirror, has it"
         yield failed(EVENTS, _about(scope, path), what, file=path)
     if not found.events and not gone:
         yield passed(EVENTS, _about(scope, found.layout.manifests))
@@ -157,7 +158,10 @@ class _Before:
 
 
 def _compare_with_before(scope: Scope, found: Survey) -> _Before:
-    """Hold the documents against those that earlier checks saw, and remember the new ones."""
+    """Hold the documents against those that earlier checks saw, and those that the mirror has.
+
+    Sound ones that are new are remembered.
+    """
     manifests = [path for path in found.paths if not is_event(path)]
     first = found.manifests.get(manifests[0]) if manifests else None
     if first is None or first.previous_sha256 != GENESIS:
@@ -166,12 +170,33 @@ def _compare_with_before(scope: Scope, found: Survey) -> _Before:
     digests = {path.name: document.sha256 for path, document in found.sound.items()}
     digests |= {path.name: event.sha256 for path, event in found.events.items()}
     remember_documents(scope.home, first.sha256, {**digests, **known})
+    known = {**_mirrored(scope, first.sha256), **known}
     folder = found.layout.manifests
     exchanged = [name for name, digest in digests.items() if known.get(name, digest) != digest]
     return _Before(
         frozenset({folder / name for name in known} - set(found.paths)),
         frozenset(folder / name for name in exchanged),
     )
+
+
+def _mirrored(scope: Scope, first_manifest: str) -> dict[str, str]:
+    """Name → SHA-256 of the documents that the mirror of this archive has."""
+    held = _mirror_list(scope)
+    if held is None or held.first_manifest != first_manifest:
+        return {}
+    folder = f"{scope.workspace.layout.manifests.name}/"
+    return {
+        name.removeprefix(folder): entry.sha256
+        for name, entry in held.files.items()
+        if name.startswith(folder)
+    }
+
+
+def _mirror_list(scope: Scope) -> MirrorList | None:
+    try:
+        return read_list(scope.mirror_dir) if scope.mirror_dir else None
+    except (MissingArchiveError, ManifestError):  # the mirror has rules of its own
+        return None
 
 
 def _identity(scope: Scope, found: Survey) -> Iterator[Result]:
@@ -220,4 +245,10 @@ def _holds(scope: Scope) -> Iterator[Result]:
     except ManifestError as error:
         yield failed(HOLDS, _about(scope, path), error.what, file=path)
     else:
-        yield passed(HOLDS, _about(scope, path), len(holds))
+        held = _mirror_list(scope)
+        if held and path.name in held.files and not path.exists():
+            yield failed(
+                HOLDS, _about(scope, path), f"{path} is gone; the mirror has it", file=path
+            )
+        else:
+            yield passed(HOLDS, _about(scope, path), len(holds))

@@ -138,14 +138,11 @@ def _identity(mender: Mender, mirror: Mirror) -> Iterator[Repair]:
 
 def _holds(mender: Mender, mirror: Mirror) -> Iterator[Repair]:
     path = mender.scope.workspace.layout.holds
-    try:
-        read_holds(path)
-    except ManifestError:
-        copy = mirror.named(path.name)
-        if copy:
-            read_holds(copy)
-            source = f"the mirror's copy {copy}; holds put on since it was made are missing"
-            yield _written(mender, HOLDS.name, path, copy.read_bytes(), source)
+    copy = mirror.named(path.name)
+    if copy and any(result.rule is HOLDS for result in mender.broken):
+        read_holds(copy)
+        source = f"the mirror's copy {copy}; holds put on since it was made are missing"
+        yield _written(mender, HOLDS.name, path, copy.read_bytes(), source)
 
 
 def _written(mender: Mender, rule: str, path: Path, content: bytes, source: str) -> Repair:

@@ -22,6 +22,7 @@ from fluxhero.integrity.archive_rules import (
     HEAD,
     MIRROR_COMPLETE,
     MIRROR_SHA256,
+    MISPLACED,
     STAGING,
     STORE,
     STRAY,
@@ -41,6 +42,7 @@ from fluxhero.wording import counted
 logger = logging.getLogger(__name__)
 PURGE_RULE = "ledger.purge-complete"  # stated where the ledger is reconciled
 _MINE = {rule.name for rule in (*ARCHIVE_RULES, *RECORDED_RULES)}
+_UNWANTED = frozenset({STAGING, UNNAMED, MISPLACED})  # what is wrong is that the file is there
 Step = Callable[[Mender, Mirror], Iterable[Repair]]
 
 
@@ -168,11 +170,16 @@ def _left(scope: Scope, mender: Mender, mended: set[str]) -> Iterator[Repair]:
     seen: set[str] = set()
     if _chain_is_sound(scope):  # a manifest that was put back mends what the others said of it
         seen = {result.object for result in mender.broken if result.rule in {COMPLETE, HEAD}}
+    seen |= {r.object for r in mender.broken if r.rule in _UNWANTED and not _is_there(r)}
     for result in mender.broken:
         if result.rule.name not in _MINE or result.object in mended | seen:
             continue
         seen.add(result.object)
         yield Repair(result.rule.name, result.object, _advice(scope, result), ok=False)
+
+
+def _is_there(result: Result) -> bool:
+    return bool(result.file and result.file.exists())
 
 
 def _advice(scope: Scope, result: Result) -> str:
