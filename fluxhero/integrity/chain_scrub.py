@@ -8,7 +8,7 @@ from pathlib import Path
 from fluxhero.archive.holds import read_holds
 from fluxhero.archive.identity import HEAD_FILE, Head, read_head, read_identity
 from fluxhero.archive.manifest import GENESIS, Event, EventKind, is_event
-from fluxhero.archive.mirror import MirrorList, read_list
+from fluxhero.archive.mirror import read_list
 from fluxhero.archive.survey import Survey, survey
 from fluxhero.errors import (
     ConfigurationError,
@@ -46,7 +46,7 @@ def scrub_chain(scope: Scope, found: Survey, head_problem: str) -> list[Result]:
         *_head(scope, found, head_problem),
         *_events(scope, found, {path for path in before.gone if is_event(path)}),
         *_identity(scope, found),
-        *_holds(scope),
+        *_holds(scope, found),
     ]
 
 
@@ -170,8 +170,10 @@ def _compare_with_before(scope: Scope, found: Survey) -> _Before:
     digests = {path.name: document.sha256 for path, document in found.sound.items()}
     digests |= {path.name: event.sha256 for path, event in found.events.items()}
     remember_documents(scope.home, first.sha256, {**digests, **known})
-    known = {**_mirrored(scope, first.sha256), **known}
     folder = found.layout.manifests
+    mirrored = {Path(name): digest for name, digest in _mirrored(scope, found).items()}
+    documents = {p.name: digest for p, digest in mirrored.items() if p.parent.name == folder.name}
+    known = {**documents, **known}
     exchanged = [name for name, digest in digests.items() if known.get(name, digest) != digest]
     return _Before(
         frozenset({folder / name for name in known} - set(found.paths)),
@@ -179,24 +181,16 @@ def _compare_with_before(scope: Scope, found: Survey) -> _Before:
     )
 
 
-def _mirrored(scope: Scope, first_manifest: str) -> dict[str, str]:
-    """Name → SHA-256 of the documents that the mirror of this archive has."""
-    held = _mirror_list(scope)
-    if held is None or held.first_manifest != first_manifest:
-        return {}
-    folder = f"{scope.workspace.layout.manifests.name}/"
-    return {
-        name.removeprefix(folder): entry.sha256
-        for name, entry in held.files.items()
-        if name.startswith(folder)
-    }
-
-
-def _mirror_list(scope: Scope) -> MirrorList | None:
+def _mirrored(scope: Scope, found: Survey) -> dict[str, str]:
+    """Name → SHA-256 of the files that the mirror of this very archive has, by their place in it."""
     try:
-        return read_list(scope.mirror_dir) if scope.mirror_dir else None
+        held = read_list(scope.mirror_dir) if scope.mirror_dir else None
     except (MissingArchiveError, ManifestError):  # the mirror has rules of its own
-        return None
+        return {}
+    first = {m.sha256 for m in found.manifests.values() if m.previous_sha256 == GENESIS}
+    if held is None or held.first_manifest not in first:
+        return {}
+    return {name: entry.sha256 for name, entry in held.files.items()}
 
 
 def _identity(scope: Scope, found: Survey) -> Iterator[Result]:
@@ -238,15 +232,14 @@ def _identity(scope: Scope, found: Survey) -> Iterator[Result]:
         yield passed(IDENTITY, about)
 
 
-def _holds(scope: Scope) -> Iterator[Result]:
+def _holds(scope: Scope, found: Survey) -> Iterator[Result]:
     path = scope.workspace.layout.holds
     try:
         holds = read_holds(path)
     except ManifestError as error:
         yield failed(HOLDS, _about(scope, path), error.what, file=path)
     else:
-        held = _mirror_list(scope)
-        if held and path.name in held.files and not path.exists():
+        if not path.exists() and path.name in _mirrored(scope, found):
             yield failed(
                 HOLDS, _about(scope, path), f"{path} is gone; the mirror has it", file=path
             )

@@ -59,14 +59,17 @@ def _added(mender: Mender, _mirror: Mirror) -> Iterator[Repair]:
 
 
 def _events(mender: Mender, mirror: Mirror) -> Iterator[Repair]:
-    found, _ = survey_of(mender.scope)
-    for path in _wrong_events(mender, found):
+    for path in _wrong_events(mender, survey_of(mender.scope)[0]):
+        found, _ = survey_of(mender.scope)
         proven = event_at(found, mirror, path)
         rule = READABLE if path.exists() else EVENTS
         if proven:
             digest = hashlib.sha256(proven.content).hexdigest()
             yield mender.put(rule.name, path, proven.content, digest, source=proven.source)
-        elif path.exists() and f".{EventKind.PURGED}" in path.name:
+        elif _has_twin(found, path):
+            action = "taken away: the same event is there under its own name"
+            yield mender.take_away(EVENTS.name, path, action=action, source="the event itself")
+        elif path in found.damaged and is_purge(path):
             yield mender.take_away(
                 rule.name,
                 path,
@@ -76,13 +79,26 @@ def _events(mender: Mender, mirror: Mirror) -> Iterator[Repair]:
             forget_documents(mender.scope.home, {path.name})
 
 
+def _has_twin(found: Survey, path: Path) -> bool:
+    """Whether another file has the same event."""
+    event = found.events.get(path)
+    return event is not None and list(found.events.values()).count(event) > 1
+
+
+def is_purge(path: Path) -> bool:
+    """Whether a document is, by its name, the record of a purge, which another purge writes anew."""
+    kinds = (EventKind.PURGED, EventKind.PARTLY_PURGED)
+    return is_event(path) and any(f".{kind}" in path.name for kind in kinds)
+
+
 def _wrong_events(mender: Mender, found: Survey) -> list[Path]:
     gone = {
         result.file
         for result in mender.broken
         if result.rule in {EVENTS, READABLE} and result.file and is_event(result.file)
     }
-    return sorted({*(path for path in found.damaged if is_event(path)), *gone})
+    wrong = {*(path for path in found.damaged if is_event(path)), *gone}
+    return sorted(wrong, key=lambda path: (path.exists(), path))  # what is gone comes back first
 
 
 def _head(mender: Mender, mirror: Mirror) -> Iterator[Repair]:

@@ -8,9 +8,8 @@ done and verified after it, and doing all of it again changes nothing.
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
-from pathlib import Path
 
-from fluxhero.archive.manifest import GENESIS, EventKind, is_event
+from fluxhero.archive.manifest import GENESIS
 from fluxhero.archive.mirror import keep_mirror
 from fluxhero.archive.recover import recover, unpublished_files
 from fluxhero.durable import remove
@@ -29,7 +28,7 @@ from fluxhero.integrity.archive_rules import (
     UNNAMED,
 )
 from fluxhero.integrity.chain_scrub import survey_of
-from fluxhero.integrity.document_repair import DOCUMENT_STEPS
+from fluxhero.integrity.document_repair import DOCUMENT_STEPS, is_purge
 from fluxhero.integrity.documents import forget_documents
 from fluxhero.integrity.file_repair import put_back, strange_names
 from fluxhero.integrity.proven import Mirror
@@ -92,7 +91,7 @@ def undo_repair(scope: Scope, number: int) -> Repair:
 def _finish(mender: Mender, _mirror: Mirror) -> Iterator[Repair]:
     """Complete what a killed archive run left, as the next one would."""
     scope = mender.scope
-    gone = [r.file for r in mender.broken if r.file and _is_gone_purge(r.file)]
+    gone = [r.file for r in mender.broken if r.file and is_purge(r.file) and not r.file.exists()]
     unpurged = [r for r in mender.broken if r.rule.name == PURGE_RULE]
     left = [r for r in mender.broken if r.rule in {UNNAMED, STAGING} and r.file and r.file.exists()]
     if not (gone or unpurged or left) or not _chain_is_sound(scope):
@@ -120,11 +119,6 @@ def _finish(mender: Mender, _mirror: Mirror) -> Iterator[Repair]:
         yield Repair(PURGE_RULE, result.object, action, source)
     for path in gone:
         yield Repair(EVENTS.name, mender.about(path), action, source)
-
-
-def _is_gone_purge(path: Path) -> bool:
-    purge = any(f".{kind}" in path.name for kind in (EventKind.PURGED, EventKind.PARTLY_PURGED))
-    return purge and is_event(path) and not path.exists()
 
 
 def _chain_is_sound(scope: Scope) -> bool:
