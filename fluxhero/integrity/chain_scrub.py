@@ -16,6 +16,7 @@ from fluxhero.errors import (
     ManifestError,
     MissingArchiveError,
     SchemaVersionError,
+    StorageIOError,
 )
 from fluxhero.integrity.archive_rules import COMPLETE, EVENTS, HEAD, HOLDS, IDENTITY, READABLE
 from fluxhero.integrity.documents import known_documents, remember_documents
@@ -185,7 +186,7 @@ def _mirrored(scope: Scope, found: Survey) -> dict[str, str]:
     """Name → SHA-256 of the files that the mirror of this very archive has, by their place in it."""
     try:
         held = read_list(scope.mirror_dir) if scope.mirror_dir else None
-    except (MissingArchiveError, ManifestError):  # the mirror has rules of its own
+    except (MissingArchiveError, ManifestError, StorageIOError):  # the mirror has rules of its own
         return {}
     first = {m.sha256 for m in found.manifests.values() if m.previous_sha256 == GENESIS}
     if held is None or held.first_manifest not in first:

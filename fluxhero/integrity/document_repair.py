@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from fluxhero.archive.holds import read_holds
 from fluxhero.archive.identity import (
     HEAD_FILE,
     ArchiveIdentity,
@@ -136,10 +135,9 @@ def _identity(mender: Mender, mirror: Mirror) -> Iterator[Repair]:
     except ManifestError:
         pass
     mine = store.identity()
-    copy = mirror.named(layout.identity.name)
-    if copy and ArchiveIdentity.model_validate_json(copy.read_bytes()).store_id == mine:
-        source = f"the mirror's copy {copy}"
-        yield _written(mender, IDENTITY.name, layout.identity, copy.read_bytes(), source)
+    copy = mirror.content(layout.identity.name)
+    if copy and ArchiveIdentity.model_validate_json(copy.content).store_id == mine:
+        yield _written(mender, IDENTITY.name, layout.identity, copy.content, copy.source)
         return
     try:
         made = identity_by_manifests(layout, mender.scope.now)
@@ -154,11 +152,10 @@ def _identity(mender: Mender, mirror: Mirror) -> Iterator[Repair]:
 
 def _holds(mender: Mender, mirror: Mirror) -> Iterator[Repair]:
     path = mender.scope.workspace.layout.holds
-    copy = mirror.named(path.name)
+    copy = mirror.content(path.name)
     if copy and any(result.rule is HOLDS for result in mender.broken):
-        read_holds(copy)
-        source = f"the mirror's copy {copy}; holds put on since it was made are missing"
-        yield _written(mender, HOLDS.name, path, copy.read_bytes(), source)
+        source = f"{copy.source}; holds put on since it was made are missing"
+        yield _written(mender, HOLDS.name, path, copy.content, source)
 
 
 def _written(mender: Mender, rule: str, path: Path, content: bytes, source: str) -> Repair:

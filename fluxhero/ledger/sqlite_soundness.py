@@ -1,23 +1,10 @@
-"""Reading all of a hot store's file, to find out whether it can be read."""
-
-import duckdb
+"""Asking SQLite whether a store's file is sound, without keeping its bot waiting."""
 
 from fluxhero.engine import identifier
-from fluxhero.ledger.duckdb_file import HOT
 from fluxhero.ledger.sqlite_connection import SqliteConnection
 
 _MOST_TOLD = 3
 _FINE = "ok"
-
-
-def read_duckdb(connection: duckdb.DuckDBPyConnection) -> None:
-    """Read every value of every table, which makes DuckDB verify the checksum of every block in use."""
-    tables = connection.execute(
-        "SELECT schema_name, table_name FROM duckdb_tables() WHERE database_name = ?", [HOT]
-    ).fetchall()
-    for schema, table in tables:
-        name = f"{HOT}.{identifier(schema)}.{identifier(table)}"
-        connection.execute(f"SELECT bit_xor(hash(each)) FROM {name} AS each").fetchall()
 
 
 def read_sqlite(connection: SqliteConnection) -> str:
