@@ -130,10 +130,9 @@ def _proven(read: Survey) -> Survey:
         manifest = read.manifests.get(path)
         if manifest is None:
             unnamed, follower = True, None
-        elif (
-            hashes[path] in vouched
-            or unnamed
-            or _gap(manifest, read.manifests[follower] if follower else None)
+        elif hashes[path] in vouched or (
+            (unnamed or _gap(manifest, read.manifests[follower] if follower else None))
+            and not _contradicted(read, manifest)
         ):
             vouched.setdefault(manifest.previous_sha256, path)
             unnamed, follower = False, path
@@ -170,6 +169,12 @@ def _gap(manifest: Manifest, follower: Manifest | None) -> bool:
     return follower is not None and follower.sequence > manifest.sequence + 1
 
 
+def _contradicted(read: Survey, manifest: Manifest) -> bool:
+    """Whether an event of the batch names another hash."""
+    named = {e.manifest_sha256 for e in read.events.values() if e.batch_id == manifest.batch_id}
+    return bool(named - {manifest.sha256})
+
+
 def _passed_over(read: Survey, path: Path, follower: Path | None) -> bool:
     """Whether the one after it names another one before it."""
     wanted = None
@@ -183,8 +188,8 @@ def _passed_over(read: Survey, path: Path, follower: Path | None) -> bool:
 
 
 def _why_edited(path: Path, follower: Path | None) -> str:
-    witness = follower or _HEAD
-    return f"{path} has been edited since it was written: {witness.name} names another hash"
+    witness = follower.name if follower else f"an event of the batch, or {HEAD_FILE},"
+    return f"{path} has been edited since it was written: {witness} names another hash"
 
 
 def _lost(

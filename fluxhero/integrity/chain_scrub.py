@@ -8,12 +8,15 @@ from pathlib import Path
 from fluxhero.archive.holds import read_holds
 from fluxhero.archive.identity import HEAD_FILE, Head, read_head, read_identity
 from fluxhero.archive.manifest import GENESIS, Event, EventKind, is_event
+from fluxhero.archive.mirror import read_list
 from fluxhero.archive.survey import Survey, survey
 from fluxhero.errors import (
     ConfigurationError,
     IntegrityError,
     ManifestError,
+    MissingArchiveError,
     SchemaVersionError,
+    StorageIOError,
 )
 from fluxhero.integrity.archive_rules import COMPLETE, EVENTS, HEAD, HOLDS, IDENTITY, READABLE
 from fluxhero.integrity.documents import known_documents, remember_documents
@@ -44,7 +47,7 @@ def scrub_chain(scope: Scope, found: Survey, head_problem: str) -> list[Result]:
         *_head(scope, found, head_problem),
         *_events(scope, found, {path for path in before.gone if is_event(path)}),
         *_identity(scope, found),
-        *_holds(scope),
+        *_holds(scope, found),
     ]
 
 
@@ -60,7 +63,7 @@ def _readable(scope: Scope, found: Survey, exchanged: Collection[Path]) -> Itera
         elif problem := found.damaged.get(path) or found.edited.get(path):
             yield failed(READABLE, about, problem, file=path)
         elif path in exchanged:
-            what = f"{path} is not the document that an earlier check saw"
+            what = f"{path} is not the document that an earlier check saw, or that the mirror has"
             yield failed(READABLE, about, what, file=path)
         else:
             yield passed(READABLE, about)
@@ -82,9 +85,8 @@ def _complete(scope: Scope, found: Survey, gone: set[Path]) -> Iterator[Result]:
             file=path,
         )
     for path in sorted(gone - reported):
-        yield failed(
-            COMPLETE, _about(scope, path), f"{path} was there at an earlier check", file=path
-        )
+        what = f"{path} was there before: an earlier check, or the mirror, has it"
+        yield failed(COMPLETE, _about(scope, path), what, file=path)
     for path, why in found.added.items():
         yield failed(COMPLETE, _about(scope, path), why, file=path)
     if not (reported or gone or found.added):
@@ -136,7 +138,7 @@ def _events(scope: Scope, found: Survey, gone: set[Path]) -> Iterator[Result]:
         else:
             yield passed(EVENTS, _about(scope, path))
     for path in sorted(gone):
-        what = f"{path} was there at an earlier check"
+        what = f"{path} was there before: an earlier check, or the mirror, has it"
         yield failed(EVENTS, _about(scope, path), what, file=path)
     if not found.events and not gone:
         yield passed(EVENTS, _about(scope, found.layout.manifests))
@@ -157,7 +159,10 @@ class _Before:
 
 
 def _compare_with_before(scope: Scope, found: Survey) -> _Before:
-    """Hold the documents against those that earlier checks saw, and remember the new ones."""
+    """Hold the documents against those that earlier checks saw, and those that the mirror has.
+
+    Sound ones that are new are remembered.
+    """
     manifests = [path for path in found.paths if not is_event(path)]
     first = found.manifests.get(manifests[0]) if manifests else None
     if first is None or first.previous_sha256 != GENESIS:
@@ -167,11 +172,26 @@ def _compare_with_before(scope: Scope, found: Survey) -> _Before:
     digests |= {path.name: event.sha256 for path, event in found.events.items()}
     remember_documents(scope.home, first.sha256, {**digests, **known})
     folder = found.layout.manifests
+    mirrored = {Path(name): digest for name, digest in _mirrored(scope, found).items()}
+    documents = {p.name: digest for p, digest in mirrored.items() if p.parent.name == folder.name}
+    known = {**documents, **known}
     exchanged = [name for name, digest in digests.items() if known.get(name, digest) != digest]
     return _Before(
         frozenset({folder / name for name in known} - set(found.paths)),
         frozenset(folder / name for name in exchanged),
     )
+
+
+def _mirrored(scope: Scope, found: Survey) -> dict[str, str]:
+    """Name → SHA-256 of the files that the mirror of this very archive has, by their place in it."""
+    try:
+        held = read_list(scope.mirror_dir) if scope.mirror_dir else None
+    except (MissingArchiveError, ManifestError, StorageIOError):  # the mirror has rules of its own
+        return {}
+    first = {m.sha256 for m in found.manifests.values() if m.previous_sha256 == GENESIS}
+    if held is None or held.first_manifest not in first:
+        return {}
+    return {name: entry.sha256 for name, entry in held.files.items()}
 
 
 def _identity(scope: Scope, found: Survey) -> Iterator[Result]:
@@ -213,11 +233,16 @@ def _identity(scope: Scope, found: Survey) -> Iterator[Result]:
         yield passed(IDENTITY, about)
 
 
-def _holds(scope: Scope) -> Iterator[Result]:
+def _holds(scope: Scope, found: Survey) -> Iterator[Result]:
     path = scope.workspace.layout.holds
     try:
         holds = read_holds(path)
     except ManifestError as error:
         yield failed(HOLDS, _about(scope, path), error.what, file=path)
     else:
-        yield passed(HOLDS, _about(scope, path), len(holds))
+        if not path.exists() and path.name in _mirrored(scope, found):
+            yield failed(
+                HOLDS, _about(scope, path), f"{path} is gone; the mirror has it", file=path
+            )
+        else:
+            yield passed(HOLDS, _about(scope, path), len(holds))

@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from fluxhero.archive.holds import read_holds
 from fluxhero.archive.identity import (
     HEAD_FILE,
     ArchiveIdentity,
@@ -59,14 +58,17 @@ def _added(mender: Mender, _mirror: Mirror) -> Iterator[Repair]:
 
 
 def _events(mender: Mender, mirror: Mirror) -> Iterator[Repair]:
-    found, _ = survey_of(mender.scope)
-    for path in _wrong_events(mender, found):
+    for path in _wrong_events(mender, survey_of(mender.scope)[0]):
+        found, _ = survey_of(mender.scope)
         proven = event_at(found, mirror, path)
         rule = READABLE if path.exists() else EVENTS
         if proven:
             digest = hashlib.sha256(proven.content).hexdigest()
             yield mender.put(rule.name, path, proven.content, digest, source=proven.source)
-        elif path.exists() and f".{EventKind.PURGED}" in path.name:
+        elif _has_twin(found, path):
+            action = "taken away: the same event is there under its own name"
+            yield mender.take_away(EVENTS.name, path, action=action, source="the event itself")
+        elif path in found.damaged and is_purge(path):
             yield mender.take_away(
                 rule.name,
                 path,
@@ -76,13 +78,26 @@ def _events(mender: Mender, mirror: Mirror) -> Iterator[Repair]:
             forget_documents(mender.scope.home, {path.name})
 
 
+def _has_twin(found: Survey, path: Path) -> bool:
+    """Whether another file has the same event."""
+    event = found.events.get(path)
+    return event is not None and list(found.events.values()).count(event) > 1
+
+
+def is_purge(path: Path) -> bool:
+    """Whether a document is, by its name, the record of a purge, which another purge writes anew."""
+    kinds = (EventKind.PURGED, EventKind.PARTLY_PURGED)
+    return is_event(path) and any(f".{kind}" in path.name for kind in kinds)
+
+
 def _wrong_events(mender: Mender, found: Survey) -> list[Path]:
     gone = {
         result.file
         for result in mender.broken
         if result.rule in {EVENTS, READABLE} and result.file and is_event(result.file)
     }
-    return sorted({*(path for path in found.damaged if is_event(path)), *gone})
+    wrong = {*(path for path in found.damaged if is_event(path)), *gone}
+    return sorted(wrong, key=lambda path: (path.exists(), path))  # what is gone comes back first
 
 
 def _head(mender: Mender, mirror: Mirror) -> Iterator[Repair]:
@@ -120,10 +135,9 @@ def _identity(mender: Mender, mirror: Mirror) -> Iterator[Repair]:
     except ManifestError:
         pass
     mine = store.identity()
-    copy = mirror.named(layout.identity.name)
-    if copy and ArchiveIdentity.model_validate_json(copy.read_bytes()).store_id == mine:
-        source = f"the mirror's copy {copy}"
-        yield _written(mender, IDENTITY.name, layout.identity, copy.read_bytes(), source)
+    copy = mirror.content(layout.identity.name)
+    if copy and ArchiveIdentity.model_validate_json(copy.content).store_id == mine:
+        yield _written(mender, IDENTITY.name, layout.identity, copy.content, copy.source)
         return
     try:
         made = identity_by_manifests(layout, mender.scope.now)
@@ -138,14 +152,10 @@ def _identity(mender: Mender, mirror: Mirror) -> Iterator[Repair]:
 
 def _holds(mender: Mender, mirror: Mirror) -> Iterator[Repair]:
     path = mender.scope.workspace.layout.holds
-    try:
-        read_holds(path)
-    except ManifestError:
-        copy = mirror.named(path.name)
-        if copy:
-            read_holds(copy)
-            source = f"the mirror's copy {copy}; holds put on since it was made are missing"
-            yield _written(mender, HOLDS.name, path, copy.read_bytes(), source)
+    copy = mirror.content(path.name)
+    if copy and any(result.rule is HOLDS for result in mender.broken):
+        source = f"{copy.source}; holds put on since it was made are missing"
+        yield _written(mender, HOLDS.name, path, copy.content, source)
 
 
 def _written(mender: Mender, rule: str, path: Path, content: bytes, source: str) -> Repair:

@@ -7,7 +7,7 @@ from fluxhero.archive.manifest import GENESIS, is_event
 from fluxhero.archive.mirror import LIST_FILE, MirrorList, read_list
 from fluxhero.archive.survey import Survey
 from fluxhero.durable import sha256
-from fluxhero.errors import ManifestError, MissingArchiveError
+from fluxhero.errors import ManifestError, MissingArchiveError, StorageIOError
 from fluxhero.integrity.archive_rules import MIRROR_COMPLETE, MIRROR_SHA256
 from fluxhero.integrity.passed import Passed
 from fluxhero.integrity.reading import Whole, hash_all
@@ -26,6 +26,8 @@ def scrub_mirror(scope: Scope, found: Survey, memory: Passed) -> list[Result]:
         held = read_list(mirror)
     except (MissingArchiveError, ManifestError) as error:
         return [failed(MIRROR_COMPLETE, about, error.what, file=mirror / LIST_FILE)]
+    except StorageIOError as error:
+        return [errored(MIRROR_COMPLETE, about, error.what)]
     first = [m for m in found.sound.values() if m.previous_sha256 == GENESIS]
     if first and first[0].sha256 != held.first_manifest:
         what = f"{mirror} is the mirror of another archive than {found.layout.root}"

@@ -58,6 +58,11 @@ class Mirror:
         path = self.folder / name
         return path if readable(path) == entry.sha256 else None
 
+    def content(self, name: str) -> Found | None:
+        """The bytes of its sound copy of a file."""
+        path = self.named(name)
+        return Found(_bytes_of(path), f"the mirror's copy {path}") if path else None
+
     def hashed(self, digest: str) -> Path | None:
         """Its sound copy of the file with this SHA-256."""
         names = [name for name, entry in self._list.files.items() if entry.sha256 == digest]
@@ -76,8 +81,7 @@ class Mirror:
 def manifest_with(scope: Scope, found: Survey, mirror: Mirror, digest: str) -> Found | None:
     """The bytes of the manifest with this hash, from wherever they can be had."""
     if copy := mirror.hashed(digest):
-        with storage_errors("read", copy):
-            return Found(copy.read_bytes(), f"the mirror's copy {copy}")
+        return Found(_bytes_of(copy), f"the mirror's copy {copy}")
     for path in (*found.damaged, *found.edited):
         for content in _one_bit_other(_bytes_of(path)):
             if hashlib.sha256(content).hexdigest() == digest:
@@ -101,12 +105,9 @@ def _wanted(found: Survey) -> set[str]:
 
 def event_at(found: Survey, mirror: Mirror, path: Path) -> Found | None:
     """The bytes of the event with this name; its manifest is proven already."""
-    copy = mirror.named(path.relative_to(found.layout.root).as_posix())
-    if copy:
-        with storage_errors("read", copy):
-            content = copy.read_bytes()
-        if _is_event(found, path, content):
-            return Found(content, f"the mirror's copy {copy}")
+    copy = mirror.content(path.relative_to(found.layout.root).as_posix())
+    if copy and _is_event(found, path, copy.content):
+        return copy
     if path.is_file():
         for content in _one_bit_other(_bytes_of(path)):
             if b'"checksum"' in content and _is_event(found, path, content):

@@ -8,9 +8,8 @@ done and verified after it, and doing all of it again changes nothing.
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
-from pathlib import Path
 
-from fluxhero.archive.manifest import GENESIS, EventKind, is_event
+from fluxhero.archive.manifest import GENESIS
 from fluxhero.archive.mirror import keep_mirror
 from fluxhero.archive.recover import recover, unpublished_files
 from fluxhero.durable import remove
@@ -22,13 +21,14 @@ from fluxhero.integrity.archive_rules import (
     HEAD,
     MIRROR_COMPLETE,
     MIRROR_SHA256,
+    MISPLACED,
     STAGING,
     STORE,
     STRAY,
     UNNAMED,
 )
 from fluxhero.integrity.chain_scrub import survey_of
-from fluxhero.integrity.document_repair import DOCUMENT_STEPS
+from fluxhero.integrity.document_repair import DOCUMENT_STEPS, is_purge
 from fluxhero.integrity.documents import forget_documents
 from fluxhero.integrity.file_repair import put_back, strange_names
 from fluxhero.integrity.proven import Mirror
@@ -41,6 +41,7 @@ from fluxhero.wording import counted
 logger = logging.getLogger(__name__)
 PURGE_RULE = "ledger.purge-complete"  # stated where the ledger is reconciled
 _MINE = {rule.name for rule in (*ARCHIVE_RULES, *RECORDED_RULES)}
+_UNWANTED = frozenset({STAGING, UNNAMED, MISPLACED})  # what is wrong is that the file is there
 Step = Callable[[Mender, Mirror], Iterable[Repair]]
 
 
@@ -90,7 +91,7 @@ def undo_repair(scope: Scope, number: int) -> Repair:
 def _finish(mender: Mender, _mirror: Mirror) -> Iterator[Repair]:
     """Complete what a killed archive run left, as the next one would."""
     scope = mender.scope
-    gone = [r.file for r in mender.broken if r.file and _is_gone_purge(r.file)]
+    gone = [r.file for r in mender.broken if r.file and is_purge(r.file) and not r.file.exists()]
     unpurged = [r for r in mender.broken if r.rule.name == PURGE_RULE]
     left = [r for r in mender.broken if r.rule in {UNNAMED, STAGING} and r.file and r.file.exists()]
     if not (gone or unpurged or left) or not _chain_is_sound(scope):
@@ -118,11 +119,6 @@ def _finish(mender: Mender, _mirror: Mirror) -> Iterator[Repair]:
         yield Repair(PURGE_RULE, result.object, action, source)
     for path in gone:
         yield Repair(EVENTS.name, mender.about(path), action, source)
-
-
-def _is_gone_purge(path: Path) -> bool:
-    purge = any(f".{kind}" in path.name for kind in (EventKind.PURGED, EventKind.PARTLY_PURGED))
-    return purge and is_event(path) and not path.exists()
 
 
 def _chain_is_sound(scope: Scope) -> bool:
@@ -168,11 +164,16 @@ def _left(scope: Scope, mender: Mender, mended: set[str]) -> Iterator[Repair]:
     seen: set[str] = set()
     if _chain_is_sound(scope):  # a manifest that was put back mends what the others said of it
         seen = {result.object for result in mender.broken if result.rule in {COMPLETE, HEAD}}
+    seen |= {r.object for r in mender.broken if r.rule in _UNWANTED and not _is_there(r)}
     for result in mender.broken:
         if result.rule.name not in _MINE or result.object in mended | seen:
             continue
         seen.add(result.object)
         yield Repair(result.rule.name, result.object, _advice(scope, result), ok=False)
+
+
+def _is_there(result: Result) -> bool:
+    return bool(result.file and result.file.exists())
 
 
 def _advice(scope: Scope, result: Result) -> str:

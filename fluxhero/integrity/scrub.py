@@ -24,12 +24,13 @@ def scrub(scope: Scope, memory: Passed) -> list[Result]:
     Raises:
         StoreLockedError: another process holds the hot store.
     """
+    store = scrub_store(scope, memory)  # first: where it has to wait, nothing has been read in vain
     found, head_problem = survey_of(scope)
     return [
+        *store,
         *scrub_chain(scope, found, head_problem),
         *scrub_files(scope, found, memory),
         *scrub_tree(scope, found),
         *scrub_mirror(scope, found, memory),
         *scrub_recorded(scope, memory),
-        *scrub_store(scope, memory),
     ]

@@ -17,6 +17,7 @@ from fluxhero.ledger import duckdb_planning as planning
 from fluxhero.ledger.duckdb_catalog import check_tables
 from fluxhero.ledger.duckdb_file import change_token, opened
 from fluxhero.ledger.duckdb_purge import purge
+from fluxhero.ledger.duckdb_soundness import read_duckdb
 from fluxhero.ledger.duckdb_transaction import Transaction, committed
 from fluxhero.ledger.migrations import (
     META,
@@ -30,7 +31,6 @@ from fluxhero.ledger.proof import ProvenRows
 from fluxhero.ledger.rejected import Rejected
 from fluxhero.ledger.rows import ROW_HASH, TABLE, row_hash_sql
 from fluxhero.ledger.schema import ALL_TABLES, LEDGER_TABLES, QUARANTINE, Table
-from fluxhero.ledger.soundness import read_duckdb
 from fluxhero.ledger.store import (
     ArchivedFile,
     BatchRows,

@@ -32,7 +32,6 @@ from fluxhero.ledger.quarantine_list import QuarantineList
 from fluxhero.ledger.rejected import Rejected
 from fluxhero.ledger.rows import CLOSED_AT, ROW_HASH, TABLE, row_hash_sql
 from fluxhero.ledger.schema import ALL_TABLES, LEDGER_TABLES, QUARANTINE, TRADES
-from fluxhero.ledger.soundness import read_sqlite
 from fluxhero.ledger.sqlite_connection import SqliteConnection, backup, check_there
 from fluxhero.ledger.sqlite_insert import insert_rows
 from fluxhero.ledger.sqlite_meaning import (
@@ -44,6 +43,7 @@ from fluxhero.ledger.sqlite_meaning import (
 )
 from fluxhero.ledger.sqlite_purge import CHUNK_ROWS, ChunkedPurge
 from fluxhero.ledger.sqlite_schema import OWN_SCHEMA, PROBLEM, SourceTable, inspect
+from fluxhero.ledger.sqlite_soundness import read_sqlite
 from fluxhero.ledger.store import (
     ArchivedFile,
     BatchRows,

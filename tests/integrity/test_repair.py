@@ -10,20 +10,16 @@ import pytest
 from fluxhero.errors import BadInputError
 from fluxhero.integrity.repair import undo_repair
 from fluxhero.integrity.repair_log import LOG_FILE, read_log
-from tests.archive.conftest import KINDS
 from tests.integrity.archives import Archive, kept, mirror_of, put_back
 from tests.integrity.test_scrub import FAULTS, cut, flip, flip_in_text, rewrite, swap
 
 NOT_OURS = {"foreign file", "no document"}
 
 
-@pytest.fixture(scope="module", params=KINDS)
-def made(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[str, Path]]:
-    kind = str(request.param)
-    with kept(kind, tmp_path_factory.mktemp(kind), mirrored=True) as folder:
-        yield kind, folder
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    with kept("duckdb", tmp_path_factory.mktemp("made"), mirrored=True) as folder:
+        yield "duckdb", folder
 
 
 @pytest.fixture
@@ -72,8 +68,25 @@ def test_a_planted_fault_is_mended_from_the_mirror(archive: Archive, fault: str)
         assert undo_repair(archive.scope(), logged.number).ok
     if fault not in {"staging", "half-written manifest"}:  # swept, for it was never anything
         assert state(archive) == planted
-    archive.mend()
-    assert archive.faults() == {}
+
+
+def test_faults_of_a_fluxhero_stores_archive_are_mended(
+    clean_environment: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with kept("sqlite", clean_environment, mirrored=True) as folder:
+        archive = put_back("sqlite", folder, monkeypatch)
+        before = state(archive)
+        for fault in ("swapped", "edited last manifest", "archive.json damaged", "head gone"):
+            FAULTS[fault][0](archive)
+        assert all(repair.ok for repair in archive.mend()), "without a mirror"
+        identity = str(archive.root / "archive.json")  # made again, so of another moment
+        before[identity] = state(archive)[identity]
+        assert state(archive) == before
+        monkeypatch.setenv("FLUXHERO_ARCHIVE_MIRROR_DIR", str(mirror_of(folder)))
+        for fault in ("older version", "removed", "holds damaged", "last manifest removed"):
+            FAULTS[fault][0](archive)
+        assert all(repair.ok for repair in archive.mend())
+        assert (state(archive), archive.faults()) == (before, {})
 
 
 MENDED_ALONE = (

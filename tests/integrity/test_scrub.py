@@ -211,7 +211,8 @@ def test_a_sound_archive_passes_every_rule(archive: Archive) -> None:
         assert [result for result in results if result.outcome is not Outcome.PASSED] == []
         names = {result.rule.name for result in results}
         if deep:
-            assert {rule.name for rule in RULES} - names == set()
+            expected = {rule.name for rule in RULES if not rule.name.startswith("mirror.")}
+            assert names == expected
 
 
 def test_an_archive_that_was_never_made_has_no_faults(archive: Archive) -> None:
