@@ -11,6 +11,7 @@ from dataclasses import replace
 from fluxhero.engine import identifier, literal
 from fluxhero.integrity.results import MOST_SAMPLED, Result
 from fluxhero.integrity.suites.parts import (
+    BATCH,
     NOT_A_NUMBER,
     NOT_A_TIME,
     ORIGIN,
@@ -22,6 +23,7 @@ from fluxhero.ledger.sqlite_meaning import time_sql
 from fluxhero.ledger.sqlite_schema import LARGEST, MONEY, PROBLEM, TIMES
 from fluxhero.ledger.store import HotStore
 
+_HOT = (BATCH, "")  # a row's batch where it is in none
 _OFFSET = r"(Z|z|[+-]\d\d(:?\d\d)?| UTC)$"
 _FINER = r"\.\d{6}\d*[1-9]"  # finer than a microsecond: why a time was kept as text, too
 
@@ -64,17 +66,26 @@ def rows_in_view(store: HotStore, table: Table, location: str) -> str:
 
 
 def in_view(store: HotStore, table: Table, result: Result, rows: str) -> Result:
-    """The result, its SQL over `rows` of the view with what these columns stand for.
+    """The result in a reader's terms: its rows without these columns, its SQL over `rows` of the view."""
+    sample = tuple(
+        {name: value for name, value in row.items() if name not in ORIGIN and (name, value) != _HOT}
+        for row in result.sample
+    )
+    return replace(result, sample=sample, sql=_sql_in_view(store, table, result, rows))
+
+
+def _sql_in_view(store: HotStore, table: Table, result: Result, rows: str) -> str:
+    """The result's SQL with what these columns stand for.
 
     No view has what a bot's database has: then the first rows are named by their keys.
     """
     sql = result.sql
     if not any(name in sql for name in ORIGIN):
-        return result
+        return sql
     if _in_own_columns(store, table):
         keys = ", ".join(map(literal, result.keys[:MOST_SAMPLED]))
         key = table.key[0]
-        return replace(result, sql=f"SELECT {key} AS key, * FROM {rows} WHERE {key} IN ({keys})")
+        return f"SELECT {key} AS key, * FROM {rows} WHERE {key} IN ({keys})"
     conditions = {
         NOT_A_NUMBER: "false",
         NOT_A_TIME: "false",
@@ -82,7 +93,7 @@ def in_view(store: HotStore, table: Table, result: Result, rows: str) -> Result:
     }
     for name, condition in conditions.items():
         sql = sql.replace(name, f"({condition})")
-    return replace(result, sql=sql)
+    return sql
 
 
 def _in_own_columns(store: HotStore, table: Table) -> bool:

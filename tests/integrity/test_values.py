@@ -253,6 +253,11 @@ def test_the_sql_beside_a_finding_shows_its_rows(
     if kind == "duckdb":
         shown = {"trades.required", "trades.dst-doubled-hour", "trades.stop-present"}
     for result in failed:
+        assert result.sample
+        assert all(str(row["key"]) in result.keys for row in result.sample)
+        own = {name for row in result.sample for name in row if name.startswith("_")}
+        hot = result.object == "trades (hot)"
+        assert own == (set() if hot else {"_archived_at", "_batch_id"})
         if result.rule.name not in shown:
             continue
         found = run_query(house.workspace, result.sql)
