@@ -159,14 +159,7 @@ def choose_symbols(run: MarketRun) -> list[Sequence[Wanted]]:
     """What to fetch, in groups so that tasks stay few: the symbols given, or those of open trades."""
     if run.files:
         return []
-    traded: Mapping[str, datetime] = {}
-    workspace = Workspace.of(run.settings)
-    if not run.symbols or workspace.store.path.exists():
-        try:
-            workspace.store.check_there()
-            traded = traded_since(workspace, run.symbols)
-        finally:
-            workspace.store.close()
+    traded = _first_trades(run)
     usual = run.started - _HISTORY[run.timeframe.daily]
     wanted = [
         Wanted(
@@ -183,6 +176,23 @@ def choose_symbols(run: MarketRun) -> list[Sequence[Wanted]]:
     logger.info("%s bars of %d symbols", run.timeframe, len(wanted))
     size = max(1, -(-len(wanted) // _MOST_GROUPS))
     return [wanted[begin : begin + size] for begin in range(0, len(wanted), size)]
+
+
+def _first_trades(run: MarketRun) -> Mapping[str, datetime]:
+    """Symbols and when they were first traded; of symbols that were given it is not needed to go on."""
+    workspace = Workspace.of(run.settings)
+    try:
+        if not run.symbols:
+            workspace.store.check_there()
+            return traded_since(workspace)
+        return traded_since(workspace, run.symbols) if workspace.store.path.exists() else {}
+    except FluxHeroError as error:
+        if not run.symbols:
+            raise
+        logger.warning("when these symbols were first traded is not known: %s", error)
+        return {}
+    finally:
+        workspace.store.close()
 
 
 @io_task

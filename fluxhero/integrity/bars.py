@@ -27,7 +27,7 @@ from fluxhero.integrity.suites.bars import COLUMNS, OF_FILES, SESSIONS, TYPES, b
 from fluxhero.integrity.traded_bars import check_against_trades
 from fluxhero.market import cache
 from fluxhero.market.cache import BARS, PRICES, Cached, cached_files, name_parts
-from fluxhero.market.calendar import Calendar, calendar_of
+from fluxhero.market.calendar import Calendar, calendar_of, day_sql
 from fluxhero.market.timeframe import Timeframe
 
 SINCE = date(1990, 1, 1)  # older bars are not held against a calendar
@@ -142,11 +142,8 @@ def _insert(
     code = literal(calendar.code)
     zone = literal(calendar.zone.key)
     seconds = int(timeframe.length.total_seconds())
-    if timeframe.daily:  # see Calendar.day_of
-        day = (
-            "CASE WHEN timestamp::TIME = TIME '00:00:00' THEN timestamp::DATE "
-            f"ELSE timezone({zone}, timezone('UTC', timestamp))::DATE END"
-        )
+    if timeframe.daily:
+        day = day_sql("timestamp", zone)
         session = f"LEFT JOIN {SESSIONS} AS due ON due.calendar = {code} AND due.day = bar.day"
         ends = f"coalesce(due.closes, bar.timestamp + to_seconds({seconds}))"
     else:

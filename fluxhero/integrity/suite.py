@@ -56,7 +56,7 @@ class Suite:
             f"can be said of {self.table} while its columns are not what they should be: every other rule "
             "counts as not checked.",
             remedy="Bring the columns back to what `docs/ledger.md` lists, or restore the store or the file "
-            "from a backup; `fluxhero doctor` says which store and archive are in use. Then run "
+            "from a backup; `fluxhero status` says which store and archive are in use. Then run "
             "`fluxhero check` again.",
         )
 

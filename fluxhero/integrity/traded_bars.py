@@ -11,7 +11,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fluxhero.engine import literal, scalar
+from fluxhero.engine import scalar
 from fluxhero.errors import FluxHeroError, SourceChangedError, StoreLockedError, first_line
 from fluxhero.integrity.results import MOST_SAMPLED, Result, errored, failed, object_of, passed
 from fluxhero.integrity.scope import Scope
@@ -19,7 +19,7 @@ from fluxhero.integrity.suites.bars import FRESH, TRADE_PRICE
 from fluxhero.ledger.view import open_view
 from fluxhero.market import cache
 from fluxhero.market.cache import name_parts
-from fluxhero.market.calendar import Calendar, Session, calendar_of
+from fluxhero.market.calendar import Calendar, Session, calendar_of, day_sql
 from fluxhero.market.held import OPEN_SYMBOLS
 from fluxhero.market.timeframe import DAILY, Timeframe
 from fluxhero.wording import counted
@@ -29,6 +29,15 @@ _TOLERANCE = 0.005
 _DAY = timedelta(days=1)
 _LOOKED_BACK = timedelta(days=60)  # the time zone and the last sessions are all that is needed
 _COMPARABLE = ("raw", "split", cache.UNKNOWN)  # a dividend moves older prices by any amount
+_DAYS = pa.schema(
+    [
+        ("symbol", pa.string()),
+        ("timestamp", pa.timestamp("us")),
+        ("low", pa.float64()),
+        ("high", pa.float64()),
+    ]
+)
+_TRADED = pa.schema([(name, pa.string()) for name in ("symbol", "zone", "adjustment")])
 # Ratios by which splits since then have divided the prices of a day, several splits together too.
 _RATIOS = (1.5, *range(2, 41), *(1 / n for n in range(2, 41)))
 
@@ -110,11 +119,6 @@ _FILLS = """
     SELECT trade_id, symbol, 'exit', exit_price::DOUBLE, exit_time
     FROM trades WHERE status = 'closed' AND exit_price > 0 AND exit_time IS NOT NULL
 """
-# A time at midnight UTC is a day without a time, as in `Calendar.day_of`.
-_DAY_OF_FILL = (
-    "CASE WHEN timezone('UTC', fill.filled_at)::TIME = TIME '00:00:00' THEN timezone('UTC', fill.filled_at) "
-    "ELSE timezone(bar.zone, fill.filled_at) END::DATE"
-)
 
 
 def _prices(connection: duckdb.DuckDBPyConnection, scope: Scope, paths: Sequence[Path]) -> Result:
@@ -124,11 +128,13 @@ def _prices(connection: duckdb.DuckDBPyConnection, scope: Scope, paths: Sequence
         return errored(TRADE_PRICE, _ABOUT, unreadable)
     ratios = f"[1.0, {', '.join(map(str, _RATIOS))}]"
     within = f"price / r BETWEEN low * {1 - _TOLERANCE} AND high * {1 + _TOLERANCE}"
+    day = day_sql("timezone('UTC', fill.filled_at)", "traded.zone")
     connection.execute(
-        f"CREATE TABLE held AS SELECT fill.*, bar.low, bar.high, list_filter(CASE bar.adjustment "
-        f"WHEN 'raw' THEN [1.0] ELSE {ratios} END, lambda r: {within}) AS fits "
-        f"FROM ({_FILLS}) AS fill JOIN day_bars AS bar "
-        f"ON bar.symbol = fill.symbol AND bar.day = {_DAY_OF_FILL}"
+        f"CREATE TABLE held AS WITH filled AS (SELECT fill.*, traded.adjustment, {day} AS day "
+        f"FROM ({_FILLS}) AS fill JOIN traded USING (symbol)) "
+        f"SELECT filled.*, bar.low, bar.high, list_filter(CASE adjustment WHEN 'raw' THEN [1.0] "
+        f"ELSE {ratios} END, lambda r: {within}) AS fits "
+        "FROM filled JOIN day_bars AS bar USING (symbol, day)"
     )
     checked = scalar(connection, "SELECT count(*) FROM held")
     legs = "list(fits ORDER BY leg)"
@@ -161,18 +167,15 @@ def _prices(connection: duckdb.DuckDBPyConnection, scope: Scope, paths: Sequence
 
 
 def _load_days(connection: duckdb.DuckDBPyConnection, scope: Scope, paths: Sequence[Path]) -> str:
-    """Make `day_bars` of the symbols that were traded; says what could not be read."""
-    connection.execute(
-        "CREATE TABLE day_bars (symbol VARCHAR, zone VARCHAR, adjustment VARCHAR, day DATE, "
-        "low DOUBLE, high DOUBLE)"
-    )
-    traded = {
-        str(name) for (name,) in connection.execute("SELECT DISTINCT symbol FROM trades").fetchall()
-    }
-    faults = []
+    """Make `day_bars` of the symbols that were traded, and `traded`; says what could not be read."""
+    names = connection.execute("SELECT DISTINCT symbol FROM trades").fetchall()
+    symbols = {str(name) for (name,) in names}
+    faults: list[str] = []
+    bars: list[pa.Table] = [_DAYS.empty_table()]
+    traded: list[dict[str, str]] = []
     for path in paths:
         symbol, timeframe = name_parts(path) or (path.stem, DAILY)
-        if not timeframe.daily or symbol not in traded:
+        if not timeframe.daily or symbol not in symbols:
             continue
         try:
             held = cache.read(path)
@@ -182,17 +185,15 @@ def _load_days(connection: duckdb.DuckDBPyConnection, scope: Scope, paths: Seque
             continue
         adjustment = held.origin.adjustment if held.origin else cache.UNKNOWN
         if adjustment in _COMPARABLE:
-            days = [
-                calendar.day_of(at.replace(tzinfo=UTC)) for at in held.bars["timestamp"].to_pylist()
-            ]
-            connection.register(
-                "incoming",
-                held.bars.select(["low", "high"]).append_column("day", pa.array(days, pa.date32())),
-            )
-            connection.execute(
-                f"INSERT INTO day_bars SELECT {literal(symbol)}, {literal(calendar.zone.key)}, "
-                f"{literal(adjustment)}, day, min(low), max(high) FROM incoming "
-                "WHERE isfinite(low) AND isfinite(high) AND low <= high GROUP BY day"
-            )
-            connection.unregister("incoming")
+            traded.append({"symbol": symbol, "zone": calendar.zone.key, "adjustment": adjustment})
+            named = pa.array([symbol] * held.bars.num_rows, pa.string())
+            bars.append(held.bars.select(_DAYS.names[1:]).add_column(0, "symbol", named))
+    connection.register("incoming", pa.concat_tables(bars))
+    connection.register("incoming_traded", pa.Table.from_pylist(traded, schema=_TRADED))
+    connection.execute("CREATE TABLE traded AS SELECT DISTINCT ON (symbol) * FROM incoming_traded")
+    connection.execute(
+        f"CREATE TABLE day_bars AS SELECT symbol, {day_sql('timestamp', 'zone')} AS day, "
+        "min(low) AS low, max(high) AS high FROM incoming JOIN traded USING (symbol) "
+        "WHERE isfinite(low) AND isfinite(high) AND low <= high GROUP BY ALL"
+    )
     return "; ".join(faults)

@@ -1,10 +1,14 @@
 """Reading all of a hot store's file, to find out whether it can be read."""
 
+from typing import TYPE_CHECKING
+
 import duckdb
 
 from fluxhero.engine import identifier
 from fluxhero.ledger.duckdb_file import HOT
-from fluxhero.ledger.sqlite_connection import SqliteConnection
+
+if TYPE_CHECKING:  # its driver takes a second to import
+    from fluxhero.ledger.sqlite_connection import SqliteConnection
 
 _MOST_TOLD = 3
 _FINE = "ok"
@@ -20,7 +24,7 @@ def read_duckdb(connection: duckdb.DuckDBPyConnection) -> None:
         connection.execute(f"SELECT bit_xor(hash(each)) FROM {name} AS each").fetchall()
 
 
-def read_sqlite(connection: SqliteConnection) -> str:
+def read_sqlite(connection: "SqliteConnection") -> str:
     """SQLite's own check of its pages and indices; what it finds first, empty if nothing.
 
     Where a reader does not disturb a writer (WAL) all of it is done at once. In any other mode a writer
@@ -35,6 +39,6 @@ def read_sqlite(connection: SqliteConnection) -> str:
     return "; ".join(filter(None, found))
 
 
-def _problems(connection: SqliteConnection, pragma: str) -> str:
+def _problems(connection: "SqliteConnection", pragma: str) -> str:
     lines = [str(line) for (line,) in connection.rows(pragma) if line != _FINE]
     return "; ".join(lines[:_MOST_TOLD])

@@ -15,6 +15,7 @@ from fluxhero.errors import ConfigurationError
 
 ALWAYS_OPEN = "24/7"
 _MIDNIGHT = time(0)
+_EARLIEST = 1900  # no calendar is asked about what was before
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,14 @@ class Calendar:
         return bool(self._days) and self._days[0] <= day <= self._days[-1]
 
 
+def day_sql(timestamp: str, zone: str) -> str:
+    """`Calendar.day_of` as DuckDB SQL, of a UTC time without a zone; both are SQL themselves."""
+    return (
+        f"CASE WHEN {timestamp}::TIME = TIME '00:00:00' THEN {timestamp}::DATE "
+        f"ELSE timezone({zone}, timezone('UTC', {timestamp}))::DATE END"
+    )
+
+
 def calendar_of(symbol: str, exchange: str, since: date) -> Calendar:
     """The calendar a symbol trades by; a pair such as BTC/USD trades at all times.
 
@@ -95,7 +104,7 @@ def calendar_of(symbol: str, exchange: str, since: date) -> Calendar:
     Raises:
         ConfigurationError: no such exchange is known.
     """
-    return _load(ALWAYS_OPEN if "/" in symbol else exchange, since.year)
+    return _load(ALWAYS_OPEN if "/" in symbol else exchange, max(since.year, _EARLIEST))
 
 
 @functools.cache

@@ -10,7 +10,11 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
+from zoneinfo import ZoneInfo
 
+import pyarrow as pa
+
+from fluxhero.market import cache
 from tests import samples
 from tests.house import House
 
@@ -18,6 +22,7 @@ FIRST, LAST = date(2025, 3, 3), date(2025, 5, 30)
 HOLIDAYS = {date(2025, 4, 18), date(2025, 5, 26)}
 CAPITAL = Decimal(100_000)
 FEE = Decimal("0.10")
+BARS_WRITTEN = datetime(2025, 5, 31, 12, tzinfo=UTC)
 
 
 def sessions() -> list[date]:
@@ -209,8 +214,40 @@ def _naive(time: datetime) -> str:
     return time.replace(tzinfo=None).isoformat()
 
 
+def midnight(day: date) -> datetime:
+    """When a day begins in New York, in UTC without a zone, as daily bars are dated."""
+    begin = datetime(day.year, day.month, day.day, tzinfo=ZoneInfo("America/New_York"))
+    return begin.astimezone(UTC).replace(tzinfo=None)
+
+
+def bars(symbol: str, days: list[date] | None = None) -> pa.Table:
+    """Daily bars of the sessions, each with room for every price of its day's trades."""
+    rows = []
+    for session, day in enumerate(days or sessions()):
+        opened = float(price(symbol, session))
+        rows.append(
+            {
+                "timestamp": midnight(day),
+                "open": opened,
+                "high": opened + 3,
+                "low": opened - 3,
+                "close": opened + 1,
+                "volume": 1e6,
+            }
+        )
+    return pa.Table.from_pylist(rows, schema=cache.BARS)
+
+
+def write_bars(house: House, symbol: str, table: pa.Table, at: datetime = BARS_WRITTEN) -> None:
+    """Put bars into the cache as the product does."""
+    origin = cache.Origin(symbol=symbol, timeframe="1d", provider="test", adjustment="raw")
+    cache.write(house.settings.cache_dir, table, origin, at)
+
+
 def fill(house: House) -> None:
-    """Put the rows into an empty store."""
+    """Put the rows into an empty store, and bars beside it."""
+    for symbol in ("AAPL", "MSFT"):
+        write_bars(house, symbol, bars(symbol))
     if house.kind == "sqlite":
         samples.insert_sqlite(house.store, "live_trades", *fluxhero_rows())
         return

@@ -1,6 +1,8 @@
 """Bars: a clean cache has no fault, and each planted one is found by the rule that is about it."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -14,12 +16,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fluxhero.errors import DamagedFileError
+from fluxhero.errors import DamagedFileError, StoreLockedError
 from fluxhero.integrity.bars import check_bars
 from fluxhero.integrity.passed import Passed
 from fluxhero.integrity.results import Outcome, Result
 from fluxhero.integrity.scope import Scope
-from fluxhero.integrity.suites.bars import OF_FILES, bars, every_rule
+from fluxhero.integrity.suites.bars import FRESH, OF_FILES, TRADE_PRICE, TYPES, bars
 from fluxhero.integrity.traded_bars import check_against_trades
 from fluxhero.market import cache
 from fluxhero.market.cache import BARS, Origin
@@ -31,6 +33,7 @@ NEW_YORK = calendar_of("AAPL", "XNYS", date(1990, 1, 1))
 ALWAYS = calendar_of("BTC/USD", "XNYS", date(1990, 1, 1))
 SESSIONS = NEW_YORK.between(date(2024, 11, 1), date(2025, 1, 31))  # holidays and early closes in it
 NOW = datetime(2025, 2, 1, 12, tzinfo=UTC)  # a Saturday
+EVERY_RULE = (TYPES, *bars().rules, FRESH, TRADE_PRICE)
 Row = dict[str, Any]
 
 
@@ -111,7 +114,7 @@ def test_a_clean_cache_has_no_fault(scope: Scope) -> None:
     results = check(scope)
     assert broken(results) == []
     checked = {result.rule.name: result.checked for result in results}
-    assert set(checked) == {rule.name for rule in every_rule()}
+    assert set(checked) == {rule.name for rule in EVERY_RULE}
     assert checked["bars.inside-range"] == len(SESSIONS) + 3 * 78 + 31 + 14
     assert checked["bars.trade-price-inside"] == 3
 
@@ -353,7 +356,7 @@ def test_only_what_changed_is_read_again(scope: Scope) -> None:
     assert broken(check(scope, remembering=True)) == []
     nothing = check(scope)
     assert {one.checked for one in nothing if one.rule.name == "bars.volume"} == {0}
-    assert {rule.name for rule in every_rule()} == {one.rule.name for one in nothing}
+    assert {rule.name for rule in EVERY_RULE} == {one.rule.name for one in nothing}
 
 
 def test_a_rule_that_cannot_be_told_is_remembered_as_nothing(
@@ -370,7 +373,7 @@ def test_a_rule_that_cannot_be_told_is_remembered_as_nothing(
 def test_an_empty_cache(duckdb_house: House) -> None:
     results = check(Scope.of(duckdb_house.settings, now=NOW, deep=True))
     assert broken(results) == []
-    assert {one.rule.name for one in results} == {rule.name for rule in every_rule()}
+    assert {one.rule.name for one in results} == {rule.name for rule in EVERY_RULE}
 
 
 # ------------------------------------------------------------------------------------ freshness
@@ -430,6 +433,29 @@ def test_trades_that_cannot_be_read_are_no_pass(scope: Scope, duckdb_house: Hous
     results = check_trades(scope)
     assert broken(results) == ["bars.fresh", "bars.trade-price-inside"]
     assert {one.outcome for one in results if "trade" in one.rule.name} == {Outcome.ERRORED}
+
+
+_HOLDER = """
+import duckdb, sys, time
+db = duckdb.connect(sys.argv[1])
+print("holding", flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_store_that_another_process_holds_is_waited_for(
+    scope: Scope, duckdb_house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLUXHERO_LOCK_TIMEOUT_SECONDS", "0.1")
+    scope.workspace.store.close()
+    impatient = Scope.of(duckdb_house.settings, now=NOW, deep=False)
+    command = [sys.executable, "-c", _HOLDER, str(duckdb_house.store)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "holding\n"
+        with pytest.raises(StoreLockedError):  # so that the task is tried again
+            check_trades(impatient)
+        holder.kill()
 
 
 # --------------------------------------------------------------------------------- trades' prices

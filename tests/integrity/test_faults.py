@@ -3,8 +3,10 @@
 Every other rule has a test of its own beside it. Here the product's flow runs, from files to report.
 """
 
+import math
 import shutil
 from collections.abc import Callable
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pyarrow as pa
@@ -17,6 +19,7 @@ from fluxhero.ledger.schema import TRADES
 from tests.archive.conftest import make_house
 from tests.house import House
 from tests.integrity import sound
+from tests.integrity.sound import BARS_WRITTEN
 from tests.samples import create_duckdb_store, create_fluxhero_store
 
 
@@ -178,7 +181,9 @@ FILES: dict[str, tuple[Plant, str]] = {
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_damaged_file_is_found(installed: House, name: str) -> None:
+def test_a_damaged_file_is_found(installed: House, kind: str, name: str) -> None:
+    if kind != "duckdb":
+        pytest.skip("the scrub's own tests have both kinds")
     plant, rule = FILES[name]
     plant(installed)
     report = installed.check(deep=True)
@@ -347,3 +352,87 @@ def test_a_wrong_value_is_found_and_nothing_else(
     plant, rules = (LEDGER if of == "duckdb" else FLUXHERO)[name]
     plant(installed)
     assert set(faults(installed.check())) == rules
+
+
+def rebarred(change: Callable[[pa.Table], pa.Table], written: datetime = BARS_WRITTEN) -> Plant:
+    """Put other bars of AAPL in the place of the sound ones."""
+    return lambda house: sound.write_bars(house, "AAPL", change(sound.bars("AAPL")), written)
+
+
+def edited(at: int, **values: float) -> Callable[[pa.Table], pa.Table]:
+    def change(table: pa.Table) -> pa.Table:
+        rows = table.to_pylist()
+        rows[at] |= values
+        return pa.Table.from_pylist(rows, schema=table.schema)
+
+    return change
+
+
+def holiday(table: pa.Table) -> pa.Table:
+    extra = table.slice(10, 1).to_pylist()[0] | {"timestamp": sound.midnight(date(2025, 4, 18))}
+    both = pa.concat_tables([table, pa.Table.from_pylist([extra], schema=table.schema)])
+    return both.sort_by("timestamp")
+
+
+def split(table: pa.Table) -> pa.Table:
+    """Prices before a 4-for-1 split as they were traded."""
+    rows = table.to_pylist()
+    for row in rows[:20]:
+        for name in ("open", "high", "low", "close"):
+            row[name] *= 4
+    return pa.Table.from_pylist(rows, schema=table.schema)
+
+
+BARS: dict[str, tuple[Plant, set[str]]] = {
+    "high below low": (rebarred(edited(5, high=1.0)), {"bars.high-not-below-low"}),
+    "close outside its bar": (rebarred(edited(5, close=1.0)), {"bars.inside-range"}),
+    "not a number": (rebarred(edited(5, open=math.nan)), {"bars.finite"}),
+    "infinite": (rebarred(edited(5, volume=math.inf)), {"bars.finite"}),
+    "a price of nothing": (rebarred(edited(5, low=0.0)), {"bars.positive"}),
+    "negative volume": (rebarred(edited(5, volume=-1.0)), {"bars.volume"}),
+    "twice": (
+        rebarred(lambda t: pa.concat_tables([t.slice(0, 6), t.slice(5)])),
+        {"bars.unique"},
+    ),
+    "out of order": (
+        rebarred(
+            lambda t: pa.concat_tables([t.slice(0, 5), t.slice(6, 1), t.slice(5, 1), t.slice(7)])
+        ),
+        {"bars.in-order"},
+    ),
+    "a session missing": (
+        rebarred(lambda t: pa.concat_tables([t.slice(0, 5), t.slice(6)])),
+        {"bars.missing-sessions"},
+    ),
+    "a bar on a holiday": (rebarred(holiday), {"bars.extra-sessions"}),
+    "the last bar incomplete": (
+        rebarred(lambda t: t, datetime(2025, 5, 30, 18, tzinfo=UTC)),
+        {"bars.complete", "bars.fresh"},
+    ),
+    "a split nobody adjusted for": (
+        rebarred(split),
+        {"bars.unadjusted-split", "bars.trade-price-inside"},
+    ),
+    "stale": (rebarred(lambda t: t.slice(0, len(t) - 5)), {"bars.fresh"}),
+    "a trade outside its day's bar": (
+        rebarred(edited(5, open=500.0, high=501.0, low=499.0, close=500.0)),
+        {"bars.trade-price-inside"},
+    ),
+    "a column of nothing": (
+        rebarred(recast("volume", pa.null())),
+        {"bars.types"},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BARS)
+def test_wrong_bars_are_found_and_nothing_else(installed: House, kind: str, name: str) -> None:
+    if kind != "duckdb":
+        pytest.skip("bars are the same beside either store")
+    plant, rules = BARS[name]
+    plant(installed)
+    assert set(faults(installed.check())) == rules
+
+
+def test_the_faults_are_many_enough() -> None:
+    assert len(FILES) + len(LEDGER) + len(FLUXHERO) + len(BARS) >= 60

@@ -66,6 +66,9 @@ def test_a_calendar_goes_back_as_far_as_it_can() -> None:
     tokyo = calendar_of("7203", "XTKS", date(1950, 1, 1))
     assert not tokyo.knows(date(1950, 1, 4))
     assert tokyo.knows(date(2024, 1, 4))
+    for year in (1, 1899, 1929):
+        crash = calendar_of("IBM", "XNYS", date(year, 1, 1)).session(date(1929, 10, 29))
+        assert crash is not None
 
 
 def test_an_unknown_exchange_names_the_setting() -> None:

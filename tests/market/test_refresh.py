@@ -242,6 +242,12 @@ def test_symbols_of_open_trades(market: Settings, alpaca: Alpaca) -> None:
     assert [line.symbol for line in run().lines] == ["AAPL", "SPY"]
     assert [asked["start"][:10] for asked in alpaca.asked] == ["2020-02-01", "2022-01-17"]
     assert [line.symbol for line in run(symbols=["old"]).lines] == ["OLD"]
+    store.write_bytes(b"no store " * 1000)
+    with pytest.raises(ForeignStoreError):
+        run()
+    alpaca.bars["NEW"] = alpaca.bars["OLD"]
+    assert run(symbols=["NEW"]).lines[0].bars == len(alpaca.bars["NEW"])
+    assert alpaca.asked[-1]["start"][:10] == "2022-01-17", "two years, whatever the store is"
 
 
 # -------------------------------------------------------------------------- files and odd caches

@@ -237,8 +237,3 @@ TRADE_PRICE = Rule(
     remedy="Compare with the broker's statement and correct the trade where it came from, or fetch the bar again. A "
     "fill outside regular hours may well lie outside the bar: waive it.",
 )
-
-
-def every_rule() -> tuple[Rule, ...]:
-    """All rules about bars."""
-    return (TYPES, *bars().rules, FRESH, TRADE_PRICE)
