@@ -1,7 +1,7 @@
 """Rows that break a rule, copied aside with the reason and where they were. Nothing is taken away.
 
 One Parquet file for each table and run that found any, in `quarantine/rows` of the data folder. A row is
-copied once, until its content or the rules it breaks are others.
+copied once, until its content or the rules it breaks are others (or a DuckDB release hashes otherwise).
 """
 
 import logging
@@ -68,32 +68,31 @@ def bad_rows(
         f"CASE WHEN {condition} THEN {literal(name)} END" for name, (_, condition) in broken.items()
     )
     said = ", ".join(f"{literal(name)}: {literal(rule.says)}" for name, (rule, _) in broken.items())
+    names = [name for name in suite.columns if not name.startswith("_")]
+    values = ", ".join(map(identifier, names))
     # As text, for JSON knows no decimals.
-    columns = ", ".join(
-        f"{literal(name)}, {identifier(name)}::VARCHAR"
-        for name in suite.columns
-        if not name.startswith("_")
-    )
-    content = f"md5(concat_ws(chr(10), {literal(suite.table)}, key, rules::VARCHAR, row))"
+    texts = ", ".join(f"{literal(name)}, {identifier(name)}::VARCHAR" for name in names)
+    content = f"md5(concat_ws(' ', {literal(suite.table)}, key_, rules_, hash({values})))"
     return connection.sql(
         f"""
         WITH broken AS (
-            SELECT {suite.key} AS key, coalesce(nullif({BATCH}, ''), {literal(HOT)}) AS place,
-                list_filter([{rules}], lambda name: name IS NOT NULL) AS rules,
-                json_object({columns})::VARCHAR AS row
+            SELECT *, {suite.key} AS key_, coalesce(nullif({BATCH}, ''), {literal(HOT)}) AS place_,
+                list_filter([{rules}], lambda name: name IS NOT NULL) AS rules_
             FROM {relation} WHERE {breaks_any(broken)}
-        ), told AS (
-            SELECT {content} AS content, {literal(suite.table)} AS table_name, key, place, rules,
-                array_to_string(list_transform(rules, lambda name: MAP {{{said}}}[name]), ' ') AS reason,
-                row, {moment(scope.now)} AS found_at
-            FROM broken
+        ), chosen AS (
+            SELECT *, {content} AS content FROM broken {_not_known(connection, scope, content)}
+            ORDER BY key_, place_ LIMIT {MOST_ROWS}
         )
-        FROM told {_not_known(connection, scope)} ORDER BY key, place LIMIT {MOST_ROWS}
+        SELECT content, {literal(suite.table)} AS table_name, key_ AS key, place_ AS place,
+            rules_ AS rules,
+            array_to_string(list_transform(rules_, lambda name: MAP {{{said}}}[name]), ' ') AS reason,
+            json_object({texts})::VARCHAR AS row, {moment(scope.now)} AS found_at
+        FROM chosen ORDER BY key_, place_
         """
     ).to_arrow_table()
 
 
-def _not_known(connection: duckdb.DuckDBPyConnection, scope: Scope) -> str:
+def _not_known(connection: duckdb.DuckDBPyConnection, scope: Scope, content: str) -> str:
     """SQL that leaves out what an earlier run copied; all is new where its files cannot be read."""
     files = sorted(quarantine_folder(scope.data_dir).glob("*.parquet"))
     if not files:
@@ -105,7 +104,7 @@ def _not_known(connection: duckdb.DuckDBPyConnection, scope: Scope) -> str:
     except duckdb.Error as error:
         logger.warning("rows are copied into quarantine again: %s", first_line(error))
         return ""
-    return f"ANTI JOIN {known} AS known USING (content)"
+    return f"ANTI JOIN {known} AS known ON known.content = {content}"
 
 
 def quarantine_rows(

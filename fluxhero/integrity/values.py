@@ -283,4 +283,4 @@ class _Check:
             self.bad[about] = bad_rows(self._connection, self._scope, self._suite, broken, relation)
         except duckdb.Error as error:
             logger.warning("%s: rows were not copied into quarantine: %s", about, first_line(error))
-        return [in_view(self._store, self._table, result) for result in results]
+        return [in_view(self._store, self._table, result, shown) for result in results]

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from fluxhero.engine import identifier, literal
-from fluxhero.integrity.results import Result
-from fluxhero.integrity.rules import RowRule
+from fluxhero.integrity.results import MOST_SAMPLED, Result
 from fluxhero.integrity.suites.parts import (
+    BATCH,
     NOT_A_NUMBER,
     NOT_A_TIME,
     ORIGIN,
@@ -23,8 +23,7 @@ from fluxhero.ledger.sqlite_meaning import time_sql
 from fluxhero.ledger.sqlite_schema import LARGEST, MONEY, PROBLEM, TIMES
 from fluxhero.ledger.store import HotStore
 
-# Of numbers in the ledger, the names that a FluxHero row has for them.
-_NUMBERS = {name: name for name in MONEY if name in TRADES.names} | {"quantity": "shares"}
+_HOT = (BATCH, "")  # a row's batch where it is in none
 _OFFSET = r"(Z|z|[+-]\d\d(:?\d\d)?| UTC)$"
 _FINER = r"\.\d{6}\d*[1-9]"  # finer than a microsecond: why a time was kept as text, too
 
@@ -66,28 +65,35 @@ def rows_in_view(store: HotStore, table: Table, location: str) -> str:
     return f"(FROM {table.name} WHERE _location = {literal(location)})"
 
 
-def in_view(store: HotStore, table: Table, result: Result) -> Result:
-    """The result, its SQL with what these columns stand for; without SQL where no view shows it."""
+def in_view(store: HotStore, table: Table, result: Result, rows: str) -> Result:
+    """The result in a reader's terms: its rows without these columns, its SQL over `rows` of the view."""
+    sample = tuple(
+        {name: value for name, value in row.items() if name not in ORIGIN and (name, value) != _HOT}
+        for row in result.sample
+    )
+    return replace(result, sample=sample, sql=_sql_in_view(store, table, result, rows))
+
+
+def _sql_in_view(store: HotStore, table: Table, result: Result, rows: str) -> str:
+    """The result's SQL with what these columns stand for.
+
+    No view has what a bot's database has: then the first rows are named by their keys.
+    """
     sql = result.sql
     if not any(name in sql for name in ORIGIN):
-        return result
-    numbers, unclear = "false", "false"
+        return sql
     if _in_own_columns(store, table):
-        if isinstance(result.rule, RowRule) and result.rule.bad in (NOT_A_TIME, UNCLEAR_TIME):
-            return replace(result, sql="")
-        numbers = any_of(
-            f"{name} IS NULL AND json_extract_string(extra, '$.exact.{own}') IS NOT NULL"
-            for name, own in _NUMBERS.items()
-        )
-    else:
-        unclear = _kept_as_text(table)
-    for name, condition in (
-        (NOT_A_NUMBER, numbers),
-        (NOT_A_TIME, "false"),
-        (UNCLEAR_TIME, unclear),
-    ):
+        keys = ", ".join(map(literal, result.keys[:MOST_SAMPLED]))
+        key = table.key[0]
+        return f"SELECT {key} AS key, * FROM {rows} WHERE {key} IN ({keys})"
+    conditions = {
+        NOT_A_NUMBER: "false",
+        NOT_A_TIME: "false",
+        UNCLEAR_TIME: f"coalesce({_kept_as_text(table)}, false)",
+    }
+    for name, condition in conditions.items():
         sql = sql.replace(name, f"({condition})")
-    return replace(result, sql=sql)
+    return sql
 
 
 def _in_own_columns(store: HotStore, table: Table) -> bool:
