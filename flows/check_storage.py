@@ -11,7 +11,6 @@ from typing import Any
 
 from prefect import State, flow
 
-from tasks.archive import exclusively
 from tasks.integrity import (
     check_bar_values,
     check_ledger_values,
@@ -23,6 +22,7 @@ from tasks.integrity import (
     scrub_files,
     watch_drift,
 )
+from tasks.locking import exclusively
 from tasks.policy import run_name
 from tasks.reporting import ended_as, publish_page, publish_report
 

@@ -208,8 +208,8 @@ def _next_commands(folder: Path, files: "DemoFiles") -> dict[str, str]:
         "ask something yourself": f'{own} {command} query "{question}"',
         "see every archived batch": f"{own} {command} status --batches",
         "see what the checks found": (
-            f'{own} {command} query "SELECT at, state, rule, object, count, observed FROM findings'
-            " WHERE state <> 'sound' ORDER BY at\""
+            f'{own} {command} query "SELECT checked_at, state, rule, object, count, observed FROM findings'
+            " WHERE state <> 'sound' ORDER BY checked_at\""
         ),
         "a bot's own SQLite file, in place, changing nothing": (
             f"{bot} FLUXHERO_STORE_URL={store} {command} archive --dry-run"

@@ -35,7 +35,7 @@ _TIME = pa.timestamp("us", tz="UTC")
 SCHEMA = pa.schema(
     [
         ("run", pa.string()),
-        ("at", _TIME),
+        ("checked_at", _TIME),
         ("deep", pa.bool_()),
         ("rule", pa.string()),
         ("severity", pa.string()),
@@ -211,7 +211,7 @@ def _row(run: str, at: datetime, deep: bool, finding: Finding) -> dict[str, Any]
     row = {name: getattr(finding, name) for name in finding.__slots__}
     texts = {name: str(row[name]) for name in ("severity", "outcome", "state")}
     lists = {name: list(row[name]) for name in ("keys", "new_keys")}
-    return row | texts | lists | {"run": run, "at": at, "deep": deep}
+    return row | texts | lists | {"run": run, "checked_at": at, "deep": deep}
 
 
 def finding_files(data_dir: Path) -> list[Path]:

@@ -34,7 +34,7 @@ def last_run() -> tuple[str, str, list[str]]:
         by_run = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run.id]))
         artifacts = client.read_artifacts(artifact_filter=by_run)
     assert run.state is not None
-    return run.state.type.value, run.state.name, sorted(str(one.key) for one in artifacts)
+    return run.state.type.value, str(run.state.name), sorted(str(one.key) for one in artifacts)
 
 
 @pytest.mark.server

@@ -80,7 +80,7 @@ def _prices() -> tuple[RowRule, ...]:
         RowRule(
             "bars.finite",
             Severity.ERROR,
-            says="every price and volume of a bar is a number: there, not infinite, not NaN",
+            says="Every price and volume of a bar is a number: there, not infinite, not NaN.",
             means="The provider sent a hole, or a program computed one. An indicator over the bar is NaN from there "
             "on, and a strategy that compares with NaN silently never trades.",
             remedy=_AGAIN,
@@ -89,7 +89,7 @@ def _prices() -> tuple[RowRule, ...]:
         RowRule(
             "bars.positive",
             Severity.ERROR,
-            says="every price of a bar is above zero",
+            says="Every price of a bar is above zero.",
             means="A zero or negative price is a placeholder for a missing one. Returns computed from it are "
             "infinite or of the wrong sign.",
             remedy=_AGAIN,
@@ -98,7 +98,7 @@ def _prices() -> tuple[RowRule, ...]:
         RowRule(
             "bars.high-not-below-low",
             Severity.ERROR,
-            says="a bar's high is not below its low",
+            says="A bar's high is not below its low.",
             means="Columns were exchanged or a value is damaged. Ranges, stops and ATR computed from the bar are "
             "of the wrong sign.",
             remedy=_AGAIN,
@@ -107,7 +107,7 @@ def _prices() -> tuple[RowRule, ...]:
         RowRule(
             "bars.inside-range",
             Severity.ERROR,
-            says="a bar's open and close lie between its low and its high",
+            says="A bar's open and close lie between its low and its high.",
             means="The bar contradicts itself: parts of it come from different sources, or from prices adjusted "
             "differently. A backtest fills orders at prices that nobody could have had.",
             remedy=_AGAIN,
@@ -116,7 +116,7 @@ def _prices() -> tuple[RowRule, ...]:
         RowRule(
             "bars.volume",
             Severity.ERROR,
-            says="a bar's volume is not negative",
+            says="A bar's volume is not negative.",
             means="An overflow or an exchanged column. Volume filters and position limits computed from it fail.",
             remedy=_AGAIN,
             bad="isfinite(volume) AND volume < 0",
@@ -129,7 +129,7 @@ def _order() -> tuple[RowRule | QueryRule, ...]:
         QueryRule(
             "bars.unique",
             Severity.ERROR,
-            says="a file has each bar once",
+            says="A file has each bar once.",
             means="Two fetches were appended instead of merged. Every mean over the bars counts the day twice.",
             remedy="`fluxhero refresh SYMBOL` merges the file and keeps, of bars with the same time, the last one.",
             rows="SELECT name || ' ' || strftime(timestamp, '%Y-%m-%dT%H:%M:%S') AS key, name, timestamp, "
@@ -138,7 +138,7 @@ def _order() -> tuple[RowRule | QueryRule, ...]:
         RowRule(
             "bars.in-order",
             Severity.ERROR,
-            says="bars follow one another in time",
+            says="Bars follow one another in time.",
             means="A program wrote the file unsorted. A bot that takes the last row for the newest bar, as most do, "
             "trades on an old price.",
             remedy="`fluxhero refresh SYMBOL` writes the file anew, in order.",
@@ -152,7 +152,7 @@ def _calendar() -> tuple[RowRule | QueryRule, ...]:
         QueryRule(
             "bars.missing-sessions",
             Severity.ERROR,
-            says="between its first and its last bar a daily file has every session of the exchange",
+            says="Between its first and its last bar a daily file has every session of the exchange.",
             means="Days are missing: a fetch was cut short, or trading in the symbol was halted for whole days. "
             "Returns over the gap look like one day's, and a strategy's windows reach further back than they say.",
             remedy=f"{_AGAIN} If the symbol was not traded on those days, waive the finding.",
@@ -165,7 +165,7 @@ def _calendar() -> tuple[RowRule | QueryRule, ...]:
         RowRule(
             "bars.extra-sessions",
             Severity.ERROR,
-            says="a daily bar belongs to a day on which the exchange traded",
+            says="A daily bar belongs to a day on which the exchange traded.",
             means="A bar of a holiday or a weekend: made up by filling gaps, of another market, or moved by a wrong "
             "time zone. It is a day of zero return that never was.",
             remedy="Move the file and its `.json` away, run `fluxhero refresh SYMBOL`. If many bars are meant, "
@@ -175,7 +175,7 @@ def _calendar() -> tuple[RowRule | QueryRule, ...]:
         RowRule(
             "bars.in-hours",
             Severity.WARNING,
-            says="a bar shorter than a day lies in the exchange's regular hours",
+            says="A bar shorter than a day lies in the exchange's regular hours.",
             means="Bars from before the open, after the close, or a holiday; or times of another zone written as if "
             "they were UTC. They trade thinly, and a backtest fills orders there that a broker would not.",
             remedy="Move the file and its `.json` away and run `fluxhero refresh SYMBOL --timeframe T`, which keeps "
@@ -185,7 +185,7 @@ def _calendar() -> tuple[RowRule | QueryRule, ...]:
         RowRule(
             "bars.complete",
             Severity.ERROR,
-            says="a bar was stored after it was over",
+            says="A bar was stored after it was over.",
             means="The bar was still forming, or lies in the future: its close is a price of some moment in the day, "
             "and its volume a part. It does not correct itself.",
             remedy="Run `fluxhero refresh SYMBOL` after the close: it fetches again a last bar that was stored too "
@@ -199,7 +199,7 @@ def _split() -> RowRule:
     return RowRule(
         "bars.unadjusted-split",
         Severity.ERROR,
-        says="no daily price jumps overnight by the ratio of a share split, on ordinary volume",
+        says="No daily price jumps overnight by the ratio of a share split, on ordinary volume.",
         means="Prices before and after a split are of different sizes in one file: a loss or gain of half the price "
         "and more that nobody made. Indicators, stops and backtests across that day are worthless. A file "
         "whose prices are declared raw is not held against this.",
@@ -213,7 +213,7 @@ def _split() -> RowRule:
 TYPES = Rule(
     "bars.types",
     Severity.ERROR,
-    says="a file of bars has a time and five numbers for each, in types that every reader takes alike",
+    says="A file of bars has a time and five numbers for each, in types that every reader takes alike.",
     means="A program rewrote the file with other types: whole numbers for prices (cents are gone), a column of "
     "nothing, times as text, or in a zone that readers take for UTC. What reads it is wrong or fails.",
     remedy="Move the file and its `.json` away and run `fluxhero refresh SYMBOL`; if a bot writes it, correct the bot.",
@@ -221,8 +221,8 @@ TYPES = Rule(
 FRESH = Rule(
     "bars.fresh",
     Severity.ERROR,
-    says="bars of a symbol with an open trade or position are not older than 24 hours of trading: a session that "
-    "closed more than a day ago is in the file once a later one has opened",
+    says="Bars of a symbol with an open trade or position are not older than 24 hours of trading: a session that "
+    "closed more than a day ago is in the file once a later one has opened.",
     means="The refresh has failed or does not run, and the bot's next decision about an open trade is made on old "
     "prices. Files of symbols that are not traded now may be old.",
     remedy="Run `fluxhero refresh`, and look at the runs of its deployment `before-open`.",
@@ -230,7 +230,7 @@ FRESH = Rule(
 TRADE_PRICE = Rule(
     "bars.trade-price-inside",
     Severity.ERROR,
-    says="a trade's entry and exit price lie within that day's bar, give or take half a percent",
+    says="A trade's entry and exit price lie within that day's bar, give or take half a percent.",
     means="The trade has a price that the market did not have that day: a slip of digits, another symbol's fill, a "
     "wrong day or time zone; or the bar is wrong. Where the bars are not known to be raw, a trade is let pass whose "
     "prices are all off by the same ratio of a split.",
