@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,23 +12,14 @@ import pytest
 from fluxhero.integrity.results import Outcome
 from fluxhero.integrity.scrub import RULES
 from tests.archive.conftest import KINDS
-from tests.integrity.archives import Archive, kept, put_back
+from tests.integrity.archives import Archive, put_back
 
 
-@pytest.fixture(scope="module", params=KINDS)
-def made(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[str, Path]]:
-    kind = str(request.param)
-    with kept(kind, tmp_path_factory.mktemp(kind)) as folder:
-        yield kind, folder
-
-
-@pytest.fixture
+@pytest.fixture(params=KINDS)
 def archive(
-    made: tuple[str, Path], clean_environment: Path, monkeypatch: pytest.MonkeyPatch
+    request: pytest.FixtureRequest, clean_environment: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Archive:
-    return put_back(*made, monkeypatch)
+    return put_back(str(request.param), monkeypatch)
 
 
 def flip(path: Path, place: float) -> None:

@@ -4,7 +4,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from unittest.mock import patch
@@ -20,23 +19,14 @@ from fluxhero.integrity.reading import Wanted, Whole, read_all
 from fluxhero.integrity.results import Outcome
 from fluxhero.recorded import record_path, write_recorded
 from tests.archive.conftest import KINDS
-from tests.integrity.archives import NOW, Archive, kept, put_back
+from tests.integrity.archives import NOW, Archive, put_back
 
 
-@pytest.fixture(scope="module", params=KINDS)
-def made(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[str, Path]]:
-    kind = str(request.param)
-    with kept(kind, tmp_path_factory.mktemp(kind)) as folder:
-        yield kind, folder
-
-
-@pytest.fixture
+@pytest.fixture(params=KINDS)
 def archive(
-    made: tuple[str, Path], clean_environment: Path, monkeypatch: pytest.MonkeyPatch
+    request: pytest.FixtureRequest, clean_environment: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Archive:
-    return put_back(*made, monkeypatch)
+    return put_back(str(request.param), monkeypatch)
 
 
 def rot(path: Path) -> None:
