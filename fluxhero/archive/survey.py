@@ -84,11 +84,6 @@ class Survey:
             lost.batch_id for lost in self.lost if lost.batch_id
         }
 
-    def names_of(self, batch_id: str) -> set[str]:
-        """Hashes by which other documents name the manifest of a batch."""
-        own = {e.manifest_sha256 for e in self.events.values() if e.batch_id == batch_id}
-        return own | {lost.sha256 for lost in self.lost if lost.batch_id == batch_id}
-
 
 def survey(layout: Layout, head: Head | None) -> Survey:
     """Read whatever can be read; the caller keeps writers out, or reads the head before."""

@@ -3,9 +3,10 @@
 The place never changes, for a FluxHero store is known by it.
 """
 
+import atexit
+import functools
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+import tempfile
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -37,6 +38,10 @@ class Archive:
     @property
     def manifests(self) -> tuple[Manifest, ...]:
         return self.house.chain.manifests
+
+    @property
+    def mirror(self) -> Path:
+        return self.house.data.parent / "mirror"
 
     @property
     def root(self) -> Path:
@@ -90,11 +95,6 @@ class Archive:
         return found
 
 
-def mirror_of(folder: Path) -> Path:
-    """Where an archive's mirror is, if it has one."""
-    return folder / "live" / "mirror"
-
-
 def build(house: House) -> None:
     """Three batches, of which the first has a trade restored."""
     create = (
@@ -107,20 +107,36 @@ def build(house: House) -> None:
     house.restore(trade_ids=[house.key(1)])
 
 
-@contextmanager
-def kept(kind: str, folder: Path, *, mirrored: bool = False) -> Iterator[Path]:
-    """Build in a folder, and keep a copy to start from."""
-    live, saved = folder / "live", folder / "saved"
+def made_in(kind: str, folder: Path) -> Path:
+    """Build an archive with a mirror in a folder, and keep a copy to start from."""
+    live = folder / "live"
     with pytest.MonkeyPatch.context() as patch:
-        if mirrored:
-            patch.setenv("FLUXHERO_ARCHIVE_MIRROR_DIR", str(mirror_of(folder)))
+        patch.setenv("FLUXHERO_ARCHIVE_MIRROR_DIR", str(live / "mirror"))
         build(make_house(kind, live, patch))
-    shutil.copytree(live, saved, symlinks=True)
-    yield folder
+    shutil.copytree(live, folder / "saved", symlinks=True)
+    return folder
 
 
-def put_back(kind: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Archive:
-    """The archive as it was made."""
-    shutil.rmtree(folder / "live")
-    shutil.copytree(folder / "saved", folder / "live", symlinks=True)
-    return Archive(make_house(kind, folder / "live", monkeypatch))
+@functools.cache
+def made(kind: str) -> Path:
+    """The one archive of a kind that this process's tests start from."""
+    folder = Path(tempfile.mkdtemp(prefix=f"archive-{kind}-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return made_in(kind, folder)
+
+
+def put_back(
+    kind: str,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    mirrored: bool = False,
+    folder: Path | None = None,
+) -> Archive:
+    """The archive as it was made; its mirror is there, and known to the settings only if wanted."""
+    place = folder or made(kind)
+    shutil.rmtree(place / "live")
+    shutil.copytree(place / "saved", place / "live", symlinks=True)
+    archive = Archive(make_house(kind, place / "live", monkeypatch))
+    if mirrored:
+        monkeypatch.setenv("FLUXHERO_ARCHIVE_MIRROR_DIR", str(archive.mirror))
+    return archive

@@ -1,6 +1,6 @@
 """Repairs killed with SIGKILL between any two steps: `python -m tests.integrity.killed_repair KIND FOLDER POINTS`.
 
-The folder is one of `archives.kept`. Each run is a process forked from this one, which itself never opens
+The folder is one of `archives.made_in`. Each run is a process forked from this one, which itself never opens
 anything, and dies before its n-th call of those that make something durable. Prints what is wrong as JSON.
 """
 
@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from fluxhero.integrity.repair import repair
-from tests.integrity.archives import Archive, mirror_of, put_back
+from tests.integrity.archives import Archive, put_back
 from tests.integrity.test_scrub import cut, flip, flip_in_text
 
 DURABLE = ("fsync", "replace", "link", "unlink")
@@ -102,12 +102,12 @@ def judge(archive: Archive, sound: dict[str, bytes], planted: dict[str, bytes]) 
 def main() -> None:
     kind, folder, points = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
     patch = pytest.MonkeyPatch()
-    patch.setenv("FLUXHERO_ARCHIVE_MIRROR_DIR", str(mirror_of(folder)))
-    sound = files(put_back(kind, folder, patch))
-    plant(put_back(kind, folder, patch))
+    again = partial(put_back, kind, patch, mirrored=True, folder=folder)
+    sound = files(again())
+    plant(again())
     shutil.rmtree(folder / "saved")
     shutil.copytree(folder / "live", folder / "saved")
-    archive = put_back(kind, folder, patch)
+    archive = again()
     planted = files(archive)
     count = folder / "count"
     wrong: list[str] = []
@@ -117,7 +117,7 @@ def main() -> None:
     kills = 0
     for step in range(points):
         kill_at = step * (total - 1) // max(1, points - 1)
-        archive = put_back(kind, folder, patch)
+        archive = again()
         code = in_child(partial(mend, archive, kill_at))
         kills += code == -signal.SIGKILL
         lost = judge(archive, sound, planted)

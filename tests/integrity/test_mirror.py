@@ -1,7 +1,6 @@
 """The archive's second copy: kept by every run, proven by itself, never made worse by a damaged original."""
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from unittest.mock import patch
 
@@ -10,16 +9,7 @@ import pytest
 from fluxhero.archive.mirror import LIST_FILE, MIRROR_HEAD_FILE, keep_mirror, read_list
 from fluxhero.errors import ConfigurationError, ForeignArchiveError, MissingArchiveError
 from tests.archive.conftest import KINDS, make_house
-from tests.integrity.archives import Archive, kept, put_back
-
-
-@pytest.fixture(scope="module", params=KINDS)
-def made(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[str, Path]]:
-    kind = str(request.param)
-    with kept(kind, tmp_path_factory.mktemp(kind)) as folder:
-        yield kind, folder
+from tests.integrity.archives import Archive, put_back
 
 
 @pytest.fixture
@@ -28,10 +18,14 @@ def mirror(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def archive(
-    made: tuple[str, Path], mirror: Path, clean_environment: Path, monkeypatch: pytest.MonkeyPatch
-) -> Archive:
-    archive = put_back(*made, monkeypatch)
+def archive(mirror: Path, clean_environment: Path, monkeypatch: pytest.MonkeyPatch) -> Archive:
+    return begun("duckdb", mirror, monkeypatch)
+
+
+def begun(kind: str, mirror: Path, monkeypatch: pytest.MonkeyPatch) -> Archive:
+    """An archive that is to have a mirror and has none yet."""
+    archive = put_back(kind, monkeypatch)
+    (archive.house.data / MIRROR_HEAD_FILE).unlink()
     monkeypatch.setenv("FLUXHERO_ARCHIVE_MIRROR_DIR", str(mirror))
     return archive
 
@@ -45,7 +39,11 @@ def contents(folder: Path, *less: str) -> dict[str, bytes]:
     }
 
 
-def test_a_run_copies_what_the_mirror_lacks_and_only_that(archive: Archive, mirror: Path) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_run_copies_what_the_mirror_lacks_and_only_that(
+    kind: str, mirror: Path, clean_environment: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = begun(kind, mirror, monkeypatch)
     report = archive.house.archive()
     assert (report.ok, report.mirrored) == (True, len(contents(archive.root)))
     assert contents(mirror) == contents(archive.root)

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,25 +9,15 @@ import pytest
 from fluxhero.errors import BadInputError
 from fluxhero.integrity.repair import undo_repair
 from fluxhero.integrity.repair_log import LOG_FILE, read_log
-from tests.integrity.archives import Archive, kept, mirror_of, put_back
+from tests.integrity.archives import Archive, put_back
 from tests.integrity.test_scrub import FAULTS, cut, flip, flip_in_text, rewrite, swap
 
 NOT_OURS = {"foreign file", "no document"}
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
-    with kept("duckdb", tmp_path_factory.mktemp("made"), mirrored=True) as folder:
-        yield "duckdb", folder
-
-
 @pytest.fixture
-def archive(
-    made: tuple[str, Path], clean_environment: Path, monkeypatch: pytest.MonkeyPatch
-) -> Archive:
-    archive = put_back(*made, monkeypatch)
-    monkeypatch.setenv("FLUXHERO_ARCHIVE_MIRROR_DIR", str(mirror_of(made[1])))
-    return archive
+def archive(clean_environment: Path, monkeypatch: pytest.MonkeyPatch) -> Archive:
+    return put_back("duckdb", monkeypatch, mirrored=True)
 
 
 @pytest.fixture
@@ -73,20 +62,19 @@ def test_a_planted_fault_is_mended_from_the_mirror(archive: Archive, fault: str)
 def test_faults_of_a_fluxhero_stores_archive_are_mended(
     clean_environment: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with kept("sqlite", clean_environment, mirrored=True) as folder:
-        archive = put_back("sqlite", folder, monkeypatch)
-        before = state(archive)
-        for fault in ("swapped", "edited last manifest", "archive.json damaged", "head gone"):
-            FAULTS[fault][0](archive)
-        assert all(repair.ok for repair in archive.mend()), "without a mirror"
-        identity = str(archive.root / "archive.json")  # made again, so of another moment
-        before[identity] = state(archive)[identity]
-        assert state(archive) == before
-        monkeypatch.setenv("FLUXHERO_ARCHIVE_MIRROR_DIR", str(mirror_of(folder)))
-        for fault in ("older version", "removed", "holds damaged", "last manifest removed"):
-            FAULTS[fault][0](archive)
-        assert all(repair.ok for repair in archive.mend())
-        assert (state(archive), archive.faults()) == (before, {})
+    archive = put_back("sqlite", monkeypatch)
+    before = state(archive)
+    for fault in ("swapped", "edited last manifest", "archive.json damaged", "head gone"):
+        FAULTS[fault][0](archive)
+    assert all(repair.ok for repair in archive.mend()), "without a mirror"
+    identity = str(archive.root / "archive.json")  # made again, so of another moment
+    before[identity] = state(archive)[identity]
+    assert state(archive) == before
+    monkeypatch.setenv("FLUXHERO_ARCHIVE_MIRROR_DIR", str(archive.mirror))
+    for fault in ("older version", "removed", "holds damaged", "last manifest removed"):
+        FAULTS[fault][0](archive)
+    assert all(repair.ok for repair in archive.mend())
+    assert (state(archive), archive.faults()) == (before, {})
 
 
 MENDED_ALONE = (
@@ -205,10 +193,8 @@ def test_an_archive_that_is_gone_comes_back_from_its_mirror(archive: Archive) ->
     assert archive.faults() == {}
 
 
-def test_a_damaged_mirror_is_mended_from_the_archive(
-    archive: Archive, made: tuple[str, Path]
-) -> None:
-    mirror = mirror_of(made[1])
+def test_a_damaged_mirror_is_mended_from_the_archive(archive: Archive) -> None:
+    mirror = archive.mirror
     name = archive.data_file(0).relative_to(archive.root)
     sound = (mirror / name).read_bytes()
     flip(mirror / name, 0.02)
@@ -221,14 +207,14 @@ def test_a_damaged_mirror_is_mended_from_the_archive(
     assert any(repair.kept and repair.kept.is_file() for repair in done)
 
 
-def test_a_damaged_mirror_mends_nothing(archive: Archive, made: tuple[str, Path]) -> None:
+def test_a_damaged_mirror_mends_nothing(archive: Archive) -> None:
     path = archive.data_file(0)
-    flip(mirror_of(made[1]) / path.relative_to(archive.root), 0.03)
+    flip(archive.mirror / path.relative_to(archive.root), 0.03)
     flip(path, 0.02)
     damaged = path.read_bytes()
     assert not any(repair.ok for repair in archive.mend())
     assert path.read_bytes() == damaged
-    (mirror_of(made[1]) / "mirror.json").unlink()
+    (archive.mirror / "mirror.json").unlink()
     assert not any(repair.ok for repair in archive.mend())
 
 

@@ -4,7 +4,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from unittest.mock import patch
@@ -20,23 +19,15 @@ from fluxhero.integrity.reading import Wanted, Whole, read_all
 from fluxhero.integrity.results import Outcome
 from fluxhero.recorded import record_path, write_recorded
 from tests.archive.conftest import KINDS
-from tests.integrity.archives import NOW, Archive, kept, put_back
-
-
-@pytest.fixture(scope="module", params=KINDS)
-def made(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[str, Path]]:
-    kind = str(request.param)
-    with kept(kind, tmp_path_factory.mktemp(kind)) as folder:
-        yield kind, folder
+from tests.integrity.archives import NOW, Archive, put_back
 
 
 @pytest.fixture
 def archive(
-    made: tuple[str, Path], clean_environment: Path, monkeypatch: pytest.MonkeyPatch
+    request: pytest.FixtureRequest, clean_environment: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Archive:
-    return put_back(*made, monkeypatch)
+    """Of a ledger, or of the kind that the test asks for."""
+    return put_back(getattr(request, "param", "duckdb"), monkeypatch)
 
 
 def rot(path: Path) -> None:
@@ -204,6 +195,7 @@ def test_a_killed_writer_of_a_recorded_file_leaves_no_fault_but_its_leftovers(
 # ---- the hot store
 
 
+@pytest.mark.parametrize("archive", KINDS, indirect=True)
 def test_a_damaged_store_is_found(archive: Archive) -> None:
     store = archive.house.store
     assert archive.faults() == {}
@@ -216,6 +208,7 @@ def test_a_damaged_store_is_found(archive: Archive) -> None:
     assert "store.sound" in archive.faults()
 
 
+@pytest.mark.parametrize("archive", KINDS, indirect=True)
 def test_a_store_that_is_gone_or_no_store_cannot_be_told(archive: Archive) -> None:
     store = archive.house.store
     shutil.copy(archive.root / "archive.json", store)
@@ -226,9 +219,8 @@ def test_a_store_that_is_gone_or_no_store_cannot_be_told(archive: Archive) -> No
     assert {r.outcome for r in results} == {Outcome.ERRORED}
 
 
+@pytest.mark.parametrize("archive", ["sqlite"], indirect=True)
 def test_a_store_with_a_rollback_journal_is_read_table_by_table(archive: Archive) -> None:
-    if archive.house.kind == "duckdb":
-        pytest.skip("SQLite only")
     archive.house.execute("PRAGMA journal_mode = delete")
     assert archive.faults() == {}
 
@@ -236,8 +228,6 @@ def test_a_store_with_a_rollback_journal_is_read_table_by_table(archive: Archive
 def test_a_store_that_another_process_holds_is_tried_again(
     archive: Archive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if archive.house.kind == "sqlite":
-        pytest.skip("readers of SQLite wait for nobody")
     monkeypatch.setenv("FLUXHERO_LOCK_TIMEOUT_SECONDS", "0")
     program = (
         "import duckdb, sys; db = duckdb.connect(sys.argv[1]); print('open', flush=True); input()"
