@@ -329,9 +329,9 @@ class SqliteStore(HotStore):
     ) -> None:
         """See `HotStore.load`; a FluxHero store has trades only.
 
-        The rows are copied as they are, into `{target}_loaded`, where `PROBLEM` says which value was no
-        value of its column; what they mean in canonical columns is worked out as a query needs it,
-        which takes most of the time.
+        The rows are copied as they are, into `{target}_loaded`; what they mean in canonical columns is
+        worked out as a query needs it, which takes most of the time. Of whole rows `PROBLEM` is there as
+        well: which value was none of its column's type.
         """
         if table == TRADES.name:
             own = OWN_SCHEMA.names
@@ -349,18 +349,19 @@ class SqliteStore(HotStore):
     def _load_own(
         self, connection: duckdb.DuckDBPyConnection, target: str, names: Sequence[str]
     ) -> None:
-        columns = ", ".join(names)
-        connection.register("page", OWN_SCHEMA.empty_table())
-        connection.execute(
-            f"CREATE TABLE {target} AS SELECT {columns}, '' AS {TABLE}, '' AS {PROBLEM} FROM page"
-        )
+        """Copy these columns and `TABLE`; of whole rows `PROBLEM` as well."""
+        whole = list(names) == OWN_SCHEMA.names
+        columns = ", ".join([*names, PROBLEM] if whole else names)
+        empty = OWN_SCHEMA.append(pa.field(PROBLEM, pa.string())).empty_table()
+        connection.register("page", empty)
+        connection.execute(f"CREATE TABLE {target} AS SELECT {columns}, '' AS {TABLE} FROM page")
         with SqliteConnection(self.path, read_only=True, busy_timeout=self._timeout) as store:
             layout = store.layout_version
             for found in inspect(store):
                 for page in source.pages(store, found, names):
                     connection.register("page", page)
                     connection.execute(
-                        f"INSERT INTO {target} SELECT {columns}, '{found.name}', {PROBLEM} FROM page"
+                        f"INSERT INTO {target} SELECT {columns}, '{found.name}' FROM page"
                     )
                 if not found.unique_id and store.layout_version != layout:
                     raise SourceChangedError(
