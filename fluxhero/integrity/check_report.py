@@ -12,7 +12,10 @@ from fluxhero.integrity.rules import Rule, Severity
 from fluxhero.wording import counted
 
 _MOST_KEYS = 5
+_FEWEST_KEYS = 3  # that a finding's own words name
 _MOST_LISTED = 200
+_MOST_TOLD = 20
+_UNTOLD = "could not be told"
 _PLURALS = {Severity.CRITICAL: "critical"}
 
 
@@ -116,13 +119,17 @@ class CheckReport(BaseModel):
         return text + (f" Could not be mended: {left:,}." if left else "")
 
     def details(self) -> list[str]:
-        """What else a reader should know, a line each."""
-        lines = self._facts()
-        lines += [str(repair) for repair in self.repairs]
-        for line in self.findings:
-            if line.counts:
-                lines += _told(line)
-        return lines
+        """What else a reader should know, a line each: what was mended, what is wrong, what was read."""
+        lines = [str(repair) for repair in self.repairs]
+        faults = [line for line in self.findings if line.counts]
+        lines += _told(faults[:_MOST_TOLD])
+        if len(faults) > _MOST_TOLD:
+            lines.append(f"… and {counted(len(faults) - _MOST_TOLD, 'more finding')} in the report")
+        if any(line.outcome is Outcome.FAILED for line in faults):
+            lines.append(
+                "Right as it is? fluxhero waiver add --rule RULE --key KEY --reason WHY accepts it for a while"
+            )
+        return [*lines, *self._facts()]
 
     def _facts(self) -> list[str]:
         lines = [f"Store: {self.store}", f"Archive: {self.archive}"]
@@ -175,18 +182,30 @@ def report_lines(findings: Sequence[Finding], rules: Mapping[str, Rule]) -> tupl
     order = {severity: place for place, severity in enumerate(Severity)}
     states = {state: place for place, state in enumerate(State)}
     faults.sort(key=lambda f: (states[f.state] > 1, order[f.severity], states[f.state], f.rule))
-    untold: dict[tuple[str, str], list[Finding]] = {}
+    untold: dict[tuple[str, ...], list[Finding]] = {}
     for finding in faults:
-        if finding.outcome is Outcome.ERRORED:
-            untold.setdefault((finding.object, finding.observed), []).append(finding)
+        if _was_untold(finding):
+            untold.setdefault(_cause(finding), []).append(finding)
     lines = []
     for finding in faults:
-        same = untold.get((finding.object, finding.observed), [finding])
-        if len(same) == 1 or finding.outcome is not Outcome.ERRORED:
+        same = untold.get(_cause(finding), [finding])
+        if len(same) == 1 or not _was_untold(finding):
             lines.append(_line(finding, rules.get(finding.rule)))
         elif finding is same[0]:
             lines.append(_untold(same))
     return tuple(lines)
+
+
+def _was_untold(finding: Finding) -> bool:
+    """Whether a rule could not be told, or could not until now: then nothing was found by it."""
+    resolved = finding.state is State.RESOLVED
+    return finding.outcome is Outcome.ERRORED or (
+        resolved and not (finding.keys or finding.sql or finding.sample != "[]")
+    )
+
+
+def _cause(finding: Finding) -> tuple[str, ...]:
+    return (finding.object, finding.observed, str(finding.state is State.RESOLVED))
 
 
 def _untold(findings: Sequence[Finding]) -> FindingLine:
@@ -201,7 +220,7 @@ def _untold(findings: Sequence[Finding]) -> FindingLine:
         object=first.object,
         count=len(findings),
         waived=0,
-        observed=f"{len(findings)} rules could not be told: {first.observed}",
+        observed=f"{len(findings)} rules {_UNTOLD}: {first.observed}",
         rows=tuple(sorted(finding.rule for finding in findings)),
         first_seen=first.first_seen,
         says="What cannot be checked does not pass.",
@@ -241,14 +260,30 @@ def _by_severity(faults: Iterable[FindingLine]) -> str:
     )
 
 
-def _told(line: FindingLine) -> list[str]:
-    untold = " could not be told" if line.outcome is Outcome.ERRORED else ""
-    head = f"{line.severity.upper()} {line.rule}{untold} ({line.state}): {line.object}: {line.observed}"
-    return [
-        head,
-        *([f"  rows: {_few(line.rows)}"] if line.rows else []),
-        f"  → {line.remedy}",
-    ]
+def _told(faults: Sequence[FindingLine]) -> list[str]:
+    """What is wrong and what to do; what several faults of one severity need is said once, below them."""
+    alike: dict[tuple[Severity, str], list[FindingLine]] = {}
+    for fault in faults:
+        alike.setdefault((fault.severity, fault.remedy), []).append(fault)
+    lines, said = [], dict[str, str]()
+    for (_, remedy), group in alike.items():
+        for fault in group:
+            lines += _found(fault)
+        first = said.setdefault(remedy, group[0].rule)
+        lines.append(f"  → {remedy if first == group[0].rule else f'as for {first} above'}")
+    return lines
+
+
+def _found(line: FindingLine) -> list[str]:
+    """What was found, and whatever of its rows and object that does not say itself."""
+    untold = line.outcome is Outcome.ERRORED and _UNTOLD not in line.observed
+    state = f"{line.state}, {line.waived:,} of {line.count:,} waived" if line.waived else line.state
+    head = f"{line.severity.upper()} {line.rule}{f' {_UNTOLD}' if untold else ''} ({state}): "
+    head += line.observed if line.object in line.observed else f"{line.object}: {line.observed}"
+    named = line.outcome is Outcome.ERRORED or all(
+        key in line.observed for key in line.rows[:_FEWEST_KEYS]
+    )
+    return [head] if named else [head, f"  {_few(line.rows)}"]
 
 
 def _few(keys: Sequence[str]) -> str:
