@@ -6,16 +6,14 @@ from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict
 
+from fluxhero.integrity.check_text import MOST_KEYS, UNTOLD, few, told
 from fluxhero.integrity.findings import Finding, State
 from fluxhero.integrity.results import Outcome
 from fluxhero.integrity.rules import Rule, Severity
 from fluxhero.wording import counted
 
-_MOST_KEYS = 5
-_FEWEST_KEYS = 3  # that a finding's own words name
 _MOST_LISTED = 200
 _MOST_TOLD = 20
-_UNTOLD = "could not be told"
 _PLURALS = {Severity.CRITICAL: "critical"}
 
 
@@ -122,7 +120,7 @@ class CheckReport(BaseModel):
         """What else a reader should know, a line each: what was mended, what is wrong, what was read."""
         lines = [str(repair) for repair in self.repairs]
         faults = [line for line in self.findings if line.counts]
-        lines += _told(faults[:_MOST_TOLD])
+        lines += told(faults[:_MOST_TOLD])
         if len(faults) > _MOST_TOLD:
             lines.append(f"… and {counted(len(faults) - _MOST_TOLD, 'more finding')} in the report")
         if any(line.outcome is Outcome.FAILED for line in faults):
@@ -138,7 +136,7 @@ class CheckReport(BaseModel):
                 "Read: what is new, changed or due by schedule; --deep reads every byte and row"
             )
         if self.quarantined:
-            lines.append(f"Copied to quarantine: {', '.join(self.quarantined[:_MOST_KEYS])}")
+            lines.append(f"Copied to quarantine: {', '.join(self.quarantined[:MOST_KEYS])}")
         if self.page:
             lines.append(f"Report: {self.page}")
         return lines
@@ -153,7 +151,7 @@ class CheckReport(BaseModel):
                 "object": line.object,
                 "count": line.count - line.waived,
                 "found": line.observed,
-                "rows": _few(line.rows),
+                "rows": few(line.rows),
                 "since": "" if line.first_seen is None else f"{line.first_seen:%Y-%m-%d %H:%M}",
             }
             for line in self.findings[:_MOST_LISTED]
@@ -220,7 +218,7 @@ def _untold(findings: Sequence[Finding]) -> FindingLine:
         object=first.object,
         count=len(findings),
         waived=0,
-        observed=f"{len(findings)} rules {_UNTOLD}: {first.observed}",
+        observed=f"{len(findings)} rules {UNTOLD}: {first.observed}",
         rows=tuple(sorted(finding.rule for finding in findings)),
         first_seen=first.first_seen,
         says="What cannot be checked does not pass.",
@@ -258,38 +256,6 @@ def _by_severity(faults: Iterable[FindingLine]) -> str:
         for severity in Severity
         if numbers[severity]
     )
-
-
-def _told(faults: Sequence[FindingLine]) -> list[str]:
-    """What is wrong and what to do; what several faults of one severity need is said once, below them."""
-    alike: dict[tuple[Severity, str], list[FindingLine]] = {}
-    for fault in faults:
-        alike.setdefault((fault.severity, fault.remedy), []).append(fault)
-    lines, said = [], dict[str, str]()
-    for (_, remedy), group in alike.items():
-        for fault in group:
-            lines += _found(fault)
-        first = said.setdefault(remedy, group[0].rule)
-        lines.append(f"  → {remedy if first == group[0].rule else f'as for {first} above'}")
-    return lines
-
-
-def _found(line: FindingLine) -> list[str]:
-    """What was found, and whatever of its rows and object that does not say itself."""
-    untold = line.outcome is Outcome.ERRORED and _UNTOLD not in line.observed
-    state = f"{line.state}, {line.waived:,} of {line.count:,} waived" if line.waived else line.state
-    head = f"{line.severity.upper()} {line.rule}{f' {_UNTOLD}' if untold else ''} ({state}): "
-    head += line.observed if line.object in line.observed else f"{line.object}: {line.observed}"
-    named = line.outcome is Outcome.ERRORED or all(
-        key in line.observed for key in line.rows[:_FEWEST_KEYS]
-    )
-    return [head] if named else [head, f"  {_few(line.rows)}"]
-
-
-def _few(keys: Sequence[str]) -> str:
-    shown = ", ".join(keys[:_MOST_KEYS])
-    more = len(keys) - _MOST_KEYS
-    return f"{shown} and {more:,} more" if more > 0 else shown
 
 
 def _cell(text: str) -> str:
