@@ -14,6 +14,7 @@ from fluxhero.wording import counted
 
 _MOST_LISTED = 200
 _MOST_TOLD = 20
+_MEND_FIRST = "Mend what is named here (another finding says how), then check again."
 _PLURALS = {Severity.CRITICAL: "critical"}
 
 
@@ -123,7 +124,7 @@ class CheckReport(BaseModel):
         lines += told(faults[:_MOST_TOLD])
         if len(faults) > _MOST_TOLD:
             lines.append(f"… and {counted(len(faults) - _MOST_TOLD, 'more finding')} in the report")
-        if any(line.outcome is Outcome.FAILED for line in faults):
+        if any(line.rows and line.outcome is Outcome.FAILED for line in faults):
             lines.append(
                 "Right as it is? fluxhero waiver add --rule RULE --key KEY --reason WHY accepts it for a while"
             )
@@ -218,19 +219,20 @@ def _untold(findings: Sequence[Finding]) -> FindingLine:
         object=first.object,
         count=len(findings),
         waived=0,
-        observed=f"{len(findings)} rules {UNTOLD}: {first.observed}",
+        observed=f"{len(findings)} rules {UNTOLD}: {_cause_told(first)}",
         rows=tuple(sorted(finding.rule for finding in findings)),
         first_seen=first.first_seen,
         says="What cannot be checked does not pass.",
         means="Something that these rules need is damaged, missing or in use; nothing is known of what "
         "they would have found.",
-        remedy="Mend what is named here (another finding says how), then check again.",
+        remedy=_MEND_FIRST,
         sql="",
     )
 
 
 def _line(finding: Finding, rule: Rule | None) -> FindingLine:
     gone = "the rule is no longer checked"
+    untold = finding.outcome is Outcome.ERRORED
     return FindingLine(
         rule=finding.rule,
         severity=finding.severity,
@@ -239,14 +241,19 @@ def _line(finding: Finding, rule: Rule | None) -> FindingLine:
         object=finding.object,
         count=finding.count,
         waived=finding.waived,
-        observed=finding.observed,
+        observed=_cause_told(finding) if untold else finding.observed,
         rows=finding.keys,
         first_seen=finding.first_seen,
         says=rule.says if rule else gone,
         means=rule.means if rule else gone,
-        remedy=rule.remedy if rule else gone,
+        remedy=_MEND_FIRST if untold else rule.remedy if rule else gone,
         sql=finding.sql,
     )
+
+
+def _cause_told(finding: Finding) -> str:
+    """Why a rule could not be told; what an error advises is for who met it by itself."""
+    return finding.observed.partition(" → ")[0]
 
 
 def _by_severity(faults: Iterable[FindingLine]) -> str:
