@@ -1,6 +1,7 @@
 """How a command gets its settings, its logs and, where it runs a flow, Prefect."""
 
 import logging
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -46,6 +47,8 @@ def prefect_ready() -> Iterator["Settings"]:
     for handler in logging.getLogger().handlers:
         if isinstance(handler, StderrHandler):
             handler.addFilter(_without_traceback_of_known_errors)
+            if sys.stderr.isatty():
+                handler.addFilter(_without_steps_that_end_well)
     yield settings
 
 
@@ -57,6 +60,11 @@ def _without_traceback_of_known_errors(record: logging.LogRecord) -> bool:
         record.exc_info = None
         record.exc_text = None
     return True
+
+
+def _without_steps_that_end_well(record: logging.LogRecord) -> bool:
+    """Who looks at a terminal is told by the report what every step came to."""
+    return record.name != "prefect.task_runs" or record.levelno > logging.INFO
 
 
 def report_of(state: "State[Any]") -> Any:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -231,6 +232,19 @@ def test_an_undo_is_refused_once_the_file_has_changed_again(archive: Archive) ->
     archive.mend()
     assert undo_repair(archive.scope(), 2).ok
     assert undo_repair(archive.scope(), 2).action == "repair 2 is undone already"
+
+
+def test_an_undo_in_a_copy_leaves_the_original_alone(archive: Archive, tmp_path: Path) -> None:
+    path = archive.data_file(0)
+    flip(path, 0.02)
+    archive.mend()
+    mended = path.read_bytes()
+    scope = archive.scope()
+    copy = shutil.copytree(scope.data_dir, tmp_path / "copy of it")
+    elsewhere = replace(scope, workspace=replace(scope.workspace, data_dir=copy))
+    with pytest.raises(BadInputError, match="in another folder"):
+        undo_repair(elsewhere, 1)
+    assert path.read_bytes() == mended
 
 
 def test_a_half_written_line_of_the_log_is_passed_over(archive: Archive) -> None:
