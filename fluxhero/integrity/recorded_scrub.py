@@ -17,7 +17,9 @@ from fluxhero.integrity.schedule import BYTES, due
 from fluxhero.integrity.scope import Scope
 from fluxhero.recorded import RECORD_SUFFIX, FileRecord, read_record, record_path
 
-_AGAIN = "Restore it from a backup; bars are fetched again once the file and its record are moved away."
+_AGAIN = (
+    "Restore it from a backup; bars are fetched again once the file and its record are moved away."
+)
 RECORD = Rule(
     "recorded.record",
     Severity.ERROR,
