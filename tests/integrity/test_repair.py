@@ -52,7 +52,6 @@ def test_a_planted_fault_is_mended_from_the_mirror(archive: Archive, fault: str)
     assert archive.faults() == {}
     assert state(archive) == before
     assert archive.house.look_hot == hot
-    assert archive.mend() == []
     for logged in reversed(read_log(archive.scope().home)):
         assert undo_repair(archive.scope(), logged.number).ok
     if fault not in {"staging", "half-written manifest"}:  # swept, for it was never anything
@@ -104,13 +103,12 @@ def test_without_a_mirror_the_archive_itself_mends(alone: Archive, fault: str) -
 def test_what_cannot_be_mended_is_told_and_stays_as_it_is(alone: Archive, fault: str) -> None:
     FAULTS[fault][0](alone)
     planted = state(alone)
-    faults = alone.faults()
     done = alone.mend()
     assert done
     assert {repair.ok for repair in done} == {False}
     assert all("restore it from a backup" in repair.action for repair in done)
     assert state(alone) == planted
-    assert alone.faults() == faults
+    assert set(alone.faults()) == FAULTS[fault][1]
     assert read_log(alone.scope().home) == []
 
 
@@ -181,6 +179,7 @@ def test_swapped_and_damaged_files_are_each_put_right(archive: Archive) -> None:
     cut(archive.event("restored"), 9)
     assert all(repair.ok for repair in archive.mend())
     assert state(archive) == before
+    assert archive.mend() == [], "a second time there is nothing to mend"
     assert archive.faults() == {}
 
 
