@@ -16,7 +16,7 @@ from fluxhero.integrity.passed import Passed
 from fluxhero.integrity.reconcile import reconcile
 from fluxhero.integrity.repair import repair
 from fluxhero.integrity.repair_log import Repair
-from fluxhero.integrity.results import Outcome, Result
+from fluxhero.integrity.results import Outcome, Result, condensed
 from fluxhero.integrity.scope import Scope
 from fluxhero.integrity.scrub import scrub
 from fluxhero.integrity.values import check_values
@@ -172,4 +172,4 @@ def _told(what: str, results: list[Result]) -> list[Result]:
         logger.info(
             "%s %s, %s: %s", result.rule.name, result.outcome, result.object, result.observed
         )
-    return results
+    return condensed(results)  # thousands of sound files would cost the orchestrator seconds

@@ -9,7 +9,7 @@ of it, it stays as it was.
 import json
 import logging
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -119,8 +119,7 @@ def judge(
         at: now.
 
     Returns:
-        One finding a fault, for each fault of before that is resolved or was not looked at, and for
-        each rule that was kept, of all objects that did.
+        One finding a result, and one for each fault of before that is resolved or was not looked at.
     """
     earlier = {(one.rule, one.object): one for one in before if one.is_open}
     found = [
@@ -137,19 +136,7 @@ def judge(
             found.append(_resolved(fault, at))
         else:
             found.append(replace(fault, state=_carried(fault), new_keys=()))
-    return [*(one for one in found if one.state is not State.SOUND), *_sound(found)]
-
-
-def _sound(found: Iterable[Finding]) -> Iterator[Finding]:
-    """One finding for each rule: thousands of files that are as they should be need no line each."""
-    by_rule: dict[str, list[Finding]] = {}
-    for finding in found:
-        if finding.state is State.SOUND:
-            by_rule.setdefault(finding.rule, []).append(finding)
-    for kept in by_rule.values():
-        checked = sum(finding.checked for finding in kept)
-        about = kept[0].object if len(kept) == 1 else f"{len(kept):,} objects"
-        yield replace(kept[0], object=about, checked=checked)
+    return found
 
 
 def _judged(

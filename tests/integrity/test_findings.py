@@ -16,6 +16,7 @@ from fluxhero.integrity.results import (
     MOST_SAMPLED,
     Outcome,
     Result,
+    condensed,
     errored,
     failed,
     object_of,
@@ -71,13 +72,19 @@ def test_a_fault_that_grew_is_new_and_keeps_its_beginning() -> None:
     assert (shrunk.state, shrunk.count) == (State.KNOWN, 1)
 
 
-def test_what_is_sound_takes_one_line_a_rule() -> None:
-    results = [passed(SHA, "archive/x", 3), passed(SHA, "archive/y", 4), pnl("a")]
-    found = judge(results, [], [], AT)
-    assert [(f.rule, f.object, f.checked, f.state) for f in found] == [
-        ("trades.pnl", "trades (hot)", 9, State.NEW),
-        ("files.sha256", "2 objects", 7, State.SOUND),
+def test_what_is_sound_takes_one_line_a_rule_unless_part_of_it_is_not_told() -> None:
+    sound = [passed(SHA, "archive/x", 3), passed(SHA, "archive/y", 4)]
+    found = condensed([*sound, pnl("a"), passed(PNL, "trades (archive)", 5)])
+    assert [(r.rule.name, r.object, r.checked) for r in found] == [
+        ("trades.pnl", "trades (hot)", 9),
+        ("files.sha256", "2 objects", 7),
+        ("trades.pnl", "trades (archive)", 5),
     ]
+    untold = [*sound, errored(SHA, "archive/z", "no permission")]
+    assert condensed(untold) == untold
+    fault = failed(SHA, "archive/x", "changed")
+    mended = nights([fault], condensed(untold))
+    assert next(f for f in mended if f.object == "archive/x").state is State.RESOLVED
 
 
 def test_an_object_that_is_gone_is_resolved_where_its_rule_was_checked() -> None:
