@@ -52,19 +52,23 @@ def starts_temporary_server() -> bool:
     return not any(_configured_api_urls())
 
 
-def use_demo_folder(folder: Path) -> None:
+def use_demo_folder(folder: Path, **settings: Any) -> None:
     """Make this process, and what it starts, work in a folder of its own with default settings.
 
     What the environment or `.env` says about another store or archive does not count from here on.
+
+    Args:
+        folder: the data folder.
+        settings: what is set otherwise than by default.
     """
     for name in [name for name in os.environ if name.upper().startswith(PREFIX)]:
         del os.environ[name]
-    for field, value in Settings(_env_file=None, data_dir=folder, log_level="WARNING"):
+    for field, value in Settings(_env_file=None, data_dir=folder, log_level="ERROR", **settings):
         if value is not None and not isinstance(value, SecretStr):
             os.environ[variable(field)] = (
                 ",".join(value) if isinstance(value, tuple) else str(value)
             )
-    os.environ["PREFECT_LOGGING_LEVEL"] = "WARNING"
+    os.environ["PREFECT_LOGGING_LEVEL"] = "CRITICAL"
 
 
 def _configured_api_urls() -> Iterator[str | None]:

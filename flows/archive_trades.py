@@ -15,7 +15,6 @@ from fluxhero.archive.report import ArchiveReport
 from tasks.archive import (
     check_archive,
     copy_store_before_first_purge,
-    exclusively,
     mirror_archive,
     open_archive_run,
     plan_batches,
@@ -28,6 +27,7 @@ from tasks.archive import (
     summarise_archive_run,
     verify_batches,
 )
+from tasks.locking import exclusively
 from tasks.policy import run_name
 from tasks.reporting import publish_report
 

@@ -10,8 +10,8 @@ if __name__ == "__main__":  # Prefect reads its settings when imported, so the c
 from prefect import flow
 
 from fluxhero.ledger.ingest_report import IngestReport
-from tasks.archive import exclusively
 from tasks.ingest import ingest_path, open_ingest_run, prepare_store, summarise_ingest_run
+from tasks.locking import exclusively
 from tasks.policy import run_name
 from tasks.reporting import publish_report
 

@@ -13,7 +13,8 @@ from prefect import flow
 
 from fluxhero.archive.report import RestoreReport
 from fluxhero.archive.restore import Wanted
-from tasks.archive import exclusively, mirror_archive
+from tasks.archive import mirror_archive
+from tasks.locking import exclusively
 from tasks.policy import run_name
 from tasks.reporting import publish_report
 from tasks.restore import find_archived, open_restore_run, restore_rows, summarise_restore_run

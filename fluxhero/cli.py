@@ -17,11 +17,15 @@ from click.exceptions import NoArgsIsHelpError
 
 from config.variables import SettingsError
 from fluxhero.commands.archiving import archive, restore
+from fluxhero.commands.checking import check
 from fluxhero.commands.demonstrating import demo
 from fluxhero.commands.holding import hold
 from fluxhero.commands.ingesting import ingest
 from fluxhero.commands.querying import query
+from fluxhero.commands.refreshing import refresh
+from fluxhero.commands.repairing import repairs
 from fluxhero.commands.standing import status
+from fluxhero.commands.waiving import waiver
 from fluxhero.errors import FluxHeroError
 
 USAGE, FAILED, INTERRUPTED, NO_READER = 2, 3, 130, 141
@@ -137,7 +141,8 @@ def cli(context: click.Context, *, debug: bool) -> None:
     context.ensure_object(Boundary).debug = debug
 
 
-for _command in (demo, ingest, archive, restore, hold, query, status):
+_VERBS = (demo, ingest, archive, restore, hold, check, waiver, repairs, refresh, query, status)
+for _command in _VERBS:
     cli.add_command(_command)
 
 

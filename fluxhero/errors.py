@@ -4,7 +4,8 @@
     ├── TransientError                may pass by itself: tasks retry it with back-off
     │   ├── StoreLockedError          another process holds the hot store
     │   ├── SourceChangedError        rows changed while they were being copied
-    │   └── StorageIOError            the operating system refused a read or a write
+    │   ├── StorageIOError            the operating system refused a read or a write
+    │   └── ProviderError             a data provider does not answer, or not in a way that makes sense
     ├── IntegrityError                stored data contradicts its own proof: never retried
     │   ├── VerificationError         what was read back is not what was written
     │   ├── ManifestError             a manifest is damaged, missing or out of its chain
@@ -66,6 +67,10 @@ class SourceChangedError(TransientError):
 
 class StorageIOError(TransientError):
     """The operating system refused a read or a write."""
+
+
+class ProviderError(TransientError):
+    """A data provider does not answer, or not in a way that makes sense."""
 
 
 class IntegrityError(FluxHeroError):

@@ -23,6 +23,7 @@ from fluxhero.durable import (
 from fluxhero.errors import DamagedFileError
 
 RECORD_SUFFIX = ".json"  # after `.parquet`
+MARK = b"fluxhero.recorded"  # in the footer: without it another program wrote the file since
 _PARTIAL_SUFFIX = ".partial"
 
 
@@ -92,7 +93,7 @@ def write_recorded(path: Path, rows: pa.Table, at: AwareDatetime) -> FileRecord:
     with storage_errors("write", path):
         make_folder(path.parent)
         pq.write_table(
-            rows,
+            rows.replace_schema_metadata({**(rows.schema.metadata or {}), MARK: b"1"}),
             partial,
             compression="zstd",
             write_page_checksum=True,
@@ -103,7 +104,7 @@ def write_recorded(path: Path, rows: pa.Table, at: AwareDatetime) -> FileRecord:
             rows=rows.num_rows,
             bytes=partial.stat().st_size,
             sha256=sha256(partial),
-            columns={field.name: str(field.type) for field in rows.schema},
+            columns={field.name: str(field.type) for field in pq.read_schema(partial)},
         )
         record = FileRecord(name=path.name, written_at=at, contents=contents)
         intent = {"writing": True, "previous": _current(path)}

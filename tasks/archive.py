@@ -1,8 +1,7 @@
 """The steps of the archive protocol, a task each."""
 
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -17,7 +16,6 @@ from fluxhero.archive import recover as recovering
 from fluxhero.archive.batches import Refusal, StagedBatch, VerifiedBatch
 from fluxhero.archive.holds import held_keys
 from fluxhero.archive.identity import check_owner, claim, follow_head, owner
-from fluxhero.archive.lock import archive_lock
 from fluxhero.archive.manifest import Manifest
 from fluxhero.archive.mirror import Mirrored
 from fluxhero.archive.purge import PurgeReport
@@ -150,30 +148,6 @@ def _cutoff(moment: datetime, days: int) -> datetime:
             f"--as-of {moment.isoformat()} less {days} days is before the first year",
             next_step="give a later time, or a smaller --retention-days",
         ) from error
-
-
-@contextmanager
-def exclusively(workspace: Workspace, purpose: str, *, reading: bool = False) -> Iterator[None]:
-    """Hold the archive for the whole run, and let go of the store at its end.
-
-    Args:
-        workspace: the store and its archive.
-        purpose: what for.
-        reading: whether the run writes nothing; an archive that is not there is not made for it.
-
-    Raises:
-        AlreadyRunningError: another run holds it.
-    """
-    layout = workspace.layout
-    unneeded = reading and not layout.root.exists()  # nothing else can be running on it
-    try:
-        with (
-            log_context(store=str(workspace.store.path)),
-            nullcontext() if unneeded else archive_lock(layout, purpose),
-        ):
-            yield
-    finally:
-        workspace.store.close()
 
 
 @io_task

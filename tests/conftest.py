@@ -18,6 +18,7 @@ from config.logging import OUR_LOGGERS, Record, StderrHandler
 from config.prefect_env import DEFAULTS
 from config.redaction import Redactor
 from config.settings import PREFIX, Settings
+from tests.command import Ended, Run
 
 SERVER_START_SECONDS = 120  # a temporary server on a loaded machine takes most of a minute
 
@@ -83,3 +84,19 @@ def restored_logging() -> Iterator[None]:
         root.removeHandler(handler)
     for name, level in levels.items():
         logging.getLogger(name).setLevel(level)
+
+
+@pytest.fixture
+def run(clean_environment: Path, capsys: pytest.CaptureFixture[str], restored_logging: None) -> Run:
+    """Run the command in this process, in an empty folder."""
+
+    def _run(*arguments: str) -> Ended:
+        capsys.readouterr()
+        from fluxhero.cli import main
+
+        with pytest.raises(SystemExit) as ended:
+            main(list(arguments))
+        captured = capsys.readouterr()
+        return Ended(int(str(ended.value.code)), captured.out, captured.err)
+
+    return _run

@@ -21,6 +21,7 @@ from fluxhero.archive.holds import Hold, add_holds, read_holds
 from fluxhero.archive.manifest import Chain, load_chain
 from fluxhero.archive.report import ArchiveReport, RestoreReport
 from fluxhero.archive.workspace import Workspace
+from fluxhero.integrity.check_report import CheckReport
 from tests import samples
 from tests.evidence import Found, Row, hot_rows, look
 
@@ -46,7 +47,8 @@ def plain_tasks(module: ModuleType, after: dict[str, Callable[[], object]]) -> I
         name: _followed(value.fn, after[name]) if name in after else value.fn
         for name, value in tasks.items()
     }
-    plain["publish_report"] = lambda _key, _report: None
+    for name in {"publish_report", "publish_page"} & set(tasks):
+        plain[name] = lambda _key, _report: None
     with patch.multiple(module, **plain):
         yield
 
@@ -115,6 +117,18 @@ class House:
 
         with plain_tasks(module, after or {}):
             return module.restore_trades.fn(**parameters)
+
+    def check(
+        self, *, now: datetime = samples.AS_OF, deep: bool = False, repair: bool = False
+    ) -> CheckReport:
+        """Run the flow as of `samples.AS_OF`."""
+        from flows import check_storage as module
+        from tasks import integrity as steps
+
+        with plain_tasks(module, {}), patch.object(steps, "utc_now", lambda: now):
+            state = module.check_storage.fn(deep=deep, repair=repair)
+        assert isinstance(state.data, CheckReport)
+        return state.data
 
     def look(self) -> Found:
         """What is there, read without the product."""

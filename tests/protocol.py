@@ -10,6 +10,7 @@ from fluxhero.archive.workspace import Workspace
 from fluxhero.errors import FluxHeroError
 from tasks import archive as steps
 from tasks.archive import ArchiveRun
+from tasks.locking import exclusively
 from tests.samples import AS_OF, CUTOFF, RETENTION_DAYS, Sample
 
 
@@ -21,7 +22,7 @@ def workspace_of(sample: Sample, data_dir: Path) -> Workspace:
 def archive(workspace: Workspace, *, purge: bool = True, at: datetime = AS_OF) -> int:
     """One archive run; returns how many rows were published."""
     run = ArchiveRun(workspace, at, RETENTION_DAYS, CUTOFF, dry_run=False, purge=purge)
-    with steps.exclusively(workspace, "test"):
+    with exclusively(workspace, "test"):
         steps.check_archive.fn(run)
         steps.copy_store_before_first_purge.fn(run)
         steps.recover_interrupted.fn(run)
@@ -38,7 +39,7 @@ def archive(workspace: Workspace, *, purge: bool = True, at: datetime = AS_OF) -
 
 def restore(workspace: Workspace, keys: list[str], *, at: datetime = AS_OF) -> Restored:
     """Restore some trades; they are on hold for ten days."""
-    with steps.exclusively(workspace, "test"):
+    with exclusively(workspace, "test"):
         chain = workspace.chain()
         found = restoring.find(workspace, chain, Wanted("trades", tuple(keys)))
         until = at + timedelta(days=10)

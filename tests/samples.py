@@ -265,10 +265,9 @@ def ledger_order(number: int = 1, **changes: Any) -> dict[str, Any]:
 def insert_duckdb(path: Path, table: str, *rows: dict[str, Any]) -> None:
     """Insert rows as they are; columns not given are NULL."""
     schema = LEDGER_TABLES[table].arrow
-    names = ", ".join(schema.names)
     with duckdb.connect(str(path)) as db:
         db.register("incoming", pa.Table.from_pylist(list(rows), schema=schema))
-        db.execute(f"INSERT INTO {table} ({names}) SELECT {names} FROM incoming")
+        db.execute(f"INSERT INTO {table} BY NAME FROM incoming")
 
 
 _MONEY = (Decimal("0.00000001"), Decimal("9999999999.99999999"), Decimal("-0.5"), Decimal("123.45"))

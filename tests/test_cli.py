@@ -6,11 +6,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 from unittest.mock import patch
 
 import click
@@ -21,8 +18,9 @@ from config.settings import load_settings
 from fluxhero.archive.layout import Layout
 from fluxhero.archive.lock import archive_lock
 from fluxhero.archive.report import ArchiveReport, BatchLine
-from fluxhero.cli import cli, main
+from fluxhero.cli import cli
 from fluxhero.commands.output import show_report
+from tests.command import Run
 from tests.evidence import hot_rows
 from tests.protocol import archive, workspace_of
 from tests.samples import Sample, create_duckdb_store, insert_duckdb, ledger_trade, write_sample
@@ -40,36 +38,6 @@ TRADE = {
     "realized_pnl": "1.00",
     "status": "closed",
 }
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a command ended."""
-
-    status: int
-    out: str
-    err: str
-
-    @property
-    def document(self) -> Any:
-        return json.loads(self.out)
-
-
-Run = Callable[..., Ended]
-
-
-@pytest.fixture
-def run(clean_environment: Path, capsys: pytest.CaptureFixture[str], restored_logging: None) -> Run:
-    """Run the command in this process, in an empty folder."""
-
-    def _run(*arguments: str) -> Ended:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main(list(arguments))
-        captured = capsys.readouterr()
-        return Ended(int(str(ended.value.code)), captured.out, captured.err)
-
-    return _run
 
 
 def every_command(group: click.Group = cli, *path: str) -> list[tuple[str, ...]]:

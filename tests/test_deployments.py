@@ -22,10 +22,13 @@ from tests import samples
 REPOSITORY = Path(__file__).parents[1]
 GOLDEN = Path(__file__).parent / "golden" / "deployments.json"
 REWRITE = "REWRITE_GOLDEN"
-ARCHIVE, RESTORE, INGEST = (
+ARCHIVE, RESTORE, INGEST, REFRESH, CHECK, DEEP_CHECK = (
     "archive-trades/after-close",
     "restore-trades/on-demand",
     "ingest-trades/on-demand",
+    "refresh-market-data/before-open",
+    "check-storage/daily",
+    "check-storage/deep",
 )
 NEW_YORK = ZoneInfo("America/New_York")
 TRADES = 7
@@ -114,7 +117,7 @@ def without_volatile(value: Any) -> Any:
 def test_deploying_twice_leaves_one_deployment_of_each(
     deployments: dict[str, dict[str, Any]],
 ) -> None:
-    assert sorted(deployments) == sorted([ARCHIVE, RESTORE, INGEST])
+    assert sorted(deployments) == sorted([ARCHIVE, RESTORE, INGEST, REFRESH, CHECK, DEEP_CHECK])
 
 
 @pytest.mark.server
@@ -141,6 +144,29 @@ def test_the_archive_runs_after_the_us_close_on_weekdays(
     assert schedule["schedule"]["timezone"] == "America/New_York"
     assert not schedules[RESTORE]
     assert not schedules[INGEST]
+
+
+@pytest.mark.server
+def test_the_bars_are_refreshed_before_the_us_open_on_weekdays(
+    deployments: dict[str, dict[str, Any]],
+) -> None:
+    (schedule,) = deployments[REFRESH]["schedules"]
+    assert schedule["slug"] == "before-us-open"
+    assert schedule["active"]
+    assert schedule["schedule"]["cron"] == "30 8 * * 1-5"
+    assert schedule["schedule"]["timezone"] == "America/New_York"
+
+
+@pytest.mark.server
+def test_checks_run_after_the_archive_and_read_everything_on_saturdays(
+    deployments: dict[str, dict[str, Any]],
+) -> None:
+    (daily,), (deep,) = (deployments[name]["schedules"] for name in (CHECK, DEEP_CHECK))
+    assert daily["schedule"]["cron"] == "30 18 * * 1-5"
+    assert deep["schedule"]["cron"] == "0 6 * * 6"
+    assert {one["schedule"]["timezone"] for one in (daily, deep)} == {"America/New_York"}
+    depths = [deployments[name]["parameters"]["deep"] for name in (CHECK, DEEP_CHECK)]
+    assert depths == [False, True]
 
 
 @pytest.mark.server
@@ -302,7 +328,7 @@ def test_no_path_of_a_machine_is_in_prefect_yaml() -> None:
 
 
 def test_flows_load_by_file_and_by_module() -> None:
-    names = ("archive_trades", "restore_trades", "ingest_trades")
+    names = ("archive_trades", "restore_trades", "ingest_trades", "refresh_market_data")
     forms = [f"flows/{name}.py:{name}" for name in names]
     forms += [f"flows.{name}.{name}" for name in names]
     done = python(

@@ -14,12 +14,13 @@ import click
 
 from fluxhero.commands.output import show_json, show_table
 from fluxhero.commands.parameters import json_option
-from fluxhero.commands.running import prefect_ready
+from fluxhero.commands.running import prefect_ready, report_of
 from fluxhero.wording import counted
 
 if TYPE_CHECKING:
     from config.settings import Settings
     from fluxhero.demo import DemoFiles
+    from fluxhero.integrity.check_report import CheckReport
 
 _BY_PLACE = (
     "SELECT source, mode, _location AS place, count(*) AS trades, sum(realized_pnl) AS result, "
@@ -58,7 +59,7 @@ class Story:
 )
 @json_option
 def demo(folder: Path, *, as_json: bool) -> None:
-    """Ingest, archive, query and restore real data, and say what each step did.
+    """Ingest, archive, query, restore and check real data, and say what each step did.
 
     Your own settings, store and archive are not used and not touched. Everything is in one folder,
     which you may remove at any time. Its runs appear in the Prefect server that runs on this machine,
@@ -75,7 +76,7 @@ def demo(folder: Path, *, as_json: bool) -> None:
 
     story = Story(as_json)
     fresh = fresh_folder(folder)
-    use_demo_folder(fresh)
+    use_demo_folder(fresh, archive_mirror_dir=fresh / "mirror")
     story.note(f"FluxHero Pipeline demo in {fresh}")
     files = write_demo_files(fresh / "input")
     with prefect_ready() as settings:
@@ -92,6 +93,8 @@ def _run(story: Story, settings: "Settings", files: "DemoFiles") -> None:
     _archive(story)
     trade = _query(story, settings)
     _restore(story, trade)
+    _check(story)
+    _damage(story, settings)
     _status(story, settings)
 
 
@@ -135,8 +138,8 @@ def _query(story: Story, settings: "Settings") -> str:
     )
     if not story.silent:
         show_table(both.columns, both.rows)
-    latest = "FROM trades WHERE _location = 'archive' ORDER BY exit_time DESC, trade_id"
-    return str(run_query(workspace, f"SELECT trade_id {latest}", 1).rows[0][0])
+    oldest = "FROM trades WHERE _location = 'archive' ORDER BY exit_time, trade_id"
+    return str(run_query(workspace, f"SELECT trade_id {oldest}", 1).rows[0][0])
 
 
 def _restore(story: Story, trade: str) -> None:
@@ -144,6 +147,40 @@ def _restore(story: Story, trade: str) -> None:
 
     report = restore_trades(trade_ids=[trade], reason="shown by the demo")
     story.step(f"Restore one trade: {trade}", report.verdict)
+
+
+def _check(story: Story) -> None:
+    from flows.check_storage import check_storage
+
+    report = report_of(check_storage(return_state=True))
+    _findings(story, "Check everything that was stored", report)
+    story.note(
+        "   Known and real: the bot's author recorded these results, and they do not follow from"
+    )
+    story.note("   the prices beside them. A check finds them; it changes nothing.")
+
+
+def _damage(story: Story, settings: "Settings") -> None:
+    from flows.check_storage import check_storage
+    from fluxhero.demo.showing import flip_a_bit
+
+    flipped = flip_a_bit(settings.archive_dir)
+    found = report_of(check_storage(deep=True, return_state=True))
+    _findings(story, f"Flip one bit in {flipped.name}, and check again, reading every byte", found)
+    mended = report_of(check_storage(deep=True, repair=True, return_state=True))
+    _findings(story, "Mend it from the second copy of the archive: check --repair", mended)
+
+
+def _findings(story: Story, title: str, report: "CheckReport") -> None:
+    faults = [line for line in report.findings if line.counts]
+    shown = [line.model_dump(mode="json") for line in faults]
+    story.step(title, report.verdict, findings=shown, page=report.page)
+    for line in faults:
+        story.note(f"   {line.severity.upper()} {line.rule} ({line.state}): {line.observed}")
+        if line.state == "new":
+            story.note(f"   → {line.remedy}")
+    for repair in report.repairs:
+        story.note(f"   {repair}")
 
 
 def _status(story: Story, settings: "Settings") -> None:
@@ -170,6 +207,10 @@ def _next_commands(folder: Path, files: "DemoFiles") -> dict[str, str]:
     return {
         "ask something yourself": f'{own} {command} query "{question}"',
         "see every archived batch": f"{own} {command} status --batches",
+        "see what the checks found": (
+            f'{own} {command} query "SELECT checked_at, state, rule, object, count, observed FROM findings'
+            " WHERE state <> 'sound' ORDER BY checked_at\""
+        ),
         "a bot's own SQLite file, in place, changing nothing": (
             f"{bot} FLUXHERO_STORE_URL={store} {command} archive --dry-run"
         ),
@@ -180,6 +221,9 @@ def _say_where_to_look(folder: Path, commands: Mapping[str, str]) -> None:
     click.secho("\nWhere to look", bold=True)
     click.echo(f"   {folder}/fluxhero.duckdb   the hot store")
     click.echo(f"   {folder}/archive/          Parquet files, and the manifests that prove them")
+    click.echo(f"   {folder}/mirror/           a second copy of them, to mend from")
+    click.echo(f"   {folder}/reports/check-latest.html   the check's report; open it in a browser")
+    click.echo(f"   {folder}/quarantine/       copies of what the checks found wrong")
     click.echo(f"   {folder}/input/            the data as it was ingested")
     click.secho("\nTry next", bold=True)
     for purpose, command in commands.items():

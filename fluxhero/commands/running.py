@@ -3,11 +3,13 @@
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
+    from prefect import State
+
     from config.settings import Settings
 
 
@@ -55,3 +57,15 @@ def _without_traceback_of_known_errors(record: logging.LogRecord) -> bool:
         record.exc_info = None
         record.exc_text = None
     return True
+
+
+def report_of(state: "State[Any]") -> Any:
+    """The report of a flow that ends in a state of its own making, which may be a failed one.
+
+    Raises:
+        Exception: what the flow raised instead.
+    """
+    outcome = state.result(raise_on_failure=False)
+    if isinstance(outcome, BaseException):
+        raise outcome
+    return outcome

@@ -1,4 +1,4 @@
-"""The demo's folder: fresh each time, and never one that holds anything else."""
+"""The demo's folder: fresh each time, and never one that holds anything else; and what it breaks."""
 
 import shutil
 from pathlib import Path
@@ -26,3 +26,12 @@ def fresh_folder(folder: Path) -> Path:
     folder.mkdir(parents=True)
     (folder / MARKER).write_text("Made by `fluxhero demo`, which replaces this folder.\n")
     return folder
+
+
+def flip_a_bit(archive: Path) -> Path:
+    """Flip one bit in the middle of the archive's first data file, as a dying disk would."""
+    path = min((archive / "trades").rglob("*.parquet"))
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    return path

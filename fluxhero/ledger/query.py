@@ -20,6 +20,7 @@ from fluxhero.archive.manifest import Manifest
 from fluxhero.archive.workspace import Workspace
 from fluxhero.engine import literal, one_row
 from fluxhero.errors import BadInputError, FluxHeroError, first_line
+from fluxhero.integrity.findings import FOLDER
 from fluxhero.ledger.partial import NOT_LOADED
 from fluxhero.ledger.view import VIEWS, open_view
 
@@ -106,7 +107,7 @@ def _run(
 ) -> QueryResult:
     tables = _named_in(sql)
     with open_view(workspace, tables, columns) as connection:
-        _lock_down(connection, [workspace.layout.root, *readable])
+        _lock_down(connection, [workspace.layout.root, workspace.data_dir / FOLDER, *readable])
         with _explained(timeout), _damage_named(workspace, tables), _watchdog(connection, timeout):
             _check_plan(connection, sql)
             connection.execute(sql)

@@ -42,7 +42,7 @@ from fluxhero.ledger.sqlite_meaning import (
     split_key,
 )
 from fluxhero.ledger.sqlite_purge import CHUNK_ROWS, ChunkedPurge
-from fluxhero.ledger.sqlite_schema import OWN_SCHEMA, SourceTable, inspect
+from fluxhero.ledger.sqlite_schema import OWN_SCHEMA, PROBLEM, SourceTable, inspect
 from fluxhero.ledger.sqlite_soundness import read_sqlite
 from fluxhero.ledger.store import (
     ArchivedFile,
@@ -89,7 +89,7 @@ class SqliteStore(HotStore):
             temp_dir: where large queries may spill.
         """
         self.path = path
-        self._timezone = timezone
+        self.timezone = timezone
         self._timeout = lock_timeout
         self._quarantine = QuarantineList(quarantine_dir / f"{path.stem}.jsonl")
         self._temp_dir = temp_dir
@@ -166,13 +166,13 @@ class SqliteStore(HotStore):
 
     def canonical_sql(self, table: str, relation: str, *, carried: Sequence[str] = ()) -> str:
         """See `HotStore.canonical_sql`."""
-        return canonical_sql(relation, self._timezone, carried=carried)
+        return canonical_sql(relation, self.timezone, carried=carried)
 
     def plan(self, table: str, request: PlanRequest, archived: Sequence[ArchivedFile]) -> TablePlan:
         """See `HotStore.plan`."""
         with self._reading() as (connection, engine):
             tables = inspect(connection)
-            return planning.plan(connection, engine, tables, request, archived, self._timezone)
+            return planning.plan(connection, engine, tables, request, archived, self.timezone)
 
     def first_row(self, spec: BatchSpec) -> tuple[datetime, str] | None:
         """See `HotStore.first_row`."""
@@ -193,7 +193,7 @@ class SqliteStore(HotStore):
         with self._reading() as (connection, engine):
             token = connection.change_token
             table = self._table(connection, spec.partition.mode)
-            batch = archiving.read(connection, engine, table, spec, archived_at, self._timezone)
+            batch = archiving.read(connection, engine, table, spec, archived_at, self.timezone)
             unchanged = connection.change_token == token
             self._proven.remember(spec.partition.mode, batch.rows, token if unchanged else None)
             return batch
@@ -205,7 +205,7 @@ class SqliteStore(HotStore):
             if self._proven.token(file) == before:
                 return Comparison(file.rows, (), ())
             table = self._table(connection, file.mode)
-            comparison = archiving.compare(connection, engine, table, file, self._timezone)
+            comparison = archiving.compare(connection, engine, table, file, self.timezone)
             if comparison.equal == file.rows and connection.change_token == before:
                 self._proven.remember_file(file, before)
             return comparison
@@ -255,7 +255,7 @@ class SqliteStore(HotStore):
                     chosen = pa.array(ids[start : start + source.PAGE_ROWS], pa.int64())
                     engine.register(
                         "rows",
-                        archiving.hashed_by_id(connection, engine, found, chosen, self._timezone),
+                        archiving.hashed_by_id(connection, engine, found, chosen, self.timezone),
                     )
                     engine.register("keys", pa.table({"key": pa.array(keys, pa.string())}))
                     piece = engine.sql(
@@ -288,7 +288,7 @@ class SqliteStore(HotStore):
             VerificationError: the table holds them otherwise, for its columns have changed.
         """
         ids = rows["id"].combine_chunks().sort()
-        found = archiving.hashed_by_id(connection, engine, table, ids, self._timezone)
+        found = archiving.hashed_by_id(connection, engine, table, ids, self.timezone)
         engine.register("inserted", rows)
         engine.register("found", found)
         wrong = engine.execute(
@@ -329,13 +329,14 @@ class SqliteStore(HotStore):
     ) -> None:
         """See `HotStore.load`; a FluxHero store has trades only.
 
-        The rows are copied as they are; what they mean in canonical columns is worked out as a
-        query needs it, which takes most of the time.
+        The rows are copied as they are, into `{target}_loaded`; what they mean in canonical columns is
+        worked out as a query needs it, which takes most of the time. Of whole rows `PROBLEM` is there as
+        well: which value was none of its column's type.
         """
         if table == TRADES.name:
             own = OWN_SCHEMA.names
             if columns is not None:
-                own = own_columns_of(columns, self._timezone)
+                own = own_columns_of(columns, self.timezone)
             self._load_own(connection, f"{target}_loaded", own)
             whole = {name: _DUCKDB_TYPES[OWN_SCHEMA.field(name).type] for name in OWN_SCHEMA.names}
             rows = partial_sql(f"{target}_loaded", {**whole, TABLE: "VARCHAR"}, {*own, TABLE})
@@ -348,8 +349,11 @@ class SqliteStore(HotStore):
     def _load_own(
         self, connection: duckdb.DuckDBPyConnection, target: str, names: Sequence[str]
     ) -> None:
-        columns = ", ".join(names)
-        connection.register("page", OWN_SCHEMA.empty_table())
+        """Copy these columns and `TABLE`; of whole rows `PROBLEM` as well."""
+        whole = list(names) == OWN_SCHEMA.names
+        columns = ", ".join([*names, PROBLEM] if whole else names)
+        empty = OWN_SCHEMA.append(pa.field(PROBLEM, pa.string())).empty_table()
+        connection.register("page", empty)
         connection.execute(f"CREATE TABLE {target} AS SELECT {columns}, '' AS {TABLE} FROM page")
         with SqliteConnection(self.path, read_only=True, busy_timeout=self._timeout) as store:
             layout = store.layout_version

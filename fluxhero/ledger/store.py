@@ -172,6 +172,7 @@ class HotStore(ABC):
     kind: Literal["duckdb", "sqlite"]
     path: Path
     archived_tables: tuple[str, ...]
+    timezone: str = "UTC"  # in which it reads its own times without an offset
 
     @abstractmethod
     def check_there(self) -> None:

@@ -9,6 +9,7 @@ ones stay where they are and are scanned as a query needs them.
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import duckdb
 import pyarrow as pa
@@ -17,11 +18,12 @@ from fluxhero.archive.identity import check_owner
 from fluxhero.archive.manifest import Chain, EventKind, Manifest
 from fluxhero.archive.workspace import Workspace
 from fluxhero.engine import connect, literal, one_row
+from fluxhero.integrity.findings import SCHEMA, finding_files
 from fluxhero.ledger.rows import ARCHIVED_AT
 from fluxhero.ledger.schema import ALL_TABLES, LEDGER_TABLES, Table
 
-BATCHES = "batches"
-VIEWS = (*ALL_TABLES, BATCHES)
+BATCHES, FINDINGS = "batches", "findings"
+VIEWS = (*ALL_TABLES, BATCHES, FINDINGS)
 LOCATION, BATCH_ID = "_location", "_batch_id"
 
 ArchivedRows = Callable[[Table, pa.Table], pa.Table]
@@ -34,7 +36,8 @@ def open_view(
     """Yield a connection that has the ledger as views.
 
     `trades` and `orders` have three columns more than the ledger: `_location` (hot or archive),
-    `_archived_at` and `_batch_id`. `batches` has one row a manifest.
+    `_archived_at` and `_batch_id`. `batches` has one row a manifest, `findings` what every storage
+    check found.
 
     Args:
         workspace: the store and its archive; neither is changed.
@@ -56,13 +59,15 @@ def open_view(
         )  # no Python variable is a table
         connection.execute("CREATE SCHEMA hot")
         for name in wanted:
-            if name != BATCHES:
+            if name in ALL_TABLES:
                 store.load(connection, name, f"hot.{name}", columns)
         chain = workspace.chain()  # after the hot rows, never before
         with workspace.scanning([m for name in wanted for m in chain.of_table(name)]):
             for name in wanted:
                 if name == BATCHES:
                     _create_batches(connection, chain)
+                elif name == FINDINGS:
+                    _create_findings(connection, workspace.data_dir)
                 elif name in store.archived_tables:
                     sql = _whole_sql(workspace, LEDGER_TABLES[name], chain.of_table(name))
                     connection.execute(f"CREATE VIEW {name} AS {sql}")
@@ -81,26 +86,41 @@ def _whole_sql(workspace: Workspace, table: Table, manifests: Sequence[Manifest]
     if not manifests:
         return hot
     key = table.key[0]
-    archived = _latest_sql(workspace, table, manifests)
+    archived = latest_sql(workspace, table, manifests)
     return (
         f"{hot} UNION ALL SELECT {names}, 'archive', {ARCHIVED_AT}, {BATCH_ID} FROM ({archived}) "
         f"AS archived ANTI JOIN hot.{table.name} AS current ON current.{key} = archived.{key}"
     )
 
 
-def _latest_sql(workspace: Workspace, table: Table, manifests: Sequence[Manifest]) -> str:
+def latest_sql(
+    workspace: Workspace,
+    table: Table,
+    manifests: Sequence[Manifest],
+    *,
+    among: Sequence[Manifest] | None = None,
+    carried: Sequence[str] = (),
+) -> str:
     """SELECT each row's latest archived version: canonical columns, `_archived_at`, `_batch_id`.
 
     Only a correction can supersede an older version, so that nothing but the corrections' keys is
     held against the rows.
+
+    Args:
+        workspace: the store and its archive.
+        table: the table.
+        manifests: batches whose rows are selected; at least one.
+        among: batches of which the version has to be the latest; by default the same.
+        carried: SQL over the rows' own columns, selected behind the others.
     """
     store, key = workspace.store, table.key[0]
     rows = (
         f"(SELECT *, parse_filename(filename, true) AS {BATCH_ID} "
         f"FROM {_scan(workspace, manifests)})"
     )
-    every = store.canonical_sql(table.name, rows, carried=(ARCHIVED_AT, BATCH_ID))
-    corrections = [manifest for manifest in manifests if manifest.correction]
+    every = store.canonical_sql(table.name, rows, carried=(ARCHIVED_AT, BATCH_ID, *carried))
+    known = manifests if among is None else among
+    corrections = [manifest for manifest in known if manifest.correction]
     if not corrections:
         return every
     return (
@@ -147,6 +167,16 @@ def _create_batches(connection: duckdb.DuckDBPyConnection, chain: Chain) -> None
     )
 
 
+def _create_findings(connection: duckdb.DuckDBPyConnection, data_dir: Path) -> None:
+    files = ", ".join(literal(str(path)) for path in finding_files(data_dir))
+    if files:
+        connection.execute(
+            f"CREATE VIEW {FINDINGS} AS FROM read_parquet([{files}], union_by_name = true)"
+        )
+    else:
+        connection.from_arrow(SCHEMA.empty_table()).create(FINDINGS)
+
+
 def _restored(chain: Chain, manifest: Manifest) -> int:
     return sum(event.rows for event in chain.events(manifest.batch_id, EventKind.RESTORED))
 
@@ -187,7 +217,7 @@ def _archived(
     if not near:
         return table.arrow.empty_table()
     names = ", ".join(f'"{name}"' for name in table.names)
-    latest = _latest_sql(workspace, table, near)
+    latest = latest_sql(workspace, table, near)
     with workspace.scanning(near):
         rows = engine.sql(
             f"SELECT {names} FROM ({latest}) SEMI JOIN keys USING ({key})"

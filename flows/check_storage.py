@@ -1,0 +1,55 @@
+"""Find every storage fault, say exactly where, and mend what has a good copy."""
+
+import sys
+
+if __name__ == "__main__":  # Prefect reads its settings when imported, so the command comes first
+    from fluxhero.cli import main
+
+    main(["check", *sys.argv[1:]])
+
+from typing import Any
+
+from prefect import State, flow
+
+from tasks.integrity import (
+    check_bar_values,
+    check_ledger_values,
+    open_check,
+    quarantine_damaged,
+    reconcile_ledger,
+    record_check,
+    repair_faults,
+    scrub_files,
+    watch_drift,
+)
+from tasks.locking import exclusively
+from tasks.policy import run_name
+from tasks.reporting import ended_as, publish_page, publish_report
+
+
+@flow(name="check-storage", flow_run_name=run_name, retries=0)
+def check_storage(deep: bool = False, repair: bool = False) -> State[Any]:
+    """Check everything the ledger stands on: files, hot store against archive, and every value.
+
+    What fails is copied to quarantine and listed with what to do; nothing is deleted. The run ends
+    Failed where something critical was found, and Completed otherwise, with findings in its name.
+
+    Args:
+        deep: read every byte and every row; otherwise what is new, changed or due by schedule.
+        repair: mend what has a proven source, keeping the damaged original.
+    """
+    run = open_check(deep=deep)
+    with exclusively(run.scope.workspace, "check_storage", reading=not repair):
+        files = scrub_files(run)
+        quarantined = quarantine_damaged(run, files)
+        repairs = repair_faults(run, files) if repair else []
+        if repairs:
+            files = scrub_files(run)
+        ledger = reconcile_ledger(run)
+        values = check_ledger_values(run, files)
+        bars = check_bar_values(run)
+        drift = watch_drift(run)
+        report = record_check(run, [*files, *ledger, *values, *bars, *drift], repairs, quarantined)
+    publish_report("check-storage", report)
+    publish_page("check-storage", report)
+    return ended_as(report)

@@ -1,0 +1,123 @@
+"""`fluxhero waiver`: findings that are accepted for a while."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from config.bounds import MOST_DAYS
+from fluxhero.commands.output import show_json, show_records
+from fluxhero.commands.parameters import ID, json_option
+from fluxhero.commands.running import settings_with_logging
+from fluxhero.wording import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fluxhero.integrity.waivers import Waiver
+
+_DAYS = 90
+
+
+@click.group(short_help="Accept findings of the storage check for a while.")
+def waiver() -> None:
+    """Accept findings that somebody has looked at, with a reason and an end.
+
+    A waived finding stays on record and is found again by every check; it no longer makes a check
+    end with 1. What could not be checked cannot be waived.
+
+    \b
+    Examples:
+      fluxhero waiver add --rule trades.pnl --key T-17 --reason "broker confirmed the fee"
+      fluxhero waiver list
+      fluxhero waiver withdraw --rule trades.pnl --key T-17
+    """
+
+
+@waiver.command("add", short_help="Waive a rule, as a whole or for some rows or files.")
+@click.option("--rule", required=True, type=ID, help="The rule, as in trades.pnl.")
+@click.option(
+    "--key",
+    "keys",
+    type=ID,
+    multiple=True,
+    help="A row's key, or a file as the check names it; repeat for more (default: the whole rule).",
+)
+@click.option("--reason", required=True, help="Why; listed with the waiver.")
+@click.option(
+    "--days",
+    type=click.IntRange(1, MOST_DAYS),
+    default=_DAYS,
+    show_default=True,
+    metavar="N",
+    help="End after so many days.",
+)
+@json_option
+def add(rule: str, keys: tuple[str, ...], reason: str, days: int, *, as_json: bool) -> None:
+    """Waive a rule, as a whole or for some rows or files.
+
+    \b
+    Example:
+      fluxhero waiver add --rule trades.pnl --key T-17 --reason "broker confirmed it" --days 30
+    """
+    from fluxhero.integrity.catalogue import rule_named
+    from fluxhero.integrity.waivers import add_waivers
+
+    name = rule_named(rule).name
+    now = datetime.now(UTC)
+    until = now + timedelta(days=days)
+    added = add_waivers(_file(), name, keys, reason=reason, at=now, until=until)
+    what = counted(len(keys), "finding") if keys else "the whole rule"
+    _show(added, f"Waived until {until:%Y-%m-%d}: {what} of {name}.", as_json)
+
+
+@waiver.command("list", short_help="List what is waived.")
+@click.option("--all", "everything", is_flag=True, help="Past waivers too.")
+@json_option
+def list_waivers(*, everything: bool, as_json: bool) -> None:
+    """List what is waived, why, and until when.
+
+    \b
+    Example:
+      fluxhero waiver list --all
+    """
+    from fluxhero.integrity.waivers import read_waivers
+
+    now = datetime.now(UTC)
+    waivers = read_waivers(_file())
+    active = [one for one in waivers if one.active(now)]
+    _show(waivers if everything else active, f"Waived: {len(active)}.", as_json)
+
+
+@waiver.command("withdraw", short_help="End waivers.")
+@click.option("--rule", required=True, type=ID, help="The rule, as in trades.pnl.")
+@click.option(
+    "--key", "keys", type=ID, multiple=True, help="Only these (default: all of the rule)."
+)
+@json_option
+def withdraw(rule: str, keys: tuple[str, ...], *, as_json: bool) -> None:
+    """End the waivers of a rule; what they hid counts again in the next check.
+
+    \b
+    Example:
+      fluxhero waiver withdraw --rule trades.pnl
+    """
+    from fluxhero.integrity.waivers import withdraw_waivers
+
+    ended = withdraw_waivers(_file(), rule, keys, at=datetime.now(UTC))
+    _show(ended, f"{counted(len(ended), 'waiver')} withdrawn.", as_json)
+
+
+def _file() -> Path:
+    from fluxhero.integrity.waivers import FILE
+
+    return settings_with_logging().data_dir / "integrity" / FILE
+
+
+def _show(waivers: "Sequence[Waiver]", verdict: str, as_json: bool) -> None:
+    if as_json:
+        show_json({"verdict": verdict, "waivers": [w.model_dump(mode="json") for w in waivers]})
+        return
+    click.echo(verdict)
+    show_records([one.model_dump() for one in waivers])

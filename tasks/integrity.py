@@ -1,0 +1,175 @@
+"""The steps of a storage check, a task each."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fluxhero.archive.batches import utc_now
+from fluxhero.integrity.bars import check_bars
+from fluxhero.integrity.catalogue import rules_by_name
+from fluxhero.integrity.check_report import CheckReport, RepairLine, report_lines
+from fluxhero.integrity.drift import check_drift
+from fluxhero.integrity.file_quarantine import quarantine_files
+from fluxhero.integrity.findings import judge, latest_findings, new_run_id, trends, write_findings
+from fluxhero.integrity.page import RUNS_SHOWN, write_page
+from fluxhero.integrity.passed import Passed
+from fluxhero.integrity.reconcile import reconcile
+from fluxhero.integrity.repair import repair
+from fluxhero.integrity.repair_log import Repair
+from fluxhero.integrity.results import Outcome, Result, condensed
+from fluxhero.integrity.scope import Scope
+from fluxhero.integrity.scrub import scrub
+from fluxhero.integrity.values import check_values
+from fluxhero.integrity.waivers import FILE as WAIVERS
+from fluxhero.integrity.waivers import read_waivers
+from fluxhero.ledger.schema import LEDGER_TABLES
+from tasks.policy import io_task
+from tasks.starting import settings_of_run
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class CheckRun:
+    """What every step of one check needs to know."""
+
+    run: str
+    scope: Scope
+
+    @property
+    def memory(self) -> Passed:
+        """What passed before, as it is on disk."""
+        return Passed(self.scope.home / "passed.json")
+
+
+@io_task
+def open_check(*, deep: bool) -> CheckRun:
+    """Read the settings and name the run.
+
+    Raises:
+        ForeignStoreError: there is neither a store nor an archive.
+    """
+    now = utc_now()
+    scope = Scope.of(settings_of_run(), now=now, deep=deep)
+    if not scope.workspace.layout.root.exists():
+        scope.workspace.store.check_there()
+    return CheckRun(new_run_id(now), scope)
+
+
+@io_task
+def scrub_files(run: CheckRun) -> list[Result]:
+    """Hold every file against its manifest or record, and the manifests against each other."""
+    memory = run.memory
+    results = scrub(run.scope, memory)
+    memory.save()
+    return _told("files", results)
+
+
+@io_task
+def repair_faults(run: CheckRun, results: Sequence[Result]) -> list[Repair]:
+    """Mend what has a proven source, keeping the damaged original."""
+    return repair(run.scope, results)
+
+
+@io_task
+def reconcile_ledger(run: CheckRun) -> list[Result]:
+    """Hold the hot store against the archive, orders against trades, and cash against results."""
+    memory = run.memory
+    results = reconcile(run.scope, memory)
+    memory.save()
+    return _told("ledger", results)
+
+
+@io_task
+def check_ledger_values(run: CheckRun, scrubbed: Sequence[Result]) -> list[Result]:
+    """Run the expectation suite of each ledger table, on hot and archived rows alike.
+
+    Rows that break a rule are copied into quarantine; files that the scrub found damaged are not read.
+    """
+    memory = run.memory
+    damaged = {
+        result.file: result.observed
+        for result in scrubbed
+        if result.file is not None and result.outcome is not Outcome.PASSED
+    }
+    results = [
+        result
+        for table in LEDGER_TABLES
+        for result in check_values(run.scope, table, memory, run_id=run.run, damaged=damaged)
+    ]
+    memory.save()
+    return _told("values", results)
+
+
+@io_task
+def check_bar_values(run: CheckRun) -> list[Result]:
+    """Run the expectation suite of the bars, each symbol and timeframe by itself."""
+    memory = run.memory
+    results = check_bars(run.scope, memory)
+    memory.save()
+    return _told("bars", results)
+
+
+@io_task
+def watch_drift(run: CheckRun) -> list[Result]:
+    """Hold the last sessions against the store's own history."""
+    return _told("drift", check_drift(run.scope))
+
+
+@io_task
+def quarantine_damaged(run: CheckRun, results: Sequence[Result]) -> list[str]:
+    """Copy damaged files, with the reason and where they were; returns where the copies are."""
+    return [str(path) for path in quarantine_files(run.scope, results)]
+
+
+@io_task
+def record_check(
+    run: CheckRun,
+    results: Sequence[Result],
+    repairs: Sequence[Repair],
+    quarantined: Sequence[str],
+) -> CheckReport:
+    """Keep the findings, with what they were before, and write the report."""
+    scope, data_dir = run.scope, run.scope.data_dir
+    waivers = read_waivers(scope.home / WAIVERS)
+    findings = judge(results, latest_findings(data_dir), waivers, scope.now)
+    write_findings(data_dir, run.run, scope.now, findings, deep=scope.deep)
+    rules = rules_by_name()
+    report = CheckReport(
+        run=run.run,
+        at=scope.now,
+        deep=scope.deep,
+        store=str(scope.workspace.store.path),
+        archive=str(scope.workspace.layout.root),
+        rules=len({result.rule.name for result in results}),
+        checked=sum(result.checked for result in results),
+        findings=report_lines(findings, rules),
+        repairs=tuple(_repair_line(one) for one in repairs),
+        quarantined=tuple(quarantined),
+    )
+    page = write_page(data_dir, report, findings, trends(data_dir, RUNS_SHOWN))
+    (logger.info if report.ok else logger.warning)(report.verdict)
+    return report.model_copy(update={"page": str(page)})
+
+
+def _repair_line(repair: Repair) -> RepairLine:
+    return RepairLine(
+        rule=repair.rule,
+        object=repair.object,
+        mended=repair.ok,
+        what=repair.action,
+        source=repair.source,
+        kept=None if repair.kept is None else str(repair.kept),
+        number=repair.number,
+    )
+
+
+def _told(what: str, results: list[Result]) -> list[Result]:
+    """Log what a step came to."""
+    broken = [result for result in results if result.outcome is not Outcome.PASSED]
+    logger.info("%s: %d checks, %d not passed", what, len(results), len(broken))
+    for result in broken:
+        logger.info(
+            "%s %s, %s: %s", result.rule.name, result.outcome, result.object, result.observed
+        )
+    return condensed(results)  # thousands of sound files would cost the orchestrator seconds
