@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -243,20 +244,22 @@ def test_a_half_written_line_of_the_log_is_passed_over(archive: Archive) -> None
     assert [logged.number for logged in read_log(home)] == [1, 2]
 
 
-def test_an_interrupted_purge_is_completed(alone: Archive) -> None:
-    from fluxhero.integrity.repair import PURGE_RULE, repair
-    from fluxhero.integrity.results import failed
-    from fluxhero.integrity.rules import Rule, Severity
-
-    alone.house.add(80)
-    alone.house.archive(purge=False)
-    rule = Rule(PURGE_RULE, Severity.ERROR, "", "", "")
-    scope = alone.scope()
-    done = repair(scope, [failed(rule, "trades", "a purge is not complete")])
-    scope.workspace.store.close()
-    assert [(each.rule, each.ok) for each in done] == [(PURGE_RULE, True)]
-    assert "1 row" in done[0].action
-    assert 80 not in alone.house.hot
+def test_an_interrupted_purge_is_completed_and_a_copy_is_left_a_copy(alone: Archive) -> None:
+    house = alone.house
+    house.add(80, 81)
+    house.archive(purge=False)
+    later = datetime.now(UTC) + timedelta(hours=1)  # the archive runs by the real clock
+    copied = house.check(now=later, repair=True)
+    assert [line.rule for line in copied.findings if line.counts] == ["ledger.purge-complete"]
+    assert {80, 81} <= house.hot
+    house.execute(f"DELETE FROM {house.table} WHERE {house.where(80)}")
+    mended = house.check(now=later, repair=True)
+    assert [(one.rule, one.mended) for one in mended.repairs] == [
+        ("ledger.purge-interrupted", True)
+    ]
+    assert "1 row" in mended.repairs[0].what
+    assert mended.ok
+    assert 81 not in house.hot
 
 
 def test_half_written_recorded_files_are_removed_and_damaged_ones_told(alone: Archive) -> None:
