@@ -53,3 +53,13 @@ def test_a_memory_of_time_to_come_hides_no_flipped_bit(installed: House) -> None
     memory.write_text(re.sub(r'"at": ?"\d{4}', '"at":"2099', memory.read_text()))
     flip_unseen(data_file(installed))
     assert "files.sha256" in faults(installed.check(now=later(1)))
+
+
+def test_a_flipped_bit_in_the_list_of_known_documents_speaks_against_none(installed: House) -> None:
+    known = installed.data / "integrity" / "documents.json"
+    whole = known.read_bytes()
+    for place in (0.3, 0.5, 0.8):
+        known.write_bytes(whole)
+        flip(known, place)
+        assert faults(installed.check(now=later(1))) == {}
+    assert known.read_bytes() == whole
