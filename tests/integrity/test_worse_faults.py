@@ -6,8 +6,11 @@ import shutil
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from fluxhero.integrity.findings import State
 from tests import samples
 from tests.house import House
 from tests.integrity import sound
@@ -28,9 +31,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def installed(
-    place: Path, clean_environment: Path, monkeypatch: pytest.MonkeyPatch
-) -> House:
+def installed(place: Path, clean_environment: Path, monkeypatch: pytest.MonkeyPatch) -> House:
     shutil.rmtree(place / "now")
     shutil.copytree(place / "sound", place / "now")
     return _house("duckdb", place / "now", monkeypatch)
@@ -63,3 +64,77 @@ def test_a_flipped_bit_in_the_list_of_known_documents_speaks_against_none(instal
         flip(known, place)
         assert faults(installed.check(now=later(1))) == {}
     assert known.read_bytes() == whole
+
+
+def test_damaged_waivers_hide_nothing_that_was_found(installed: House) -> None:
+    data_file(installed).unlink()
+    waivers = installed.data / "integrity" / "waivers.json"
+    waivers.write_text("[{")
+    found = faults(installed.check(now=later(1)))
+    assert found["waivers.readable"] == {"integrity/waivers.json"}
+    assert "files.present" in found
+    waivers.unlink()
+    waivers.mkdir()
+    assert "waivers.readable" in faults(installed.check(now=later(2)))
+
+
+def test_another_programs_file_among_the_findings_is_not_taken_for_a_run(installed: House) -> None:
+    installed.execute("UPDATE trades SET stop_loss = NULL WHERE status = 'open'")
+    assert "trades.stop-present" in faults(installed.check(now=later(1)))
+    folder = installed.data / "findings"
+    pq.write_table(pa.table({"mine": [1]}), folder / "zzz.parquet")
+    report = installed.check(now=later(2))
+    assert faults(report)["recorded.record"] == {"findings/zzz.parquet"}
+    assert {(line.rule, line.state) for line in report.findings} >= {
+        ("trades.stop-present", State.KNOWN)
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "rule"),
+    [
+        ("archive/archive.json", "archive.identity"),
+        ("archive/holds.json", "holds.readable"),
+        ("archive-head.json", "chain.head"),
+    ],
+)
+def test_a_document_that_the_disk_refuses_to_read_hides_no_other_fault(
+    installed: House, name: str, rule: str
+) -> None:
+    path = installed.data / name
+    path.unlink(missing_ok=True)
+    path.mkdir()  # reading it is an error of the operating system, for root too
+    flip_unseen(data_file(installed))
+    assert {rule, "files.sha256"} <= set(faults(installed.check(now=later(1), deep=True)))
+
+
+def test_what_is_no_file_is_a_stray_too_and_stops_no_check(installed: House) -> None:
+    folder = installed.archive_dir / "trades"
+    (folder / "gone.txt").symlink_to("nowhere")
+    os.mkfifo(folder / "pipe")
+    os.mkfifo(folder / "pipe.parquet")
+    (folder / "gone.parquet").symlink_to("nowhere")
+    found = faults(installed.check(now=later(1)))
+    assert found["files.stray"] == {"archive/trades/gone.txt", "archive/trades/pipe"}
+    assert found["files.structure"] == {
+        "archive/trades/pipe.parquet",
+        "archive/trades/gone.parquet",
+    }
+
+
+def test_rows_of_a_store_that_is_gone_are_not_sound_and_their_faults_not_resolved(
+    installed: House,
+) -> None:
+    installed.execute("UPDATE trades SET stop_loss = NULL WHERE status = 'open'")
+    installed.check(now=later(1))
+    aside = installed.store.rename(installed.store.with_name("aside"))
+    for attempt in (2, 3):
+        report = installed.check(now=later(attempt))
+        states = {(line.rule, line.object): line.state for line in report.findings}
+        assert State.RESOLVED not in states.values()
+        assert {"store.sound", "trades.*", "ledger.*", "drift.*"} <= set(faults(report))
+        installed.store.write_bytes(b"")  # as little left of it as nothing
+    aside.rename(installed.store)
+    report = installed.check(now=later(4))
+    assert faults(report) == {"trades.stop-present": {"trades (hot)"}}
+    assert {line.state for line in report.findings} == {State.KNOWN, State.RESOLVED}
