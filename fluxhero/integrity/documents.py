@@ -8,7 +8,7 @@ import logging
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from fluxhero.archive.manifest import Document
 from fluxhero.durable import storage_errors, write_atomically
@@ -21,7 +21,7 @@ class KnownDocuments(Document):
     """Content of `documents.json`: the archive's first manifest, and name → SHA-256 of each document."""
 
     first_manifest: str = ""
-    documents: dict[str, str] = {}
+    documents: dict[str, str] = Field(default_factory=dict)
     checksum: str = ""
 
     def sealed(self) -> "KnownDocuments":
