@@ -14,7 +14,7 @@ from fluxhero.integrity.findings import State
 from tests import samples
 from tests.house import House
 from tests.integrity import sound
-from tests.integrity.test_faults import _house, data_file, faults, flip
+from tests.integrity.test_faults import _house, data_file, faults, flip, manifests
 from tests.samples import create_duckdb_store
 
 
@@ -138,3 +138,37 @@ def test_rows_of_a_store_that_is_gone_are_not_sound_and_their_faults_not_resolve
     report = installed.check(now=later(4))
     assert faults(report) == {"trades.stop-present": {"trades (hot)"}}
     assert {line.state for line in report.findings} == {State.KNOWN, State.RESOLVED}
+
+
+def test_an_archive_that_is_gone_is_mended_whole_by_one_repair(installed: House) -> None:
+    before = installed.look().archived
+    shutil.rmtree(installed.archive_dir)
+    report = installed.check(now=later(1), repair=True)
+    assert (faults(report), installed.look().archived) == ({}, before)
+    assert all(line.mended for line in report.repairs)
+    assert faults(installed.check(now=later(2), deep=True)) == {}
+
+
+def test_a_mirror_whose_list_is_damaged_still_mends_what_manifests_prove(installed: House) -> None:
+    listing = installed.data.parent / "mirror" / "mirror.json"
+    for gone in (False, True):
+        listing.unlink() if gone else flip(listing, 0.5)
+        flip(data_file(installed), 0.4)
+        manifests(installed)[0].unlink()
+        report = installed.check(now=later(1), repair=True)
+        assert set(faults(report)) == {"mirror.complete"}
+        (line,) = [line for line in report.repairs if not line.mended]
+        assert "fluxhero archive" in line.what
+
+
+def test_a_folder_in_a_files_place_does_not_keep_others_from_being_mended(
+    installed: House,
+) -> None:
+    first = data_file(installed)
+    first.unlink()
+    first.mkdir()
+    data_file(installed, 1).unlink()
+    report = installed.check(now=later(1), repair=True)
+    assert faults(report)["files.present"] == {str(first.relative_to(installed.data))}
+    mended = {line.object: line.mended for line in report.repairs}
+    assert sorted(mended.values()) == [False, True]
