@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fluxhero.archive.batches import utc_now
+from fluxhero.errors import DamagedFileError, StorageIOError
 from fluxhero.integrity.bars import check_bars
 from fluxhero.integrity.catalogue import rules_by_name
 from fluxhero.integrity.check_report import CheckReport, RepairLine, report_lines
@@ -16,12 +17,20 @@ from fluxhero.integrity.passed import Passed
 from fluxhero.integrity.reconcile import reconcile
 from fluxhero.integrity.repair import repair
 from fluxhero.integrity.repair_log import Repair
-from fluxhero.integrity.results import Outcome, Result, condensed
+from fluxhero.integrity.results import (
+    Outcome,
+    Result,
+    condensed,
+    errored,
+    failed,
+    object_of,
+    passed,
+)
 from fluxhero.integrity.scope import Scope
 from fluxhero.integrity.scrub import scrub
 from fluxhero.integrity.values import check_values
 from fluxhero.integrity.waivers import FILE as WAIVERS
-from fluxhero.integrity.waivers import read_waivers
+from fluxhero.integrity.waivers import READABLE, Waiver, read_waivers
 from fluxhero.ledger.schema import LEDGER_TABLES
 from tasks.policy import io_task
 from tasks.starting import settings_of_run
@@ -131,7 +140,8 @@ def record_check(
 ) -> CheckReport:
     """Keep the findings, with what they were before, and write the report."""
     scope, data_dir = run.scope, run.scope.data_dir
-    waivers = read_waivers(scope.home / WAIVERS)
+    waivers, of_waivers = _read_waivers(scope)
+    results = [*results, of_waivers]
     findings = judge(results, latest_findings(data_dir), waivers, scope.now)
     write_findings(data_dir, run.run, scope.now, findings, deep=scope.deep)
     rules = rules_by_name()
@@ -150,6 +160,19 @@ def record_check(
     page = write_page(data_dir, report, findings, trends(data_dir, RUNS_SHOWN))
     (logger.info if report.ok else logger.warning)(report.verdict)
     return report.model_copy(update={"page": str(page)})
+
+
+def _read_waivers(scope: Scope) -> tuple[list[Waiver], Result]:
+    """The waivers, none where they cannot be read: a damaged list must not hide what was found."""
+    path = scope.home / WAIVERS
+    about = object_of(path, scope.data_dir)
+    try:
+        waivers = read_waivers(path)
+    except DamagedFileError as error:
+        return [], failed(READABLE, about, error.what, file=path)
+    except StorageIOError as error:
+        return [], errored(READABLE, about, error.what)
+    return waivers, passed(READABLE, about, len(waivers))
 
 
 def _repair_line(repair: Repair) -> RepairLine:

@@ -154,6 +154,9 @@ def _judged(
         return (
             finding if earlier is None else _resolved(replace(earlier, checked=result.checked), at)
         )
+    if result.outcome is Outcome.ERRORED and earlier is not None:
+        # What it had is remembered meanwhile: it would be new again when it can be told.
+        result = replace(result, count=max(result.count, earlier.count), keys=earlier.keys)
     waived = 0
     if result.outcome is Outcome.FAILED:
         waived = min(result.count, waived_count(result, waivers, at))
@@ -221,18 +224,23 @@ def latest_findings(data_dir: Path) -> list[Finding]:
 
 
 def _read(path: Path) -> list[Finding]:
-    read_record(path)
+    if read_record(path) is None:
+        raise _unreadable(path, "it has no record, so no check wrote it")
     with storage_errors("read", path):
         try:
             rows = pq.read_table(
                 path, schema=SCHEMA, page_checksum_verification=True, partitioning=None
             ).to_pylist()
-        except (pa.ArrowException, OSError, KeyError, UnicodeDecodeError) as error:
-            raise DamagedFileError(
-                f"{path} cannot be read: {error}",
-                next_step="restore it from a backup; its findings are found again by the next check",
-            ) from error
-    return [_finding(row) for row in rows]
+            return [_finding(row) for row in rows]
+        except (pa.ArrowException, OSError, LookupError, ValueError, TypeError) as error:
+            raise _unreadable(path, str(error)) from error
+
+
+def _unreadable(path: Path, why: str) -> DamagedFileError:
+    return DamagedFileError(
+        f"{path} cannot be read: {why}",
+        next_step="restore it from a backup; its findings are found again by the next check",
+    )
 
 
 def _finding(row: dict[str, Any]) -> Finding:

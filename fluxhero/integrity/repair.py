@@ -77,7 +77,7 @@ def repair(scope: Scope, results: Sequence[Result]) -> list[Repair]:
         except FluxHeroError as error:
             logger.error("the repair could not go on: %s", error)  # noqa: TRY400
             done.append(Repair("repair", str(scope.data_dir), str(error), ok=False))
-    return [*done, *_left(scope, mender, {repaired.object for repaired in done if repaired.ok})]
+    return [*done, *_left(scope, mender, {repaired.object for repaired in done})]
 
 
 def undo_repair(scope: Scope, number: int) -> Repair:
@@ -170,14 +170,14 @@ def _leftovers(mender: Mender, _mirror: Mirror) -> Iterator[Repair]:
             yield Repair(UNFINISHED.name, result.object, action, "its name")
 
 
-def _left(scope: Scope, mender: Mender, mended: set[str]) -> Iterator[Repair]:
+def _left(scope: Scope, mender: Mender, told: set[str]) -> Iterator[Repair]:
     """What could not be mended, each object once, with what is to be done."""
     seen: set[str] = set()
     if _chain_is_sound(scope):  # a manifest that was put back mends what the others said of it
         seen = {result.object for result in mender.broken if result.rule in {COMPLETE, HEAD}}
     seen |= {r.object for r in mender.broken if r.rule in _UNWANTED and not _is_there(r)}
     for result in mender.broken:
-        if result.rule.name not in _MINE or result.object in mended | seen:
+        if result.rule.name not in _MINE or result.object in told | seen:
             continue
         seen.add(result.object)
         yield Repair(result.rule.name, result.object, _advice(scope, result), ok=False)
@@ -188,7 +188,10 @@ def _is_there(result: Result) -> bool:
 
 
 def _advice(scope: Scope, result: Result) -> str:
-    if result.rule in {STORE, STRAY} or result.rule in RECORDED_RULES:
+    if (
+        result.rule in {STORE, STRAY, MIRROR_COMPLETE, MIRROR_SHA256}
+        or result.rule in RECORDED_RULES
+    ):
         return f"not mended: {result.rule.remedy}"
     if scope.mirror_dir is None:
         return (

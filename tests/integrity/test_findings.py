@@ -203,3 +203,11 @@ def test_results_are_bounded() -> None:
 def test_objects_are_named_from_the_data_folder(tmp_path: Path) -> None:
     assert object_of(tmp_path / "archive" / "x", tmp_path) == "archive/x"
     assert object_of(Path("/elsewhere/x"), tmp_path) == "/elsewhere/x"
+
+
+def test_a_known_fault_that_could_not_be_told_for_a_night_is_no_new_one_afterwards() -> None:
+    fault, unknown = [pnl("a", "b", count=7)], [errored(PNL, "trades (hot)", "locked")]
+    known = the_one(nights(fault, fault, unknown, unknown, fault))
+    assert (known.state, known.first_seen, known.new_keys) == (State.KNOWN, AT, ())
+    grown = the_one(nights(fault, unknown, [pnl("a", "b", "c", count=8)]))
+    assert (grown.state, grown.new_keys) == (State.NEW, ("c",))
