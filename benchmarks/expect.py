@@ -135,7 +135,7 @@ def _manifest(
 
 def _scope(folder: Path) -> Scope:
     store = DuckDBStore(folder / "ledger.duckdb", lock_timeout=10, temp_dir=folder / "tmp")
-    workspace = Workspace(store, Layout(folder / "archive"), folder, _BATCH_ROWS)
+    workspace = Workspace(store, Layout(folder / "archive"), folder, folder / "cache", _BATCH_ROWS)
     return Scope(
         workspace=workspace,
         now=_NOW,

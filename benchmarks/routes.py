@@ -26,7 +26,7 @@ _BATCH_ROWS = 131_072
 
 
 def _workspace(store: HotStore, folder: Path) -> Workspace:
-    return Workspace(store, Layout(folder / "archive"), folder, _BATCH_ROWS)
+    return Workspace(store, Layout(folder / "archive"), folder, folder / "cache", _BATCH_ROWS)
 
 
 def _archive(store: HotStore, folder: Path) -> int:

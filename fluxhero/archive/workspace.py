@@ -21,11 +21,12 @@ from fluxhero.ledger.store import ArchivedFile, HotStore
 
 @dataclass(frozen=True)
 class Workspace:
-    """A store and its archive."""
+    """A store and its archive, and the cache of bars."""
 
     store: HotStore
     layout: Layout
     data_dir: Path
+    cache_dir: Path
     batch_rows: int
     adopting: bool = False  # an archive at another place than before may be another one
 
@@ -36,6 +37,7 @@ class Workspace:
             store=open_store(settings),
             layout=Layout(settings.archive_dir),
             data_dir=settings.data_dir,
+            cache_dir=settings.cache_dir,
             batch_rows=settings.batch_rows,
             adopting=adopting,
         )

@@ -39,4 +39,4 @@ def check(*, deep: bool, repair: bool, as_json: bool) -> None:
         from flows.check_storage import check_storage
 
         report = report_of(check_storage(deep=deep, repair=repair, return_state=True))
-    finish(report, as_json=as_json)
+    finish(report, as_json=as_json, tabled=False)

@@ -42,8 +42,8 @@ class Report(Protocol):
         """The report as plain data."""
 
 
-def show_report(report: Report, *, as_json: bool) -> None:
-    """Print a run's report, the answer first."""
+def show_report(report: Report, *, as_json: bool, tabled: bool = True) -> None:
+    """Print a run's report, the answer first; without its table where the details say all."""
     if as_json:
         document = report.model_dump(mode="json")
         show_json({"verdict": report.verdict, "ok": report.ok, **document})
@@ -51,8 +51,8 @@ def show_report(report: Report, *, as_json: bool) -> None:
     click.secho(report.verdict, bold=True)
     for line in report.details():
         click.echo(f"  {line}")
-    if rows := report.table():
-        show_records(rows[:_MOST_ROWS])
+    rows = report.table() if tabled else []
+    show_records(rows[:_MOST_ROWS])
     if len(rows) > _MOST_ROWS:
         click.echo(f"… and {len(rows) - _MOST_ROWS:,} more; --json lists all")
 
@@ -108,9 +108,9 @@ def _says_more_than_the_bar(record: logging.LogRecord) -> bool:
     return record.name != "fluxhero.progress"
 
 
-def finish(report: Report, *, as_json: bool) -> None:
-    """Print a run's report and end with the exit status it deserves."""
-    show_report(report, as_json=as_json)
+def finish(report: Report, *, as_json: bool, tabled: bool = True) -> None:
+    """Print a run's report and end with the exit status it deserves; see `show_report`."""
+    show_report(report, as_json=as_json, tabled=tabled)
     if not report.ok:
         sys.exit(1)
 

@@ -42,8 +42,8 @@ def query(sql: str, *, limit: int | None, timeout: float, as_csv: bool, as_json:
 
     Each row of `trades`, `orders`, `cash_flows`, `equity` and `positions` is there once;
     `_location` says where a trade or order is, hot or archive. `batches` lists what was archived,
-    `quarantine` what could not be used, `findings` what every storage check found. With - the
-    statement is read from standard input.
+    `quarantine` what could not be used, `findings` what every storage check found, `bars`
+    the price bars of the cache (times in UTC). With - the statement is read from standard input.
 
     Bytes are shown in hexadecimal. With --json, a second column of the same name gets a number.
 
@@ -51,6 +51,7 @@ def query(sql: str, *, limit: int | None, timeout: float, as_csv: bool, as_json:
     Examples:
       fluxhero query "SELECT _location, count(*) FROM trades GROUP BY 1"
       fluxhero query "FROM trades WHERE symbol = 'AAPL' ORDER BY exit_time" --csv > aapl.csv
+      fluxhero query "FROM bars WHERE symbol = 'AAPL' AND timeframe = '1d' ORDER BY timestamp"
       fluxhero query "DESCRIBE trades"
     """
     from fluxhero.archive.workspace import Workspace
@@ -66,7 +67,6 @@ def query(sql: str, *, limit: int | None, timeout: float, as_csv: bool, as_json:
         statement,
         most or None,
         timeout=timeout,
-        readable=[settings.cache_dir],
     )
     if as_json:
         show_json(

@@ -69,7 +69,10 @@ def add(rule: str, keys: tuple[str, ...], reason: str, days: int, *, as_json: bo
     until = now + timedelta(days=days)
     added = add_waivers(_file(), name, keys, reason=reason, at=now, until=until)
     what = counted(len(keys), "finding") if keys else "the whole rule"
-    _show(added, f"Waived until {until:%Y-%m-%d}: {what} of {name}.", as_json)
+    verdict = f"Waived until {until:%Y-%m-%d}: {what} of {name}."
+    if unfound := _unfound(name, keys):
+        verdict += f" The last check did not find {', '.join(unfound)}: see whether it is spelt so."
+    _show(added, verdict, as_json)
 
 
 @waiver.command("list", short_help="List what is waived.")
@@ -106,13 +109,27 @@ def withdraw(rule: str, keys: tuple[str, ...], *, as_json: bool) -> None:
     from fluxhero.integrity.waivers import withdraw_waivers
 
     ended = withdraw_waivers(_file(), rule, keys, at=datetime.now(UTC))
-    _show(ended, f"{counted(len(ended), 'waiver')} withdrawn.", as_json)
+    verdict = f"{counted(len(ended), 'waiver')} withdrawn."
+    if not ended:
+        verdict += f" Of {rule}{' and these keys' if keys else ''} none was active; `fluxhero waiver list` has all."
+    _show(ended, verdict, as_json)
 
 
 def _file() -> Path:
     from fluxhero.integrity.waivers import FILE
 
     return settings_with_logging().data_dir / "integrity" / FILE
+
+
+def _unfound(rule: str, keys: tuple[str, ...]) -> list[str]:
+    """Which of the keys the last check did not name, so far as it names them all."""
+    from fluxhero.integrity.findings import latest_findings
+
+    found = [f for f in latest_findings(settings_with_logging().data_dir) if f.rule == rule]
+    if any(finding.count > len(finding.keys) > 0 for finding in found):
+        return []
+    named = {name for finding in found for name in (finding.object, *finding.keys)}
+    return [key for key in keys if key not in named]
 
 
 def _show(waivers: "Sequence[Waiver]", verdict: str, as_json: bool) -> None:

@@ -6,13 +6,15 @@ from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict
 
+from fluxhero.integrity.check_text import MOST_KEYS, UNTOLD, few, told
 from fluxhero.integrity.findings import Finding, State
 from fluxhero.integrity.results import Outcome
 from fluxhero.integrity.rules import Rule, Severity
 from fluxhero.wording import counted
 
-_MOST_KEYS = 5
 _MOST_LISTED = 200
+_MOST_TOLD = 20
+_MEND_FIRST = "Mend what is named here (another finding says how), then check again."
 _PLURALS = {Severity.CRITICAL: "critical"}
 
 
@@ -116,13 +118,17 @@ class CheckReport(BaseModel):
         return text + (f" Could not be mended: {left:,}." if left else "")
 
     def details(self) -> list[str]:
-        """What else a reader should know, a line each."""
-        lines = self._facts()
-        lines += [str(repair) for repair in self.repairs]
-        for line in self.findings:
-            if line.counts:
-                lines += _told(line)
-        return lines
+        """What else a reader should know, a line each: what was mended, what is wrong, what was read."""
+        lines = [str(repair) for repair in self.repairs]
+        faults = [line for line in self.findings if line.counts]
+        lines += told(faults[:_MOST_TOLD])
+        if len(faults) > _MOST_TOLD:
+            lines.append(f"… and {counted(len(faults) - _MOST_TOLD, 'more finding')} in the report")
+        if any(line.rows and line.outcome is Outcome.FAILED for line in faults):
+            lines.append(
+                "Right as it is? fluxhero waiver add --rule RULE --key KEY --reason WHY accepts it for a while"
+            )
+        return [*lines, *self._facts()]
 
     def _facts(self) -> list[str]:
         lines = [f"Store: {self.store}", f"Archive: {self.archive}"]
@@ -131,7 +137,7 @@ class CheckReport(BaseModel):
                 "Read: what is new, changed or due by schedule; --deep reads every byte and row"
             )
         if self.quarantined:
-            lines.append(f"Copied to quarantine: {', '.join(self.quarantined[:_MOST_KEYS])}")
+            lines.append(f"Copied to quarantine: {', '.join(self.quarantined[:MOST_KEYS])}")
         if self.page:
             lines.append(f"Report: {self.page}")
         return lines
@@ -146,7 +152,7 @@ class CheckReport(BaseModel):
                 "object": line.object,
                 "count": line.count - line.waived,
                 "found": line.observed,
-                "rows": _few(line.rows),
+                "rows": few(line.rows),
                 "since": "" if line.first_seen is None else f"{line.first_seen:%Y-%m-%d %H:%M}",
             }
             for line in self.findings[:_MOST_LISTED]
@@ -175,18 +181,30 @@ def report_lines(findings: Sequence[Finding], rules: Mapping[str, Rule]) -> tupl
     order = {severity: place for place, severity in enumerate(Severity)}
     states = {state: place for place, state in enumerate(State)}
     faults.sort(key=lambda f: (states[f.state] > 1, order[f.severity], states[f.state], f.rule))
-    untold: dict[tuple[str, str], list[Finding]] = {}
+    untold: dict[tuple[str, ...], list[Finding]] = {}
     for finding in faults:
-        if finding.outcome is Outcome.ERRORED:
-            untold.setdefault((finding.object, finding.observed), []).append(finding)
+        if _was_untold(finding):
+            untold.setdefault(_cause(finding), []).append(finding)
     lines = []
     for finding in faults:
-        same = untold.get((finding.object, finding.observed), [finding])
-        if len(same) == 1 or finding.outcome is not Outcome.ERRORED:
+        same = untold.get(_cause(finding), [finding])
+        if len(same) == 1 or not _was_untold(finding):
             lines.append(_line(finding, rules.get(finding.rule)))
         elif finding is same[0]:
             lines.append(_untold(same))
     return tuple(lines)
+
+
+def _was_untold(finding: Finding) -> bool:
+    """Whether a rule could not be told, or could not until now: then nothing was found by it."""
+    resolved = finding.state is State.RESOLVED
+    return finding.outcome is Outcome.ERRORED or (
+        resolved and not (finding.keys or finding.sql or finding.sample != "[]")
+    )
+
+
+def _cause(finding: Finding) -> tuple[str, ...]:
+    return (finding.object, finding.observed, str(finding.state is State.RESOLVED))
 
 
 def _untold(findings: Sequence[Finding]) -> FindingLine:
@@ -201,19 +219,20 @@ def _untold(findings: Sequence[Finding]) -> FindingLine:
         object=first.object,
         count=len(findings),
         waived=0,
-        observed=f"{len(findings)} rules could not be told: {first.observed}",
+        observed=f"{len(findings)} rules {UNTOLD}: {_cause_told(first)}",
         rows=tuple(sorted(finding.rule for finding in findings)),
         first_seen=first.first_seen,
         says="What cannot be checked does not pass.",
         means="Something that these rules need is damaged, missing or in use; nothing is known of what "
         "they would have found.",
-        remedy="Mend what is named here (another finding says how), then check again.",
+        remedy=_MEND_FIRST,
         sql="",
     )
 
 
 def _line(finding: Finding, rule: Rule | None) -> FindingLine:
     gone = "the rule is no longer checked"
+    untold = finding.outcome is Outcome.ERRORED
     return FindingLine(
         rule=finding.rule,
         severity=finding.severity,
@@ -222,14 +241,19 @@ def _line(finding: Finding, rule: Rule | None) -> FindingLine:
         object=finding.object,
         count=finding.count,
         waived=finding.waived,
-        observed=finding.observed,
+        observed=_cause_told(finding) if untold else finding.observed,
         rows=finding.keys,
         first_seen=finding.first_seen,
         says=rule.says if rule else gone,
         means=rule.means if rule else gone,
-        remedy=rule.remedy if rule else gone,
+        remedy=_MEND_FIRST if untold else rule.remedy if rule else gone,
         sql=finding.sql,
     )
+
+
+def _cause_told(finding: Finding) -> str:
+    """Why a rule could not be told; what an error advises is for who met it by itself."""
+    return finding.observed.partition(" → ")[0]
 
 
 def _by_severity(faults: Iterable[FindingLine]) -> str:
@@ -239,22 +263,6 @@ def _by_severity(faults: Iterable[FindingLine]) -> str:
         for severity in Severity
         if numbers[severity]
     )
-
-
-def _told(line: FindingLine) -> list[str]:
-    untold = " could not be told" if line.outcome is Outcome.ERRORED else ""
-    head = f"{line.severity.upper()} {line.rule}{untold} ({line.state}): {line.object}: {line.observed}"
-    return [
-        head,
-        *([f"  rows: {_few(line.rows)}"] if line.rows else []),
-        f"  → {line.remedy}",
-    ]
-
-
-def _few(keys: Sequence[str]) -> str:
-    shown = ", ".join(keys[:_MOST_KEYS])
-    more = len(keys) - _MOST_KEYS
-    return f"{shown} and {more:,} more" if more > 0 else shown
 
 
 def _cell(text: str) -> str:

@@ -192,12 +192,10 @@ def _advice(scope: Scope, result: Result) -> str:
         result.rule in {STORE, STRAY, MIRROR_COMPLETE, MIRROR_SHA256}
         or result.rule in RECORDED_RULES
     ):
-        return f"not mended: {result.rule.remedy}"
+        return result.rule.remedy
     if scope.mirror_dir is None:
         return (
-            "not mended, as nothing proves what belongs there: restore it from a backup of the archive; set "
+            "nothing proves what belongs there: restore it from a backup of the archive; set "
             "FLUXHERO_ARCHIVE_MIRROR_DIR, so that next time there is a mirror"
         )
-    return (
-        "not mended, as neither the archive nor its mirror has it whole: restore it from a backup"
-    )
+    return "neither the archive nor its mirror has it whole: restore it from a backup"

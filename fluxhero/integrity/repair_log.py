@@ -159,7 +159,13 @@ class Mender:
         if logged is None:
             raise BadInputError(
                 f"there is no repair {number}",
-                next_step=f"see {self.scope.home / LOG_FILE} for their numbers",
+                next_step="`fluxhero repairs list` has their numbers",
+            )
+        if self.about(logged.path) != logged.object:
+            raise BadInputError(
+                f"repair {number} was done in another folder, on {logged.path}",
+                next_step="this data folder is a copy or was moved; put the file back by hand: the original "
+                f"is in its quarantine/files as {logged.kept and logged.kept.name}",
             )
         current = sha256(logged.path) if logged.path.is_file() else None
         if current == logged.sha256_before:

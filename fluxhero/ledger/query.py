@@ -21,6 +21,7 @@ from fluxhero.archive.workspace import Workspace
 from fluxhero.engine import literal, one_row
 from fluxhero.errors import BadInputError, FluxHeroError, first_line
 from fluxhero.integrity.findings import FOLDER
+from fluxhero.ledger import bars_view
 from fluxhero.ledger.partial import NOT_LOADED
 from fluxhero.ledger.view import VIEWS, open_view
 
@@ -71,7 +72,6 @@ def run_query(
     limit: int | None = None,
     *,
     timeout: float = TIMEOUT,
-    readable: Sequence[Path] = (),
 ) -> QueryResult:
     """Run one reading statement over the views.
 
@@ -80,17 +80,16 @@ def run_query(
         sql: the statement.
         limit: at most this many rows; None for all.
         timeout: seconds after which the statement is stopped.
-        readable: folders whose files it may read, beside the archive's.
 
     Raises:
         BadInputError: it is not one reading statement, or DuckDB refuses it.
-        DamagedFileError: it came upon a file of the archive that is damaged or gone.
+        DamagedFileError: it came upon a file of the archive or the cache that is damaged or gone.
         FluxHeroError: it took longer than `timeout`.
     """
     _check_statement(sql)
     with suppress(_ColumnMissingError):
-        return _run(workspace, sql, limit, timeout, readable, _columns_in(sql))
-    return _run(workspace, sql, limit, timeout, readable, None)
+        return _run(workspace, sql, limit, timeout, _columns_in(sql))
+    return _run(workspace, sql, limit, timeout, None)
 
 
 class _ColumnMissingError(Exception):
@@ -102,12 +101,12 @@ def _run(
     sql: str,
     limit: int | None,
     timeout: float,
-    readable: Sequence[Path],
     columns: Collection[str] | None,
 ) -> QueryResult:
     tables = _named_in(sql)
     with open_view(workspace, tables, columns) as connection:
-        _lock_down(connection, [workspace.layout.root, workspace.data_dir / FOLDER, *readable])
+        folders = [workspace.layout.root, workspace.data_dir / FOLDER, workspace.cache_dir]
+        _lock_down(connection, folders)
         with _explained(timeout), _damage_named(workspace, tables), _watchdog(connection, timeout):
             _check_plan(connection, sql)
             connection.execute(sql)
@@ -215,7 +214,7 @@ def _watchdog(connection: duckdb.DuckDBPyConnection, timeout: float) -> Iterator
 
 @contextmanager
 def _damage_named(workspace: Workspace, tables: Sequence[str]) -> Iterator[None]:
-    """Where a file of the archive is what the query failed on, say so rather than what DuckDB does.
+    """Where a file of archive or cache is what the query failed on, say so rather than what DuckDB does.
 
     A file is only read for it when DuckDB speaks of that file, or has no words of its own for what
     it met: a mistake in the SQL must not cost a look at the whole archive.
@@ -226,6 +225,8 @@ def _damage_named(workspace: Workspace, tables: Sequence[str]) -> Iterator[None]
         if NOT_LOADED not in str(error):
             for manifest in _suspects(workspace.chain().manifests, error, tables):
                 workspace.prove_file(manifest)
+            wordless = type(error) in _WORDLESS and bars_view.NAME in tables
+            bars_view.prove_bars(workspace.cache_dir, None if wordless else str(error))
         raise
 
 
@@ -254,7 +255,8 @@ def _explained(timeout: float) -> Iterator[None]:
         raise _refused_by_duckdb(error) from error
     except duckdb.PermissionException as error:
         raise BadInputError(
-            first_line(error), next_step="a query reads the views and the archive's files only"
+            first_line(error),
+            next_step="a query reads the views, and files of the archive and the cache only",
         ) from error
     except duckdb.CatalogException as error:
         raise BadInputError(

@@ -19,11 +19,12 @@ from fluxhero.archive.manifest import Chain, EventKind, Manifest
 from fluxhero.archive.workspace import Workspace
 from fluxhero.engine import connect, literal, one_row
 from fluxhero.integrity.findings import SCHEMA, finding_files
+from fluxhero.ledger import bars_view
 from fluxhero.ledger.rows import ARCHIVED_AT
 from fluxhero.ledger.schema import ALL_TABLES, LEDGER_TABLES, Table
 
 BATCHES, FINDINGS = "batches", "findings"
-VIEWS = (*ALL_TABLES, BATCHES, FINDINGS)
+VIEWS = (*ALL_TABLES, BATCHES, FINDINGS, bars_view.NAME)
 LOCATION, BATCH_ID = "_location", "_batch_id"
 
 ArchivedRows = Callable[[Table, pa.Table], pa.Table]
@@ -37,7 +38,7 @@ def open_view(
 
     `trades` and `orders` have three columns more than the ledger: `_location` (hot or archive),
     `_archived_at` and `_batch_id`. `batches` has one row a manifest, `findings` what every storage
-    check found.
+    check found, `bars` the cache of bars.
 
     Args:
         workspace: the store and its archive; neither is changed.
@@ -49,6 +50,7 @@ def open_view(
         ManifestError: the archive's manifests are damaged or incomplete.
         DamagedFileError: the views cannot be made, or what is done with them fails in the words of
             DuckDB, and one of their files is not the one that was published.
+        BadInputError: a file of the cache holds something else than bars.
     """
     wanted = [name for name in VIEWS if name in set(tables)]
     store = workspace.store
@@ -68,6 +70,8 @@ def open_view(
                     _create_batches(connection, chain)
                 elif name == FINDINGS:
                     _create_findings(connection, workspace.data_dir)
+                elif name == bars_view.NAME:
+                    bars_view.create_bars(connection, workspace.cache_dir)
                 elif name in store.archived_tables:
                     sql = _whole_sql(workspace, LEDGER_TABLES[name], chain.of_table(name))
                     connection.execute(f"CREATE VIEW {name} AS {sql}")

@@ -103,6 +103,37 @@ def test_rules_that_one_damage_kept_from_being_told_take_one_line() -> None:
     assert line.rows == ("drift.volume", "trades.pnl")
 
 
+def test_what_several_faults_need_is_said_once() -> None:
+    found = report(
+        finding("trades.pnl", State.NEW, keys=("t-1",), observed="1 row of 9: t-1"),
+        finding("trades.pnl", State.KNOWN, object="trades (archive)"),
+        finding("files.sha256", State.NEW, object="archive/x", observed="data/archive/x is gone"),
+    )
+    assert found.details()[:5] == [
+        "CRITICAL files.sha256 (new): data/archive/x is gone",
+        "  → mend files.sha256",
+        "ERROR trades.pnl (new): trades (hot): 1 row of 9: t-1",
+        "ERROR trades.pnl (known): trades (archive): trades.pnl | broken",
+        "  → mend trades.pnl",
+    ]
+    assert found.details()[5].startswith("Right as it is? fluxhero waiver add")
+    many = [finding("trades.pnl", State.NEW, object=f"day {n:02}") for n in range(50)]
+    told = report(*many).details()
+    assert len(told) < 30
+    assert "… and 30 more findings in the report" in told
+
+
+def test_what_could_not_be_told_and_now_is_takes_one_line_too() -> None:
+    same = {"object": "trades (archive)", "observed": "x is damaged"}
+    found = report(
+        finding("drift.volume", State.RESOLVED, **same),
+        finding("trades.pnl", State.RESOLVED, **same),
+        finding("files.sha256", State.RESOLVED, object="archive/x"),
+    )
+    assert len(found.findings) == 2
+    assert found.verdict == "Check: all sound. 40 rules kept, 2 resolved."
+
+
 def test_repairs_are_told() -> None:
     mended = report(
         repairs=(

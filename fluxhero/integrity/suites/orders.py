@@ -75,7 +75,7 @@ def _quantities() -> tuple[RowRule, ...]:
             Severity.ERROR,
             says="Quantity is above zero.",
             means="`side` says the direction, never the sign; an order for nothing is no order.",
-            remedy=parts.CORRECT,
+            remedy=parts.COMPARE + parts.CORRECT,
             bad="quantity <= 0",
         ),
         RowRule(
@@ -117,7 +117,7 @@ def _states() -> tuple[RowRule, ...]:
             says="A filled order has the time of its fill, where its source and broker record such times: at least "
             "half of their filled orders have one.",
             means="The fill can be brought into no order with others, and latency leaves it out.",
-            remedy=parts.CORRECT,
+            remedy=parts.COMPARE + parts.CORRECT,
             bad=f"status = 'filled' AND filled_at IS NULL AND {parts.is_told(_WITH_FILL_TIMES, _SOURCE)}",
         ),
         RowRule(
@@ -126,7 +126,7 @@ def _states() -> tuple[RowRule, ...]:
             says="A cancelled order has the time of that, where its source and broker record such times: at least "
             "half of their cancelled orders have one.",
             means="It is dated by when it was sent, and is archived a little early.",
-            remedy=parts.CORRECT,
+            remedy=parts.COMPARE + parts.CORRECT,
             bad="status = 'cancelled' AND cancelled_at IS NULL "
             f"AND {parts.is_told(_WITH_CANCEL_TIMES, _SOURCE)}",
         ),

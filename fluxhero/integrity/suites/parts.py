@@ -9,10 +9,11 @@ from fluxhero.engine import identifier, literal
 from fluxhero.integrity.rules import QueryRule, RowRule, Severity
 from fluxhero.ledger.schema import Kind, Table
 
+COMPARE = "Compare the row with the broker's statement. "
 CORRECT = (
-    "Compare the row with the broker's statement and correct it where it came from: in the bot's own "
-    "database, or by `fluxhero ingest` of the corrected row with a newer `updated_at`. An archived trade "
-    "first comes back with `fluxhero restore --trade ID`."
+    "Correct the row where it came from: in the bot's own database (an archived trade first comes back with "
+    "`fluxhero restore --trade ID`), or by `fluxhero ingest` of the corrected row, a trade's with a newer "
+    "`updated_at`."
 )
 LARGEST_PRICE = 10_000_000
 LARGEST_MOVE = 100  # times, between two prices of one trade
@@ -58,7 +59,7 @@ def required(table: Table, *, unread: bool = False) -> RowRule:
         says=f"Every row has {listed}.",
         means="A value without which the row means nothing is missing or blank. Sums, counts and exposure leave "
         "the row out or put it in the wrong place.",
-        remedy=CORRECT,
+        remedy=COMPARE + CORRECT,
         bad=any_of(conditions),
     )
 
@@ -72,7 +73,7 @@ def one_of(table: Table, name: str, means: str) -> RowRule:
         Severity.ERROR,
         says=f"The {name} is {', '.join(allowed[:-1])} or {allowed[-1]}.",
         means=means,
-        remedy=CORRECT,
+        remedy=COMPARE + CORRECT,
         bad=f"trim({identifier(name)}) <> '' AND {identifier(name)} NOT IN ({listed})",
     )
 
@@ -112,8 +113,7 @@ def not_in_future(table: Table) -> RowRule:
         "were taken for one another. The row is dated wrong: it counts in the wrong day and month, and a "
         "finished one is archived too late or never.",
         remedy="See whether all such rows are off by the same hours: then the time zone is wrong, which "
-        "`fluxhero ingest --timezone ZONE` or FLUXHERO_SOURCE_TIMEZONE says. Else correct the row. "
-        + CORRECT,
+        "`fluxhero ingest --timezone ZONE` or FLUXHERO_SOURCE_TIMEZONE says. " + CORRECT,
         bad=any_of(f"{name} > {LATEST}" for name in times),
     )
 
@@ -127,7 +127,7 @@ def sane_times(table: Table) -> RowRule:
         says="No time is before 1990.",
         means="A time that was never set (1970-01-01, 0001-01-01), or seconds taken for milliseconds. The row is "
         "dated wrong and is archived into a month that nobody looks at.",
-        remedy=CORRECT,
+        remedy=COMPARE + CORRECT,
         bad=any_of(f"{name} < {EARLIEST}" for name in times),
     )
 
@@ -141,8 +141,7 @@ def unclear_time(table: Table) -> RowRule:
         means="The time was written without an offset, in an hour that happened twice (autumn) or not at all (spring). "
         "It was read as the later one, so that it may be an hour late: durations and the order of events around "
         "it are not certain.",
-        remedy="Let the source write times with an offset or in UTC. If the true time is known, correct the row. "
-        + CORRECT,
+        remedy="Let the source write times with an offset or in UTC. " + COMPARE + CORRECT,
         bad=UNCLEAR_TIME,
     )
 
@@ -155,7 +154,7 @@ def readable_times(table: Table) -> RowRule:
         says="Every time is an ISO date and time.",
         means="The source holds something that is no time. The ledger has none for the row: a finished trade is then "
         "never archived, and the row is missing from every day and month.",
-        remedy=CORRECT,
+        remedy=COMPARE + CORRECT,
         bad=NOT_A_TIME,
     )
 
@@ -169,7 +168,9 @@ def positive_prices(table: Table, names: Sequence[str], *, or_zero: Sequence[str
         says=f"{_listed(names)} above zero, and no other price is below.",
         means="Shares and coins have no such price: a sign was lost or a price never filled in, and every result made "
         "from it is wrong. Only futures and spreads are ever quoted below zero.",
-        remedy="For a future or a spread waive the finding (`fluxhero waiver add`). " + CORRECT,
+        remedy="For a future or a spread waive the finding (`fluxhero waiver add`). "
+        + COMPARE
+        + CORRECT,
         bad=any_of(conditions),
     )
 

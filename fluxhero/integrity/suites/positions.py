@@ -48,7 +48,7 @@ def positions() -> Suite:
                 says="Every position has a stop (R11.1.3), where its account records stops: at least half of that "
                 "mode's positions have one.",
                 means="Nothing bounds the loss of this position.",
-                remedy="Set a stop at the broker now. " + parts.CORRECT,
+                remedy="Set a stop at the broker now, and let the bot write it down.",
                 bad=f"coalesce(stop_loss, 0) = 0 AND {parts.is_told(_WITH_STOPS, _ACCOUNT)}",
             ),
             RowRule(
@@ -67,7 +67,7 @@ def positions() -> Suite:
                 Severity.WARNING,
                 says="No position was last updated before it was entered.",
                 means="The two times come from different clocks or zones, or the row is another position's.",
-                remedy=parts.CORRECT,
+                remedy=parts.COMPARE + parts.CORRECT,
                 bad="updated_at < entry_time",
             ),
             parts.not_in_future(POSITIONS),

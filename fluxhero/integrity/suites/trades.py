@@ -85,7 +85,7 @@ def _amounts() -> tuple[RowRule, ...]:
             "9,999,999,999.",
             means="The bot divided by zero or wrote an overflow into its database. The ledger has no value there, "
             "so that the trade is missing from sums without a word, and it is never archived.",
-            remedy=parts.CORRECT,
+            remedy=parts.COMPARE + parts.CORRECT,
             bad=parts.NOT_A_NUMBER,
         ),
         RowRule(
@@ -94,7 +94,7 @@ def _amounts() -> tuple[RowRule, ...]:
             says="Quantity is above zero.",
             means="`side` says the direction, never the sign: a negative quantity turns the trade's result around, "
             "and one of zero is no trade.",
-            remedy=parts.CORRECT,
+            remedy=parts.COMPARE + parts.CORRECT,
             bad="quantity <= 0",
         ),
         parts.positive_prices(
@@ -112,6 +112,7 @@ def _amounts() -> tuple[RowRule, ...]:
             means="Fees are what was paid, as a positive amount. A negative one is added to the result instead of "
             "taken from it, unless the broker did pay a rebate.",
             remedy="If the broker paid a rebate, waive the finding (`fluxhero waiver add`). "
+            + parts.COMPARE
             + parts.CORRECT,
             bad="fees < 0",
         ),
@@ -126,7 +127,7 @@ def _times() -> tuple[RowRule, ...]:
             says="No trade was left before it was entered.",
             means="The two times were exchanged, or one of them was read in another time zone. How long the trade was "
             "held is wrong, and it may be counted in the wrong month.",
-            remedy=parts.CORRECT,
+            remedy=parts.COMPARE + parts.CORRECT,
             bad="exit_time < entry_time",
         ),
         RowRule(
@@ -192,7 +193,7 @@ def _results(tolerance: Decimal) -> tuple[RowRule, ...]:
             Severity.WARNING,
             says="A closed trade has a realised result.",
             means="The trade is missing from every sum of results.",
-            remedy=parts.CORRECT,
+            remedy=parts.COMPARE + parts.CORRECT,
             bad="status = 'closed' AND realized_pnl IS NULL AND NOT _not_a_number",
         ),
         RowRule(
@@ -214,7 +215,7 @@ def _results(tolerance: Decimal) -> tuple[RowRule, ...]:
             says="No closed trade records a gain where its prices say loss, or a loss where they say gain.",
             means="The wrong sign counts twice: a loss of 100 taken for a gain of 100 makes the account look 200 "
             "better. `side`, the two prices or the result itself is wrong.",
-            remedy="Compare with the broker's statement before anything is decided by this account's results. "
+            remedy="Compare the row with the broker's statement before anything is decided by this account's results. "
             + parts.CORRECT,
             bad=f"CASE WHEN {_CLOSED} AND abs(realized_pnl) > {limit} AND abs({_RESULT}) > {limit} "
             f"AND (realized_pnl > 0) <> ({_RESULT} > 0) THEN NOT ({excused}) END",
@@ -261,7 +262,7 @@ def _stops() -> tuple[RowRule, ...]:
             Severity.WARNING,
             says="A target is above the entry of a long trade and below that of a short one.",
             means="The target would take a loss for a gain. `side` may be wrong, or stop and target exchanged.",
-            remedy=parts.CORRECT,
+            remedy=parts.COMPARE + parts.CORRECT,
             bad="take_profit <> 0 AND CASE side WHEN 'long' THEN take_profit <= entry_price "
             "WHEN 'short' THEN take_profit >= entry_price END",
         ),
