@@ -11,7 +11,6 @@ from typing import Any
 
 from prefect import State, flow
 
-from fluxhero.integrity.repair_log import Repair
 from tasks.ending import ended_as, publish_page
 from tasks.integrity import (
     check_bar_values,
@@ -27,8 +26,6 @@ from tasks.integrity import (
 from tasks.locking import exclusively
 from tasks.policy import run_name
 from tasks.reporting import publish_report
-
-_MOST_PASSES = 3  # of repairs: what is mended first may show what else is missing
 
 
 @flow(name="check-storage", flow_run_name=run_name, retries=0)
@@ -47,12 +44,8 @@ def check_storage(deep: bool = False, repair: bool = False) -> State[Any]:
         files = scrub_files(run)
         quarantined = quarantine_damaged(run, files)
         ledger = reconcile_ledger(run)
-        repairs: list[Repair] = []
-        for _ in range(_MOST_PASSES if repair else 0):
-            done = repair_faults(run, [*files, *ledger])
-            repairs = [*(one for one in repairs if one.ok), *done]
-            if not any(one.ok for one in done):
-                break
+        repairs = repair_faults(run, [*files, *ledger]) if repair else []
+        if repairs:
             files = scrub_files(run)
             ledger = reconcile_ledger(run)
         values = check_ledger_values(run, files)

@@ -37,6 +37,8 @@ from tasks.starting import settings_of_run
 
 logger = logging.getLogger(__name__)
 
+_MOST_PASSES = 3  # of a repair
+
 
 @dataclass(frozen=True)
 class CheckRun:
@@ -68,25 +70,29 @@ def open_check(*, deep: bool) -> CheckRun:
 @io_task
 def scrub_files(run: CheckRun) -> list[Result]:
     """Hold every file against its manifest or record, and the manifests against each other."""
-    memory = run.memory
-    results = scrub(run.scope, memory)
-    memory.save()
-    return _told("files", results)
+    return _told("files", _scrubbed(run))
 
 
 @io_task
 def repair_faults(run: CheckRun, results: Sequence[Result]) -> list[Repair]:
-    """Mend what has a proven source, keeping the damaged original."""
-    return repair(run.scope, results)
+    """Mend what has a proven source, keeping the damaged original.
+
+    What is mended first may show what else is missing, so the files are looked at again.
+    """
+    repairs: list[Repair] = []
+    for _ in range(_MOST_PASSES):
+        done = repair(run.scope, results)
+        repairs = [*(one for one in repairs if one.ok), *done]
+        if not any(one.ok for one in done):
+            break
+        results = [*_scrubbed(run), *_reconciled(run)]
+    return repairs
 
 
 @io_task
 def reconcile_ledger(run: CheckRun) -> list[Result]:
     """Hold the hot store against the archive, orders against trades, and cash against results."""
-    memory = run.memory
-    results = reconcile(run.scope, memory)
-    memory.save()
-    return _told("ledger", results)
+    return _told("ledger", _reconciled(run))
 
 
 @io_task
@@ -185,6 +191,20 @@ def _repair_line(repair: Repair) -> RepairLine:
         kept=None if repair.kept is None else str(repair.kept),
         number=repair.number,
     )
+
+
+def _scrubbed(run: CheckRun) -> list[Result]:
+    memory = run.memory
+    results = scrub(run.scope, memory)
+    memory.save()
+    return results
+
+
+def _reconciled(run: CheckRun) -> list[Result]:
+    memory = run.memory
+    results = reconcile(run.scope, memory)
+    memory.save()
+    return results
 
 
 def _told(what: str, results: list[Result]) -> list[Result]:
