@@ -11,6 +11,7 @@ from typing import Any
 
 from prefect import State, flow
 
+from tasks.ending import ended_as, publish_page
 from tasks.integrity import (
     check_bar_values,
     check_ledger_values,
@@ -24,7 +25,7 @@ from tasks.integrity import (
 )
 from tasks.locking import exclusively
 from tasks.policy import run_name
-from tasks.reporting import ended_as, publish_page, publish_report
+from tasks.reporting import publish_report
 
 
 @flow(name="check-storage", flow_run_name=run_name, retries=0)
@@ -42,10 +43,11 @@ def check_storage(deep: bool = False, repair: bool = False) -> State[Any]:
     with exclusively(run.scope.workspace, "check_storage", reading=not repair):
         files = scrub_files(run)
         quarantined = quarantine_damaged(run, files)
-        repairs = repair_faults(run, files) if repair else []
+        ledger = reconcile_ledger(run)
+        repairs = repair_faults(run, [*files, *ledger]) if repair else []
         if repairs:
             files = scrub_files(run)
-        ledger = reconcile_ledger(run)
+            ledger = reconcile_ledger(run)
         values = check_ledger_values(run, files)
         bars = check_bar_values(run)
         drift = watch_drift(run)

@@ -23,6 +23,7 @@ from fluxhero.durable import (
 from fluxhero.errors import DamagedFileError
 
 RECORD_SUFFIX = ".json"  # after `.parquet`
+MARK = b"fluxhero.recorded"  # in the footer: without it another program wrote the file since
 _PARTIAL_SUFFIX = ".partial"
 
 
@@ -92,7 +93,7 @@ def write_recorded(path: Path, rows: pa.Table, at: AwareDatetime) -> FileRecord:
     with storage_errors("write", path):
         make_folder(path.parent)
         pq.write_table(
-            rows,
+            rows.replace_schema_metadata({**(rows.schema.metadata or {}), MARK: b"1"}),
             partial,
             compression="zstd",
             write_page_checksum=True,

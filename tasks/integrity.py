@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fluxhero.archive.batches import utc_now
+from fluxhero.errors import DamagedFileError, StorageIOError
 from fluxhero.integrity.bars import check_bars
 from fluxhero.integrity.catalogue import rules_by_name
 from fluxhero.integrity.check_report import CheckReport, RepairLine, report_lines
@@ -16,17 +17,27 @@ from fluxhero.integrity.passed import Passed
 from fluxhero.integrity.reconcile import reconcile
 from fluxhero.integrity.repair import repair
 from fluxhero.integrity.repair_log import Repair
-from fluxhero.integrity.results import Outcome, Result
+from fluxhero.integrity.results import (
+    Outcome,
+    Result,
+    condensed,
+    errored,
+    failed,
+    object_of,
+    passed,
+)
 from fluxhero.integrity.scope import Scope
 from fluxhero.integrity.scrub import scrub
 from fluxhero.integrity.values import check_values
 from fluxhero.integrity.waivers import FILE as WAIVERS
-from fluxhero.integrity.waivers import read_waivers
+from fluxhero.integrity.waivers import READABLE, Waiver, read_waivers
 from fluxhero.ledger.schema import LEDGER_TABLES
 from tasks.policy import io_task
 from tasks.starting import settings_of_run
 
 logger = logging.getLogger(__name__)
+
+_MOST_PASSES = 3  # of a repair
 
 
 @dataclass(frozen=True)
@@ -59,25 +70,29 @@ def open_check(*, deep: bool) -> CheckRun:
 @io_task
 def scrub_files(run: CheckRun) -> list[Result]:
     """Hold every file against its manifest or record, and the manifests against each other."""
-    memory = run.memory
-    results = scrub(run.scope, memory)
-    memory.save()
-    return _told("files", results)
+    return _told("files", _scrubbed(run))
 
 
 @io_task
 def repair_faults(run: CheckRun, results: Sequence[Result]) -> list[Repair]:
-    """Mend what has a proven source, keeping the damaged original."""
-    return repair(run.scope, results)
+    """Mend what has a proven source, keeping the damaged original.
+
+    What is mended first may show what else is missing, so the files are looked at again.
+    """
+    repairs: list[Repair] = []
+    for _ in range(_MOST_PASSES):
+        done = repair(run.scope, results)
+        repairs = [*(one for one in repairs if one.ok), *done]
+        if not any(one.ok for one in done):
+            break
+        results = [*_scrubbed(run), *_reconciled(run)]
+    return repairs
 
 
 @io_task
 def reconcile_ledger(run: CheckRun) -> list[Result]:
     """Hold the hot store against the archive, orders against trades, and cash against results."""
-    memory = run.memory
-    results = reconcile(run.scope, memory)
-    memory.save()
-    return _told("ledger", results)
+    return _told("ledger", _reconciled(run))
 
 
 @io_task
@@ -131,7 +146,8 @@ def record_check(
 ) -> CheckReport:
     """Keep the findings, with what they were before, and write the report."""
     scope, data_dir = run.scope, run.scope.data_dir
-    waivers = read_waivers(scope.home / WAIVERS)
+    waivers, of_waivers = _read_waivers(scope)
+    results = [*results, of_waivers]
     findings = judge(results, latest_findings(data_dir), waivers, scope.now)
     write_findings(data_dir, run.run, scope.now, findings, deep=scope.deep)
     rules = rules_by_name()
@@ -152,6 +168,19 @@ def record_check(
     return report.model_copy(update={"page": str(page)})
 
 
+def _read_waivers(scope: Scope) -> tuple[list[Waiver], Result]:
+    """The waivers, none where they cannot be read: a damaged list must not hide what was found."""
+    path = scope.home / WAIVERS
+    about = object_of(path, scope.data_dir)
+    try:
+        waivers = read_waivers(path)
+    except DamagedFileError as error:
+        return [], failed(READABLE, about, error.what, file=path)
+    except StorageIOError as error:
+        return [], errored(READABLE, about, error.what)
+    return waivers, passed(READABLE, about, len(waivers))
+
+
 def _repair_line(repair: Repair) -> RepairLine:
     return RepairLine(
         rule=repair.rule,
@@ -164,6 +193,20 @@ def _repair_line(repair: Repair) -> RepairLine:
     )
 
 
+def _scrubbed(run: CheckRun) -> list[Result]:
+    memory = run.memory
+    results = scrub(run.scope, memory)
+    memory.save()
+    return results
+
+
+def _reconciled(run: CheckRun) -> list[Result]:
+    memory = run.memory
+    results = reconcile(run.scope, memory)
+    memory.save()
+    return results
+
+
 def _told(what: str, results: list[Result]) -> list[Result]:
     """Log what a step came to."""
     broken = [result for result in results if result.outcome is not Outcome.PASSED]
@@ -172,4 +215,4 @@ def _told(what: str, results: list[Result]) -> list[Result]:
         logger.info(
             "%s %s, %s: %s", result.rule.name, result.outcome, result.object, result.observed
         )
-    return results
+    return condensed(results)  # thousands of sound files would cost the orchestrator seconds

@@ -1,18 +1,9 @@
 """Publishing reports as Prefect artifacts: the one thin place that does."""
 
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-from prefect.artifacts import (
-    create_link_artifact,
-    create_markdown_artifact,
-    create_table_artifact,
-)
-from prefect.client.schemas.objects import State
-from prefect.states import Completed, Failed
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
-from fluxhero.integrity.check_report import CheckReport
-from fluxhero.integrity.rules import Severity
 from tasks.policy import io_task
 
 
@@ -43,19 +34,3 @@ def publish_report(key: str, report: Report) -> None:
     """
     create_markdown_artifact(report.markdown(), key=key, description=report.verdict)
     create_table_artifact(report.table(), key=f"{key}-table", description=report.verdict)
-
-
-@io_task
-def publish_page(key: str, report: CheckReport) -> None:
-    """Leave a link to the report's HTML page on the run's page."""
-    if report.page is not None:
-        link = Path(report.page).as_uri()
-        create_link_artifact(link, key=f"{key}-page", link_text="The whole report")
-
-
-def ended_as(report: CheckReport) -> State[Any]:
-    """The state that a check deserves: Failed when critical, else Completed, named after findings."""
-    if report.severity is Severity.CRITICAL:
-        return Failed(message=report.verdict, data=report)
-    name = "Completed" if report.ok else "Completed with findings"
-    return Completed(name=name, message=report.verdict, data=report)

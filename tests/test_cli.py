@@ -633,9 +633,19 @@ def test_the_demo_can_be_run_twice(
         "Archive what was closed more than 30 days ago",
         "Query both sides as one table",
         "Restore one trade",
+        "Check everything that was stored",
+        "Flip one bit in a file of the archive, and check again, reading every byte",
+        "Mend it from the second copy of the archive",
         "Status",
     ]
-    assert len(document["next"]) == 3
+    checked, damaged, mended = document["steps"][6:9]
+    real = {line["rule"]: set(line["rows"]) for line in checked["findings"]}
+    assert set(real) == {"trades.pnl", "trades.pnl-sign"}
+    assert len(real["trades.pnl"] | real["trades.pnl-sign"]) == 11, "the known ones, and only those"
+    found = {line["rule"] for line in damaged["findings"]} - set(real)
+    assert found == {"files.sha256", "files.structure", "trades.*"}
+    assert {line["rule"] for line in mended["findings"]} == set(real)
+    assert len(document["next"]) == 4
     trades = sum(row["trades"] for row in document["steps"][4]["rows"])
     assert trades == 308 + 130
     assert not (clean_environment / "the-users-own.db").exists()

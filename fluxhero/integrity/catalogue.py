@@ -11,6 +11,7 @@ from fluxhero.integrity.suites.equity import equity
 from fluxhero.integrity.suites.orders import orders
 from fluxhero.integrity.suites.positions import positions
 from fluxhero.integrity.suites.trades import trades
+from fluxhero.integrity.waivers import READABLE
 from fluxhero.ledger.formats.contract import nearest
 
 USUAL_TOLERANCE = Decimal("0.005")
@@ -27,6 +28,7 @@ RULES: tuple[Rule, ...] = (
     FRESH,
     TRADE_PRICE,
     *drift.RULES,
+    READABLE,
 )
 
 

@@ -33,7 +33,7 @@ def survey_of(scope: Scope) -> tuple[Survey, str]:
     head: Head | None = None
     try:
         head = read_head(scope.data_dir)
-    except (ManifestError, SchemaVersionError) as error:
+    except (ManifestError, SchemaVersionError, StorageIOError) as error:
         problem = error.what
     return survey(scope.workspace.layout, head), problem
 
@@ -202,7 +202,7 @@ def _identity(scope: Scope, found: Survey) -> Iterator[Result]:
     except ManifestError as error:
         yield failed(IDENTITY, about, error.what, file=layout.identity)
         return
-    except SchemaVersionError as error:
+    except (SchemaVersionError, StorageIOError) as error:
         yield errored(IDENTITY, about, error.what)
         return
     if identity is None:
@@ -239,6 +239,8 @@ def _holds(scope: Scope, found: Survey) -> Iterator[Result]:
         holds = read_holds(path)
     except ManifestError as error:
         yield failed(HOLDS, _about(scope, path), error.what, file=path)
+    except StorageIOError as error:
+        yield errored(HOLDS, _about(scope, path), error.what)
     else:
         if not path.exists() and path.name in _mirrored(scope, found):
             yield failed(

@@ -24,6 +24,7 @@ _AREAS = {
     "recorded": "The pipeline's own files",
     "store": "Hot store",
     "trades": "Trades: values",
+    "waivers": "Waivers",
 }
 _INTRODUCTION = """\
 # What the storage check checks

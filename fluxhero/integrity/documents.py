@@ -8,21 +8,26 @@ import logging
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import Field, ValidationError
 
+from fluxhero.archive.manifest import Document
 from fluxhero.durable import storage_errors, write_atomically
 
 logger = logging.getLogger(__name__)
 KNOWN_FILE = "documents.json"
 
 
-class KnownDocuments(BaseModel):
+class KnownDocuments(Document):
     """Content of `documents.json`: the archive's first manifest, and name → SHA-256 of each document."""
 
-    model_config = ConfigDict(frozen=True)
-
     first_manifest: str = ""
-    documents: dict[str, str] = {}
+    documents: dict[str, str] = Field(default_factory=dict)
+    checksum: str = ""
+
+    def sealed(self) -> "KnownDocuments":
+        """The same list with its checksum."""
+        bare = self.model_copy(update={"checksum": ""})
+        return self.model_copy(update={"checksum": bare.sha256})
 
 
 def known_documents(home: Path, first_manifest: str) -> Mapping[str, str]:
@@ -32,35 +37,40 @@ def known_documents(home: Path, first_manifest: str) -> Mapping[str, str]:
         home: folder of what the checks keep.
         first_manifest: hash of the archive's first manifest; of another archive nothing is known.
     """
-    path = home / KNOWN_FILE
+    known = _read(home / KNOWN_FILE)
+    return known.documents if known.first_manifest in {first_manifest, ""} else {}
+
+
+def remember_documents(home: Path, first_manifest: str, documents: Mapping[str, str]) -> None:
+    """Write the list; does nothing where it would be the same."""
+    if dict(documents) != dict(known_documents(home, first_manifest)):
+        _write(home, KnownDocuments(first_manifest=first_manifest, documents=dict(documents)))
+
+
+def forget_documents(home: Path, names: Collection[str]) -> None:
+    """Take documents off the list that a repair has made anew; the next check learns them again."""
+    known = _read(home / KNOWN_FILE)
+    documents = {name: sha for name, sha in known.documents.items() if name not in names}
+    if documents != known.documents:
+        _write(home, known.model_copy(update={"documents": documents}))
+
+
+def _read(path: Path) -> KnownDocuments:
+    """The list; a new one where it is damaged, for it would speak against sound documents."""
     if not path.exists():
-        return {}
+        return KnownDocuments()
     with storage_errors("read", path):
         content = path.read_bytes()
     try:
         known = KnownDocuments.model_validate_json(content)
     except ValidationError as error:
         logger.warning("%s is damaged (%s): it is begun anew", path, error.errors()[0]["msg"])
-        return {}
-    return known.documents if known.first_manifest in {first_manifest, ""} else {}
+        return KnownDocuments()
+    if known != known.sealed():
+        logger.warning("%s was edited or damaged: it is begun anew", path)
+        return KnownDocuments()
+    return known
 
 
-def remember_documents(home: Path, first_manifest: str, documents: Mapping[str, str]) -> None:
-    """Write the list; does nothing where it would be the same."""
-    if dict(documents) == dict(known_documents(home, first_manifest)):
-        return
-    known = KnownDocuments(first_manifest=first_manifest, documents=dict(documents))
-    write_atomically(home / KNOWN_FILE, known.model_dump_json(indent=1).encode() + b"\n")
-
-
-def forget_documents(home: Path, names: Collection[str]) -> None:
-    """Take documents off the list that a repair has made anew; the next check learns them again."""
-    path = home / KNOWN_FILE
-    if not path.exists():
-        return
-    with storage_errors("read", path):
-        known = KnownDocuments.model_validate_json(path.read_bytes())
-    documents = {name: sha for name, sha in known.documents.items() if name not in names}
-    if documents != known.documents:
-        kept = known.model_copy(update={"documents": documents})
-        write_atomically(path, kept.model_dump_json(indent=1).encode() + b"\n")
+def _write(home: Path, known: KnownDocuments) -> None:
+    write_atomically(home / KNOWN_FILE, known.sealed().to_bytes())

@@ -28,19 +28,24 @@ def put_back(mender: Mender, mirror: Mirror) -> Iterator[Repair]:
         digest = manifest.file.sha256
         if readable(path) == digest:
             continue
-        source = _source(mender, mirror, digest, elsewhere, manifest.file.bytes)
+        source = _source(mender, mirror, manifest, elsewhere)
         if source:
             rule = next(iter(mender.rules_of(path)), PRESENT.name)
             yield mender.put(rule, path, source, digest, source=str(source))
 
 
 def _source(
-    mender: Mender, mirror: Mirror, digest: str, elsewhere: list[Path], size: int
+    mender: Mender, mirror: Mirror, manifest: Manifest, elsewhere: list[Path]
 ) -> Path | None:
-    """A file with the very bytes: under another name, in the quarantine, or in the mirror."""
+    """A file with the very bytes: under another name, in the quarantine, or in the mirror.
+
+    In a mirror whose own list is damaged, too: the manifest proves the bytes.
+    """
+    digest, size = manifest.file.sha256, manifest.file.bytes
     folder = mender.scope.workspace.quarantined_files
     kept = sorted(folder.glob("*")) if folder.is_dir() else []
-    for path in (*elsewhere, *kept):
+    copies = [mender.scope.mirror_dir / manifest.file.path] if mender.scope.mirror_dir else []
+    for path in (*elsewhere, *kept, *copies):
         if path.is_file() and path.stat().st_size == size and readable(path) == digest:
             return path
     return mirror.hashed(digest)

@@ -74,6 +74,9 @@ def scrub_files(scope: Scope, found: Survey, memory: Passed) -> list[Result]:
         if manifest and not path.is_file():
             results.append(failed(PRESENT, about, f"{path} is gone", file=path))
             continue
+        if path.exists() and not path.is_file():
+            results.append(errored(STRUCTURE, about, f"{path} is no file"))
+            continue
         try:
             files.append(_look(scope, path, manifest))
         except StorageIOError as error:

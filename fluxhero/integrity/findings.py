@@ -9,7 +9,7 @@ of it, it stays as it was.
 import json
 import logging
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -119,8 +119,7 @@ def judge(
         at: now.
 
     Returns:
-        One finding a fault, for each fault of before that is resolved or was not looked at, and for
-        each rule that was kept, of all objects that did.
+        One finding a result, and one for each fault of before that is resolved or was not looked at.
     """
     earlier = {(one.rule, one.object): one for one in before if one.is_open}
     found = [
@@ -137,19 +136,7 @@ def judge(
             found.append(_resolved(fault, at))
         else:
             found.append(replace(fault, state=_carried(fault), new_keys=()))
-    return [*(one for one in found if one.state is not State.SOUND), *_sound(found)]
-
-
-def _sound(found: Iterable[Finding]) -> Iterator[Finding]:
-    """One finding for each rule: thousands of files that are as they should be need no line each."""
-    by_rule: dict[str, list[Finding]] = {}
-    for finding in found:
-        if finding.state is State.SOUND:
-            by_rule.setdefault(finding.rule, []).append(finding)
-    for kept in by_rule.values():
-        checked = sum(finding.checked for finding in kept)
-        about = kept[0].object if len(kept) == 1 else f"{len(kept):,} objects"
-        yield replace(kept[0], object=about, checked=checked)
+    return found
 
 
 def _judged(
@@ -167,6 +154,9 @@ def _judged(
         return (
             finding if earlier is None else _resolved(replace(earlier, checked=result.checked), at)
         )
+    if result.outcome is Outcome.ERRORED and earlier is not None:
+        # What it had is remembered meanwhile: it would be new again when it can be told.
+        result = replace(result, count=max(result.count, earlier.count), keys=earlier.keys)
     waived = 0
     if result.outcome is Outcome.FAILED:
         waived = min(result.count, waived_count(result, waivers, at))
@@ -234,18 +224,23 @@ def latest_findings(data_dir: Path) -> list[Finding]:
 
 
 def _read(path: Path) -> list[Finding]:
-    read_record(path)
+    if read_record(path) is None:
+        raise _unreadable(path, "it has no record, so no check wrote it")
     with storage_errors("read", path):
         try:
             rows = pq.read_table(
                 path, schema=SCHEMA, page_checksum_verification=True, partitioning=None
             ).to_pylist()
-        except (pa.ArrowException, OSError, KeyError, UnicodeDecodeError) as error:
-            raise DamagedFileError(
-                f"{path} cannot be read: {error}",
-                next_step="restore it from a backup; its findings are found again by the next check",
-            ) from error
-    return [_finding(row) for row in rows]
+            return [_finding(row) for row in rows]
+        except (pa.ArrowException, OSError, LookupError, ValueError, TypeError) as error:
+            raise _unreadable(path, str(error)) from error
+
+
+def _unreadable(path: Path, why: str) -> DamagedFileError:
+    return DamagedFileError(
+        f"{path} cannot be read: {why}",
+        next_step="restore it from a backup; its findings are found again by the next check",
+    )
 
 
 def _finding(row: dict[str, Any]) -> Finding:

@@ -227,9 +227,10 @@ def open_ledger(scope: Scope, memory: Passed | None = None) -> Iterator[Ledger]:
     Raises:
         StoreLockedError: another process holds the hot store.
         IntegrityError: the store or the archive's manifests are damaged.
-        ConfigurationError: the archive is gone or another store's.
+        ConfigurationError: the store or the archive is gone, or the archive is another store's.
     """
     workspace = scope.workspace
+    workspace.store.check_there()
     check_owner(workspace.layout, workspace.store)
     with connect(temp_dir=workspace.data_dir / "tmp") as connection:
         connection.execute("SET python_enable_replacements = false")

@@ -27,10 +27,20 @@ HOT_DIFFERS = Rule(
 PURGE_COMPLETE = Rule(
     name="ledger.purge-complete",
     severity=Severity.WARNING,
-    says="What was archived and is due has left the hot store, and that is on record.",
+    says="What was archived and is due has left the hot store.",
     means="An archive run was stopped between its copy and its purge, or copied only (`--no-purge`). No "
     "trade is lost or counted twice; the hot store is larger than it needs to be.",
-    remedy="Run `fluxhero archive`: it proves the copies once more and completes the purge.",
+    remedy="Run `fluxhero archive`: it proves the copies once more and purges. If you mean to keep copies "
+    "only, waive this rule (`fluxhero waiver add`).",
+)
+PURGE_INTERRUPTED = Rule(
+    name="ledger.purge-interrupted",
+    severity=Severity.WARNING,
+    says="No batch is half purged, and every purge is on record.",
+    means="An archive run was stopped within its purge, or the record of a purge was lost. No trade is lost "
+    "or counted twice.",
+    remedy="Run `fluxhero check --repair` or `fluxhero archive`: either proves the copies once more and "
+    "completes the purge.",
 )
 PURGE_COUNT = Rule(
     name="ledger.purge-count",

@@ -44,11 +44,12 @@ class Mirror:
         """Read its list; without a mirror, or a readable list, it has nothing."""
         self.folder = scope.mirror_dir
         self._list = MirrorList(first_manifest="")
+        self._unlisted: Path | None = None
         if self.folder:
             try:
                 self._list = read_list(self.folder)
             except (MissingArchiveError, IntegrityError, StorageIOError):
-                self.folder = None
+                self._unlisted, self.folder = self.folder, None
 
     def named(self, name: str) -> Path | None:
         """Its sound copy of a file, by the file's place in the archive."""
@@ -68,6 +69,11 @@ class Mirror:
         names = [name for name, entry in self._list.files.items() if entry.sha256 == digest]
         return next(filter(None, map(self.named, names)), None)
 
+    def unlisted_manifest(self, digest: str) -> Path | None:
+        """Its copy of the manifest with this SHA-256, where its list cannot be read."""
+        copies = sorted(self._unlisted.glob("manifests/*.json")) if self._unlisted else []
+        return next((path for path in copies if readable(path) == digest), None)
+
     @property
     def manifests(self) -> set[str]:
         """Hashes of the manifests that it lists."""
@@ -80,7 +86,7 @@ class Mirror:
 
 def manifest_with(scope: Scope, found: Survey, mirror: Mirror, digest: str) -> Found | None:
     """The bytes of the manifest with this hash, from wherever they can be had."""
-    if copy := mirror.hashed(digest):
+    if copy := mirror.hashed(digest) or mirror.unlisted_manifest(digest):
         return Found(_bytes_of(copy), f"the mirror's copy {copy}")
     for path in (*found.damaged, *found.edited):
         for content in _one_bit_other(_bytes_of(path)):

@@ -1,6 +1,6 @@
 """Purges against their records: completed, and adding up to the rows of their batch."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,6 +12,7 @@ from fluxhero.engine import literal, moment, one_row
 from fluxhero.integrity import ledger_rules as rules
 from fluxhero.integrity.ledger import Ledger
 from fluxhero.integrity.results import MOST_KEYS, MOST_SAMPLED, Result, failed, passed
+from fluxhero.integrity.rules import Rule
 from fluxhero.ledger.rows import CLOSED_AT
 from fluxhero.ledger.schema import LEDGER_TABLES
 from fluxhero.wording import counted
@@ -19,27 +20,36 @@ from fluxhero.wording import counted
 _GRACE = timedelta(days=1)  # a row that became due today waits for tonight's run
 
 
-def check_purge_complete(ledger: Ledger, table: str) -> Result:
-    """`ledger.purge-complete`; needs what `find_overlap` found."""
-    about = f"{table} (archive)"
+def check_purge_complete(ledger: Ledger, table: str) -> Iterator[Result]:
+    """`ledger.purge-complete` and `ledger.purge-interrupted`; needs what `find_overlap` found."""
     batches = ledger.chain.of_table(table)
     unpurged = ledger.chain.unpurged()
     lines = [line for m in batches if m in unpurged and (line := _left(ledger, m))]
-    if lines:
-        rows = sum(line["hot"] for line in lines)
-        return failed(
-            rules.PURGE_COMPLETE,
-            about,
-            f"{counted(len(lines), 'batch')} of {table} {'was' if len(lines) == 1 else 'were'} copied and not "
-            f"purged: {counted(rows, 'row')} that {'is' if rows == 1 else 'are'} due "
-            f"{'is' if rows == 1 else 'are'} still hot",
-            count=len(lines),
-            checked=len(batches),
-            keys=tuple(line["batch"] for line in lines),
-            sample=tuple(lines[:MOST_SAMPLED]),
-            sql=f"SELECT * FROM batches WHERE table_name = {literal(table)} AND purged_rows < rows",
-        )
-    return passed(rules.PURGE_COMPLETE, about, len(batches))
+    copied = [line for line in lines if line["hot"] == line["due"]]
+    begun = [line for line in lines if line["hot"] < line["due"]]
+    yield _unpurged(rules.PURGE_COMPLETE, table, copied, "copied and not purged", len(batches))
+    yield _unpurged(rules.PURGE_INTERRUPTED, table, begun, "purged in part", len(batches))
+
+
+def _unpurged(
+    rule: Rule, table: str, lines: Sequence[dict[str, Any]], what: str, checked: int
+) -> Result:
+    about = f"{table} (archive)"
+    if not lines:
+        return passed(rule, about, checked)
+    rows = sum(line["hot"] for line in lines)
+    return failed(
+        rule,
+        about,
+        f"{counted(len(lines), 'batch')} of {table} {'was' if len(lines) == 1 else 'were'} {what}: "
+        f"{counted(rows, 'row')} that {'is' if rows == 1 else 'are'} due "
+        f"{'is' if rows == 1 else 'are'} still hot",
+        count=len(lines),
+        checked=checked,
+        keys=tuple(line["batch"] for line in lines),
+        sample=tuple(lines[:MOST_SAMPLED]),
+        sql=f"SELECT * FROM batches WHERE table_name = {literal(table)} AND purged_rows < rows",
+    )
 
 
 def _left(ledger: Ledger, manifest: Manifest) -> dict[str, Any] | None:

@@ -23,6 +23,7 @@ from fluxhero.engine import one_row, scratch
 from fluxhero.errors import StorageIOError, first_line
 from fluxhero.integrity.passed import Stamp
 from fluxhero.ledger.rows import CLOSED_AT, ROW_HASH, digest_sql
+from fluxhero.recorded import MARK
 
 # What pyarrow raises over a damaged file: anything in the footer may be what is damaged.
 DAMAGE = (pa.ArrowException, OSError, LookupError, ValueError, OverflowError)
@@ -33,11 +34,12 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class Footer:
-    """What a file's footer says, or why it says nothing."""
+    """What a file's footer says, or why it says nothing; `recorded` files were written with a record."""
 
     schema: pa.Schema | None = None
     rows: int = 0
     batch: str = ""
+    recorded: bool = False
     problem: str = ""
 
 
@@ -98,7 +100,7 @@ def read_footer(path: Path) -> Footer:
             schema = metadata.schema.to_arrow_schema()
             notes = schema.metadata or {}
             batch = notes.get(METADATA_PREFIX + b"batch", b"").decode(errors="replace")
-            return Footer(schema.remove_metadata(), metadata.num_rows, batch)
+            return Footer(schema.remove_metadata(), metadata.num_rows, batch, MARK in notes)
         except DAMAGE as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise

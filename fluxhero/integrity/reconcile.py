@@ -27,6 +27,7 @@ RULES: tuple[Rule, ...] = (
     rules.HOT_EQUALS_ARCHIVED,
     rules.HOT_DIFFERS,
     rules.PURGE_COMPLETE,
+    rules.PURGE_INTERRUPTED,
     rules.PURGE_COUNT,
     rules.KEY_ONCE,
     rules.GAPS,
@@ -70,6 +71,7 @@ def _checks(ledger: Ledger) -> Iterator[Iterable[Result]]:
                 (rules.HOT_EQUALS_ARCHIVED, f"{table} (hot)"),
                 (rules.HOT_DIFFERS, f"{table} (hot)"),
                 (rules.PURGE_COMPLETE, f"{table} (archive)"),
+                (rules.PURGE_INTERRUPTED, f"{table} (archive)"),
             ],
             partial(_check_overlap, ledger, table),
         )
@@ -93,7 +95,7 @@ def _checks(ledger: Ledger) -> Iterator[Iterable[Result]]:
 def _check_overlap(ledger: Ledger, table: str) -> Iterator[Result]:
     find_overlap(ledger, table)
     yield from check_values(ledger, table)
-    yield check_purge_complete(ledger, table)
+    yield from check_purge_complete(ledger, table)
 
 
 def _told(about: Sequence[tuple[Rule, str]], check: Callable[[], Iterable[Result]]) -> list[Result]:

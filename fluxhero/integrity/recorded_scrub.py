@@ -17,7 +17,9 @@ from fluxhero.integrity.schedule import BYTES, due
 from fluxhero.integrity.scope import Scope
 from fluxhero.recorded import RECORD_SUFFIX, FileRecord, read_record, record_path
 
-_AGAIN = "Restore it from a backup; bars are fetched again by `fluxhero refresh` once the file is moved away."
+_AGAIN = (
+    "Restore it from a backup; bars are fetched again once the file and its record are moved away."
+)
 RECORD = Rule(
     "recorded.record",
     Severity.ERROR,
@@ -128,9 +130,12 @@ def _look(scope: Scope, path: Path, *, owned: bool) -> tuple[list[Result], _File
     if record:
         results.append(passed(PRESENT, about))
     try:
-        return results, _File(path, record, read_footer(path))
+        footer = read_footer(path)
     except StorageIOError as error:
         return [*results, errored(STRUCTURE, about, error.what)], None
+    if not owned and not footer.problem and not footer.recorded:
+        record = None  # a bot wrote the file since, as it may in a cache that both use
+    return results, _File(path, record, footer)
 
 
 def _suspicious(file: _File) -> bool:

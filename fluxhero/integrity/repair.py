@@ -6,11 +6,12 @@ done and verified after it, and doing all of it again changes nothing.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import timedelta
 
-from fluxhero.archive.manifest import GENESIS
+from fluxhero.archive.manifest import GENESIS, Chain
 from fluxhero.archive.mirror import keep_mirror
+from fluxhero.archive.purge import copy_store_once, purge
 from fluxhero.archive.recover import recover, unpublished_files
 from fluxhero.durable import remove
 from fluxhero.errors import FluxHeroError, TransientError
@@ -31,6 +32,7 @@ from fluxhero.integrity.chain_scrub import survey_of
 from fluxhero.integrity.document_repair import DOCUMENT_STEPS, is_purge
 from fluxhero.integrity.documents import forget_documents
 from fluxhero.integrity.file_repair import put_back, strange_names
+from fluxhero.integrity.ledger_rules import PURGE_INTERRUPTED
 from fluxhero.integrity.proven import Mirror
 from fluxhero.integrity.recorded_scrub import RECORDED_RULES, UNFINISHED
 from fluxhero.integrity.repair_log import Mender, Repair
@@ -39,7 +41,6 @@ from fluxhero.integrity.scope import Scope
 from fluxhero.wording import counted
 
 logger = logging.getLogger(__name__)
-PURGE_RULE = "ledger.purge-complete"  # stated where the ledger is reconciled
 _MINE = {rule.name for rule in (*ARCHIVE_RULES, *RECORDED_RULES)}
 _UNWANTED = frozenset({STAGING, UNNAMED, MISPLACED})  # what is wrong is that the file is there
 Step = Callable[[Mender, Mirror], Iterable[Repair]]
@@ -76,7 +77,7 @@ def repair(scope: Scope, results: Sequence[Result]) -> list[Repair]:
         except FluxHeroError as error:
             logger.error("the repair could not go on: %s", error)  # noqa: TRY400
             done.append(Repair("repair", str(scope.data_dir), str(error), ok=False))
-    return [*done, *_left(scope, mender, {repaired.object for repaired in done if repaired.ok})]
+    return [*done, *_left(scope, mender, {repaired.object for repaired in done})]
 
 
 def undo_repair(scope: Scope, number: int) -> Repair:
@@ -92,7 +93,7 @@ def _finish(mender: Mender, _mirror: Mirror) -> Iterator[Repair]:
     """Complete what a killed archive run left, as the next one would."""
     scope = mender.scope
     gone = [r.file for r in mender.broken if r.file and is_purge(r.file) and not r.file.exists()]
-    unpurged = [r for r in mender.broken if r.rule.name == PURGE_RULE]
+    unpurged = [r for r in mender.broken if r.rule is PURGE_INTERRUPTED]
     left = [r for r in mender.broken if r.rule in {UNNAMED, STAGING} and r.file and r.file.exists()]
     if not (gone or unpurged or left) or not _chain_is_sound(scope):
         return
@@ -104,21 +105,31 @@ def _finish(mender: Mender, _mirror: Mirror) -> Iterator[Repair]:
             action="moved to the quarantine: no manifest names it",
             source="the chain of manifests",
         )
-    purging = bool(gone or unpurged)
-    before = scope.now - timedelta(days=scope.retention_days) if purging else None
-    recovery = recover(scope.workspace, chain, now=scope.now, purge_before=before)
+    recover(scope.workspace, chain, now=scope.now, purge_before=None)
+    batches = {path.name.split(".", 1)[0] for path in gone}
+    purged = _purge(scope, chain, batches | {key for r in unpurged for key in r.keys})
     for result in left:
         if result.rule is STAGING:
             action = "swept: it was never published, and its rows are still hot"
             yield Repair(STAGING.name, result.object, action, "the archive's protocol")
     forget_documents(scope.home, {path.name for path in gone})
-    rows = counted(recovery.purge.purged, "row")
+    rows = counted(purged, "row")
     action = f"purge completed, {rows} in all; `fluxhero restore --batch` brings rows back"
     source = "the batches' files, compared row for row"
     for result in unpurged:
-        yield Repair(PURGE_RULE, result.object, action, source)
+        yield Repair(result.rule.name, result.object, action, source)
     for path in gone:
         yield Repair(EVENTS.name, mender.about(path), action, source)
+
+
+def _purge(scope: Scope, chain: Chain, batches: Collection[str]) -> int:
+    """Complete the purge of these batches; one that was only copied is left to the archive run."""
+    manifests = [m for m in chain.unpurged() if m.batch_id in batches]
+    if not manifests:
+        return 0
+    copy_store_once(scope.workspace)
+    cutoff = scope.now - timedelta(days=scope.retention_days)
+    return purge(scope.workspace, chain, manifests, now=scope.now, cutoff=cutoff).purged
 
 
 def _chain_is_sound(scope: Scope) -> bool:
@@ -159,14 +170,14 @@ def _leftovers(mender: Mender, _mirror: Mirror) -> Iterator[Repair]:
             yield Repair(UNFINISHED.name, result.object, action, "its name")
 
 
-def _left(scope: Scope, mender: Mender, mended: set[str]) -> Iterator[Repair]:
+def _left(scope: Scope, mender: Mender, told: set[str]) -> Iterator[Repair]:
     """What could not be mended, each object once, with what is to be done."""
     seen: set[str] = set()
     if _chain_is_sound(scope):  # a manifest that was put back mends what the others said of it
         seen = {result.object for result in mender.broken if result.rule in {COMPLETE, HEAD}}
     seen |= {r.object for r in mender.broken if r.rule in _UNWANTED and not _is_there(r)}
     for result in mender.broken:
-        if result.rule.name not in _MINE or result.object in mended | seen:
+        if result.rule.name not in _MINE or result.object in told | seen:
             continue
         seen.add(result.object)
         yield Repair(result.rule.name, result.object, _advice(scope, result), ok=False)
@@ -177,7 +188,10 @@ def _is_there(result: Result) -> bool:
 
 
 def _advice(scope: Scope, result: Result) -> str:
-    if result.rule in {STORE, STRAY} or result.rule in RECORDED_RULES:
+    if (
+        result.rule in {STORE, STRAY, MIRROR_COMPLETE, MIRROR_SHA256}
+        or result.rule in RECORDED_RULES
+    ):
         return result.rule.remedy
     if scope.mirror_dir is None:
         return (

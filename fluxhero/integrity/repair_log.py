@@ -131,6 +131,9 @@ class Mender:
             VerificationError: the bytes written, read back, are others; the original is still there.
             StorageIOError: a disk refuses.
         """
+        if path.is_dir():
+            what = "not mended: a folder lies in its place; move it elsewhere and run again"
+            return Repair(rule, self.about(path), what, source, ok=False)
         before = sha256(path) if path.is_file() else None
         if before == digest:
             return Repair(rule, self.about(path), "was mended already", source)

@@ -1,6 +1,7 @@
 """What checking a rule came to: passed, failed or could not be told. An error is never a pass."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -86,6 +87,25 @@ def failed(
 def errored(rule: Rule, about: str, why: str) -> Result:
     """Whether the rule is kept could not be told."""
     return Result(rule, about, Outcome.ERRORED, observed=why, count=1)
+
+
+def condensed(results: Sequence[Result]) -> list[Result]:
+    """The same with one result for all that passed of a rule, unless some of it could not be told.
+
+    What could not be told leaves earlier faults open, and then each object that passed counts.
+    """
+    untold = {result.rule.name for result in results if result.outcome is Outcome.ERRORED}
+    kept: list[Result] = []
+    sound: dict[str, list[Result]] = {}
+    for result in results:
+        if result.outcome is Outcome.PASSED and result.rule.name not in untold:
+            sound.setdefault(result.rule.name, []).append(result)
+        else:
+            kept.append(result)
+    for same in sound.values():
+        about = same[0].object if len(same) == 1 else f"{len(same):,} objects"
+        kept.append(passed(same[0].rule, about, sum(result.checked for result in same)))
+    return kept
 
 
 def object_of(path: Path, data_dir: Path) -> str:

@@ -30,7 +30,8 @@ def due(
     every = sorted(files)
     if scope.deep:
         return every
-    read = {path: at for path in every if (at := memory.at(BYTES, path))}
+    # What was read in time to come was read by a clock that was wrong: nobody knows when.
+    read = {path: at for path in every if (at := memory.at(BYTES, path)) and at <= scope.now}
     chosen = {path for path in every if path not in read or path in suspicious}
     period = timedelta(days=scope.scrub_days)
     latest = period - min(_DAY, period / 2)  # a daily run may come a little late

@@ -24,6 +24,8 @@ def scrub_store(scope: Scope, memory: Passed) -> list[Result]:
         store.check_there()
     except ConfigurationError as error:
         return [errored(STORE, about, error.what)]
+    except DamagedStoreError as error:
+        return [failed(STORE, about, error.what, file=store.path)]
     if not due(scope, memory, [store.path]):
         return [passed(STORE, about)]
     stamp = Stamp.of(store.path)

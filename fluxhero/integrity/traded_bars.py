@@ -56,6 +56,7 @@ def check_against_trades(scope: Scope, paths: Sequence[Path]) -> list[Result]:
     if not paths:
         return [passed(FRESH, "bars", 0), passed(TRADE_PRICE, _ABOUT, 0)]
     try:
+        scope.workspace.store.check_there()
         with open_view(scope.workspace, ["trades", "positions"]) as connection:
             opened = {str(name) for (name,) in connection.execute(OPEN_SYMBOLS).fetchall()}
             return [*_freshness(scope, paths, opened), _prices(connection, scope, paths)]

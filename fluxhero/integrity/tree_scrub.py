@@ -47,10 +47,12 @@ def _strays(scope: Scope, found: Survey) -> Iterator[Result]:
     sizes = {m.file.bytes for m in found.sound.values() if m.file.sha256 in missing}
     strays = 0
     for path in sorted(layout.root.rglob("*")):
-        if not path.is_file() or path in own or path.is_relative_to(layout.staging):
+        folder = path.is_dir() and not path.is_symlink()
+        if folder or path in own or path.is_relative_to(layout.staging):
             continue
         strays += 1
-        owner = missing.get(sha256(path)) if path.stat().st_size in sizes else None
+        candidate = path.is_file() and path.stat().st_size in sizes
+        owner = missing.get(sha256(path)) if candidate else None
         about = object_of(path, scope.data_dir)
         if owner:
             what = f"{path} is the file of another batch: its place is {owner}"

@@ -17,8 +17,16 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, TypeAdapter, Validati
 from fluxhero.durable import make_folder, storage_errors, write_atomically
 from fluxhero.errors import AlreadyRunningError, BadInputError, DamagedFileError
 from fluxhero.integrity.results import Result
+from fluxhero.integrity.rules import Rule, Severity
 
 FILE = "waivers.json"
+READABLE = Rule(
+    "waivers.readable",
+    Severity.ERROR,
+    "The list of waivers can be read.",
+    "It is damaged. Until it is mended no finding is waived, and none can be.",
+    "Restore `integrity/waivers.json` from a backup, or move it aside and waive again what is still to be waived.",
+)
 _WAIT_SECONDS = 10.0
 
 

@@ -16,6 +16,7 @@ from fluxhero.integrity.results import (
     MOST_SAMPLED,
     Outcome,
     Result,
+    condensed,
     errored,
     failed,
     object_of,
@@ -71,13 +72,19 @@ def test_a_fault_that_grew_is_new_and_keeps_its_beginning() -> None:
     assert (shrunk.state, shrunk.count) == (State.KNOWN, 1)
 
 
-def test_what_is_sound_takes_one_line_a_rule() -> None:
-    results = [passed(SHA, "archive/x", 3), passed(SHA, "archive/y", 4), pnl("a")]
-    found = judge(results, [], [], AT)
-    assert [(f.rule, f.object, f.checked, f.state) for f in found] == [
-        ("trades.pnl", "trades (hot)", 9, State.NEW),
-        ("files.sha256", "2 objects", 7, State.SOUND),
+def test_what_is_sound_takes_one_line_a_rule_unless_part_of_it_is_not_told() -> None:
+    sound = [passed(SHA, "archive/x", 3), passed(SHA, "archive/y", 4)]
+    found = condensed([*sound, pnl("a"), passed(PNL, "trades (archive)", 5)])
+    assert [(r.rule.name, r.object, r.checked) for r in found] == [
+        ("trades.pnl", "trades (hot)", 9),
+        ("files.sha256", "2 objects", 7),
+        ("trades.pnl", "trades (archive)", 5),
     ]
+    untold = [*sound, errored(SHA, "archive/z", "no permission")]
+    assert condensed(untold) == untold
+    fault = failed(SHA, "archive/x", "changed")
+    mended = nights([fault], condensed(untold))
+    assert next(f for f in mended if f.object == "archive/x").state is State.RESOLVED
 
 
 def test_an_object_that_is_gone_is_resolved_where_its_rule_was_checked() -> None:
@@ -196,3 +203,11 @@ def test_results_are_bounded() -> None:
 def test_objects_are_named_from_the_data_folder(tmp_path: Path) -> None:
     assert object_of(tmp_path / "archive" / "x", tmp_path) == "archive/x"
     assert object_of(Path("/elsewhere/x"), tmp_path) == "/elsewhere/x"
+
+
+def test_a_known_fault_that_could_not_be_told_for_a_night_is_no_new_one_afterwards() -> None:
+    fault, unknown = [pnl("a", "b", count=7)], [errored(PNL, "trades (hot)", "locked")]
+    known = the_one(nights(fault, fault, unknown, unknown, fault))
+    assert (known.state, known.first_seen, known.new_keys) == (State.KNOWN, AT, ())
+    grown = the_one(nights(fault, unknown, [pnl("a", "b", "c", count=8)]))
+    assert (grown.state, grown.new_keys) == (State.NEW, ("c",))

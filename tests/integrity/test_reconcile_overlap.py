@@ -118,7 +118,7 @@ def test_a_batch_of_which_only_a_part_is_due(house: House) -> None:
     assert house.hot == {2}
     assert found(house, retention_days=50) == {}
     (result,) = found(house, retention_days=30).values()
-    assert (result.rule.name, result.sample[0]["hot"]) == ("ledger.purge-complete", 1)
+    assert (result.rule.name, result.sample[0]["hot"]) == ("ledger.purge-interrupted", 1)
     house.archive(retention_days=30)
     assert (house.hot, found(house, retention_days=30)) == (set(), {})
 
@@ -216,7 +216,7 @@ def test_a_purge_that_is_not_on_record(house: House) -> None:
     (event,) = (house.archive_dir / "manifests").glob("*.purged.json")
     event.unlink()
     (result,) = found(house).values()
-    assert (result.rule.name, result.sample[0]["hot"]) == ("ledger.purge-complete", 0)
+    assert (result.rule.name, result.sample[0]["hot"]) == ("ledger.purge-interrupted", 0)
 
 
 def test_a_purge_that_does_not_account_for_every_row(house: House) -> None:
@@ -242,7 +242,7 @@ def test_a_row_archived_twice_as_a_first_version(house: House, edited: bool) -> 
     house.execute(f"DELETE FROM {house.table} WHERE {house.where(2)}")
     for given in (memory, memory, None):
         faults = found(house, given)
-        assert faults.pop("ledger.purge-complete").count == 1, "nobody purged what was copied"
+        assert faults.pop("ledger.purge-interrupted").count == 1, "nobody purged what was copied"
         (result,) = faults.values()
         assert (result.rule.name, result.keys) == ("ledger.key-once", (house.key(2),))
         assert (result.sample[0]["equal"], result.sample[0]["copies"]) == (not edited, 2)

@@ -171,6 +171,9 @@ def test_a_file_without_a_record_is_a_fault_only_where_nobody_else_writes(archiv
         place.mkdir()
         pq.write_table(pa.table({"n": [1]}), place / "mine.parquet")
     assert archive.faults() == {"recorded.record": {"mine.parquet"}}
+    bars = recorded(archive, "cache")
+    pq.write_table(pa.table({"n": [7]}), bars)  # a bot that shares the cache
+    assert archive.faults() == {"recorded.record": {"mine.parquet"}}
     (archive.house.data / "cache" / "mine.parquet").write_bytes(b"no Parquet")
     assert archive.faults()["recorded.structure"] == {"mine.parquet"}
 
