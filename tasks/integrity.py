@@ -77,7 +77,9 @@ def scrub_files(run: CheckRun) -> list[Result]:
 def repair_faults(run: CheckRun, results: Sequence[Result]) -> list[Repair]:
     """Mend what has a proven source, keeping the damaged original.
 
-    What is mended first may show what else is missing, so the files are looked at again.
+    What is mended first may show what else is missing, so the files are looked at again. Nothing of that
+    is remembered: the check that follows reads the mended files itself, and only so are their faults
+    resolved.
     """
     repairs: list[Repair] = []
     for _ in range(_MOST_PASSES):
@@ -85,7 +87,7 @@ def repair_faults(run: CheckRun, results: Sequence[Result]) -> list[Repair]:
         repairs = [*(one for one in repairs if one.ok), *done]
         if not any(one.ok for one in done):
             break
-        results = [*_scrubbed(run), *_reconciled(run)]
+        results = [*scrub(run.scope, run.memory), *reconcile(run.scope, run.memory)]
     return repairs
 
 
