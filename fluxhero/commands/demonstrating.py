@@ -175,13 +175,16 @@ def _damage(story: Story, settings: "Settings") -> None:
 
 
 def _findings(story: Story, title: str, report: "CheckReport") -> None:
+    from fluxhero.integrity.check_text import told
+
     faults = [line for line in report.findings if line.counts]
     shown = [line.model_dump(mode="json") for line in faults]
     story.step(title, report.verdict, findings=shown, page=report.page)
+    for text in told([line for line in faults if line.state == "new"]):
+        story.note(f"   {text}")
     for line in faults:
-        story.note(f"   {line.severity.upper()} {line.rule} ({line.state}): {line.observed}")
-        if line.state == "new":
-            story.note(f"   → {line.remedy}")
+        if line.state == "known":
+            story.note(f"   {line.severity.upper()} {line.rule} (known): {line.observed}")
     for repair in report.repairs:
         story.note(f"   {repair}")
 
