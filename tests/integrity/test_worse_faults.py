@@ -5,12 +5,15 @@ import re
 import shutil
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from fluxhero.errors import SourceChangedError
 from fluxhero.integrity.findings import State
+from fluxhero.ledger.duckdb_store import DuckDBStore
 from tests import samples
 from tests.house import House
 from tests.integrity import sound
@@ -172,3 +175,30 @@ def test_a_folder_in_a_files_place_does_not_keep_others_from_being_mended(
     assert faults(report)["files.present"] == {str(first.relative_to(installed.data))}
     mended = {line.object: line.mended for line in report.repairs}
     assert sorted(mended.values()) == [False, True]
+
+
+@pytest.mark.parametrize("times", [1, 9])
+def test_rows_written_between_the_reading_of_two_tables_are_no_fault(
+    installed: House, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    """By another program: what the pipeline itself writes waits for the archive's lock."""
+    load, left = DuckDBStore.load, list(range(times))
+
+    def and_write(store: DuckDBStore, connection: Any, table: str, *given: Any) -> None:
+        load(store, connection, table, *given)
+        if table == "trades" and left and len(given) > 1:
+            number = left.pop()
+            installed.execute(
+                f"INSERT INTO trades SELECT * REPLACE ('new-{number}' AS trade_id, '{number}x' AS source_id, "
+                f"quantity + {number + 1} AS quantity, NULL AS stop_loss, 'cancelled' AS status, "
+                "NULL AS exit_price, NULL AS exit_time, NULL AS realized_pnl) FROM trades WHERE status = 'open';"
+                f"INSERT INTO orders SELECT * REPLACE ('new-{number}' AS order_id, 'new-{number}' AS trade_id, "
+                f"'{number}y' AS source_id) FROM orders WHERE order_id = 'o-00092-in'"
+            )
+
+    monkeypatch.setattr(DuckDBStore, "load", and_write)
+    if times == 1:
+        assert "ledger.order-has-trade" not in faults(installed.check(now=later(1)))
+    else:
+        with pytest.raises(SourceChangedError, match="3 times"):
+            installed.check(now=later(1))
