@@ -202,3 +202,13 @@ def test_rows_written_between_the_reading_of_two_tables_are_no_fault(
     else:
         with pytest.raises(SourceChangedError, match="3 times"):
             installed.check(now=later(1))
+
+
+def test_a_run_whose_clock_was_years_ahead_is_not_the_last_one_until_then(installed: House) -> None:
+    assert not installed.check(now=samples.AS_OF + timedelta(days=900)).ok  # bars are stale by then
+    installed.execute("UPDATE trades SET stop_loss = NULL WHERE status = 'open'")
+    for minutes, state in ((1, State.NEW), (2, State.KNOWN)):
+        report = installed.check(now=later(minutes))
+        assert [(line.rule, line.state) for line in report.findings] == [
+            ("trades.stop-present", state)
+        ]
