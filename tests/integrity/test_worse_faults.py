@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import subprocess
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -212,3 +213,39 @@ def test_a_run_whose_clock_was_years_ahead_is_not_the_last_one_until_then(instal
         assert [(line.rule, line.state) for line in report.findings] == [
             ("trades.stop-present", state)
         ]
+
+
+@pytest.mark.parametrize(
+    ("name", "rule"),
+    [
+        ("data/archive/trades", "files.sha256"),
+        ("mirror/trades", "mirror.complete"),
+        ("data/cache", "recorded.structure"),
+    ],
+)
+def test_a_folder_that_may_not_be_looked_into_hides_no_other_fault(
+    installed: House, monkeypatch: pytest.MonkeyPatch, name: str, rule: str
+) -> None:
+    folder = installed.data.parent / name
+    if os.geteuid() != 0:
+        pytest.skip("only root can be somebody else for a while")
+    monkeypatch.chdir("/")
+    folder.chmod(0)
+    waivers = installed.data / "integrity" / "waivers.json"
+    waivers.write_text("[{")
+    place = installed.data.parent
+    subprocess.run(["chown", "-R", "nobody", str(place)], check=True)
+    closed = [above for above in place.parents if not above.stat().st_mode & 0o001]
+    for above in closed:
+        above.chmod(0o711)
+    try:
+        os.seteuid(65534)
+        report = installed.check(now=later(1))
+    finally:
+        os.seteuid(0)
+        folder.chmod(0o700)
+        for above in closed:
+            above.chmod(0o700)
+    rules = {line.rule for line in report.findings if line.counts}
+    assert {rule.partition(".")[0] + ".*", rule} & rules
+    assert "waivers.readable" in rules
