@@ -150,7 +150,7 @@ def record_check(
     scope, data_dir = run.scope, run.scope.data_dir
     waivers, of_waivers = _read_waivers(scope)
     results = [*results, of_waivers]
-    findings = judge(results, latest_findings(data_dir), waivers, scope.now)
+    findings = judge(results, latest_findings(data_dir, scope.now), waivers, scope.now)
     write_findings(data_dir, run.run, scope.now, findings, deep=scope.deep)
     rules = rules_by_name()
     report = CheckReport(

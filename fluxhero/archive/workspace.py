@@ -13,7 +13,7 @@ from fluxhero.archive.files import current_hash
 from fluxhero.archive.identity import check_head, read_head
 from fluxhero.archive.layout import Layout
 from fluxhero.archive.manifest import Chain, Manifest, load_chain
-from fluxhero.durable import sha256
+from fluxhero.durable import sha256, storage_errors
 from fluxhero.errors import DamagedFileError, DamagedStoreError, StorageIOError
 from fluxhero.ledger.opening import open_store
 from fluxhero.ledger.store import ArchivedFile, HotStore
@@ -104,7 +104,9 @@ class Workspace:
         """
         path = self.layout.root / manifest.file.path
         advice = "restore it from a backup of the archive; until then this batch is neither purged nor restored"
-        if not path.exists():
+        with storage_errors("look at", path):
+            there = path.exists()
+        if not there:
             raise DamagedFileError(f"{path} of batch {manifest.batch_id} is gone", next_step=advice)
         if path.stat().st_size != manifest.file.bytes or sha256(path) != manifest.file.sha256:
             raise DamagedFileError(

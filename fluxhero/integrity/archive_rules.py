@@ -164,26 +164,17 @@ MIRROR_SHA256 = Rule(
     "A disk flipped a bit in the second copy, or somebody edited it. The archive itself is not affected.",
     "Run `fluxhero check --repair`, which copies the file again from the archive.",
 )
+_BY_PLACE = (PRESENT, SIZE, SHA256, STRUCTURE, SCHEMA, ROWS, KEY_RANGE, UNNAMED)
+FILE_RULES = (*_BY_PLACE, MISPLACED, OUTDATED)
+TREE_RULES = (STRAY, STAGING)
+DOCUMENT_RULES = (READABLE, COMPLETE, HEAD, EVENTS, IDENTITY, HOLDS)
+MIRROR_RULES = (MIRROR_COMPLETE, MIRROR_SHA256)
 ARCHIVE_RULES = (
-    PRESENT,
-    SIZE,
-    SHA256,
-    STRUCTURE,
-    SCHEMA,
-    ROWS,
-    KEY_RANGE,
-    UNNAMED,
-    STRAY,
-    STAGING,
+    *_BY_PLACE,
+    *TREE_RULES,
     MISPLACED,
     OUTDATED,
-    READABLE,
-    COMPLETE,
-    HEAD,
-    EVENTS,
-    IDENTITY,
-    HOLDS,
+    *DOCUMENT_RULES,
     STORE,
-    MIRROR_COMPLETE,
-    MIRROR_SHA256,
+    *MIRROR_RULES,
 )

@@ -23,7 +23,15 @@ from fluxhero.integrity.results import Outcome, Result, errored, failed, object_
 from fluxhero.integrity.rules import RowRule
 from fluxhero.integrity.scope import Scope
 from fluxhero.integrity.suite import Suite, query_over
-from fluxhero.integrity.suites.bars import COLUMNS, OF_FILES, SESSIONS, TYPES, bars
+from fluxhero.integrity.suites.bars import (
+    COLUMNS,
+    FRESH,
+    OF_FILES,
+    SESSIONS,
+    TRADE_PRICE,
+    TYPES,
+    bars,
+)
 from fluxhero.integrity.traded_bars import check_against_trades
 from fluxhero.market import cache
 from fluxhero.market.cache import BARS, PRICES, Cached, cached_files, name_parts
@@ -57,8 +65,14 @@ def check_bars(scope: Scope, memory: Passed) -> list[Result]:
         StoreLockedError: another process holds the hot store.
         SourceChangedError: the hot store was rebuilt while it was read.
     """
-    paths = cached_files(scope.cache_dir)
     suite = bars()
+    try:
+        if scope.cache_dir.exists():
+            next(scope.cache_dir.iterdir(), None)  # a search says nothing of what it may not read
+        paths = cached_files(scope.cache_dir)
+    except OSError as error:
+        every = (TYPES, *suite.rules, FRESH, TRADE_PRICE)
+        return [errored(rule, _ABOUT, str(error)) for rule in every]
     version = f"{suite.fingerprint} {scope.exchange}"
     due = [path for path in paths if scope.deep or memory.at(_KIND, path, version) is None]
     with connect(temp_dir=scope.data_dir / "tmp") as connection:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -63,7 +64,7 @@ def keep(scope: Scope, path: Path, broken: Sequence[Result]) -> Path:
     """
     digest = sha256(path)
     copy = kept_path(scope, path, digest)
-    if not (copy.is_file() and sha256(copy) == digest):
+    if not (_is_file(copy) and sha256(copy) == digest):
         with storage_errors("copy", path), path.open("rb") as content:
             make_folder(copy.parent)
             copy_into_place(content, copy, digest=digest)
@@ -80,6 +81,10 @@ def keep(scope: Scope, path: Path, broken: Sequence[Result]) -> Path:
         }
         write_atomically(note, json.dumps(about, indent=1, ensure_ascii=False).encode() + b"\n")
     return copy
+
+
+def _is_file(path: Path) -> bool:
+    return os.path.isfile(path)  # noqa: PTH113 - Path.is_file raises where it may not be looked at
 
 
 def kept_path(scope: Scope, path: Path, digest: str) -> Path:

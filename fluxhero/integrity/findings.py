@@ -26,11 +26,12 @@ from fluxhero.errors import DamagedFileError
 from fluxhero.integrity.results import Outcome, Result
 from fluxhero.integrity.rules import Severity
 from fluxhero.integrity.waivers import Waiver, waived_count
-from fluxhero.recorded import read_record, write_recorded
+from fluxhero.recorded import read_record, record_path, write_recorded
 
 logger = logging.getLogger(__name__)
 
 FOLDER = "findings"
+_RUN_TIME = "%Y%m%dT%H%M%SZ"  # as a run's name, and so its file's, begins
 _TIME = pa.timestamp("us", tz="UTC")
 SCHEMA = pa.schema(
     [
@@ -104,7 +105,7 @@ class Finding:
 
 def new_run_id(at: datetime) -> str:
     """A name for a run that sorts by time."""
-    return f"{at:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+    return f"{at:{_RUN_TIME}}-{secrets.token_hex(2)}"
 
 
 def judge(
@@ -205,17 +206,20 @@ def _row(run: str, at: datetime, deep: bool, finding: Finding) -> dict[str, Any]
 
 
 def finding_files(data_dir: Path) -> list[Path]:
-    """The files of all runs, oldest first."""
+    """The files of all runs, oldest first; what has no record is another program's."""
     folder = data_dir / FOLDER
-    return sorted(path for path in folder.glob("*.parquet") if not path.name.startswith("."))
+    paths = (path for path in folder.glob("*.parquet") if not path.name.startswith("."))
+    return sorted(path for path in paths if record_path(path).exists())
 
 
-def latest_findings(data_dir: Path) -> list[Finding]:
-    """What the last run found; of one whose file is damaged, the run before.
+def latest_findings(data_dir: Path, now: datetime) -> list[Finding]:
+    """What the last run until now found; of one whose file is damaged, the run before.
 
-    A damaged file is itself found by the scrub, so nothing is hidden by going on without it.
+    A damaged file is itself found by the scrub, so nothing is hidden by going on without it. A run of
+    time to come had a wrong clock: it would be the last one until then.
     """
-    for path in reversed(finding_files(data_dir)):
+    until = f"{now:{_RUN_TIME}}"
+    for path in reversed([one for one in finding_files(data_dir) if one.stem[:16] <= until]):
         try:
             return _read(path)
         except DamagedFileError as error:
@@ -224,8 +228,7 @@ def latest_findings(data_dir: Path) -> list[Finding]:
 
 
 def _read(path: Path) -> list[Finding]:
-    if read_record(path) is None:
-        raise _unreadable(path, "it has no record, so no check wrote it")
+    read_record(path)
     with storage_errors("read", path):
         try:
             rows = pq.read_table(

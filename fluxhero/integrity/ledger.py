@@ -15,12 +15,18 @@ import pyarrow as pa
 from fluxhero.archive.identity import check_owner
 from fluxhero.archive.manifest import Chain, Manifest
 from fluxhero.engine import connect, literal
-from fluxhero.errors import ConfigurationError, IntegrityError, StorageIOError
+from fluxhero.errors import (
+    ConfigurationError,
+    IntegrityError,
+    SourceChangedError,
+    StorageIOError,
+)
 from fluxhero.integrity.passed import Passed, Stamp
 from fluxhero.integrity.scope import Scope
 from fluxhero.ledger.rows import ARCHIVED_AT, CLOSED_AT, row_hash_sql
 from fluxhero.ledger.schema import CASH_FLOWS, EQUITY, LEDGER_TABLES, ORDERS, TRADES
 from fluxhero.ledger.sqlite_schema import MODES
+from fluxhero.ledger.store import HotStore
 from fluxhero.ledger.view import BATCH_ID
 
 _TABLES = (TRADES, ORDERS, CASH_FLOWS, EQUITY)
@@ -29,6 +35,7 @@ _COLUMNS = frozenset(name for table in _TABLES for name in table.names) - _WIDE
 # What stands in the way of an answer. A store that is locked or changing is worth another attempt.
 HINDRANCES = (IntegrityError, ConfigurationError, StorageIOError, duckdb.Error)
 BOTH = "{} (hot and archive)"  # what a rule over all rows of a table is about
+_ATTEMPTS = 3  # to read all tables of a store between two writes of another process
 _RULES_VERSION = "1"  # of the rules whose passing is remembered
 
 
@@ -226,6 +233,7 @@ def open_ledger(scope: Scope, memory: Passed | None = None) -> Iterator[Ledger]:
 
     Raises:
         StoreLockedError: another process holds the hot store.
+        SourceChangedError: another process kept writing to it between one table and the next.
         IntegrityError: the store or the archive's manifests are damaged.
         ConfigurationError: the store or the archive is gone, or the archive is another store's.
     """
@@ -234,7 +242,30 @@ def open_ledger(scope: Scope, memory: Passed | None = None) -> Iterator[Ledger]:
     check_owner(workspace.layout, workspace.store)
     with connect(temp_dir=workspace.data_dir / "tmp") as connection:
         connection.execute("SET python_enable_replacements = false")
+        _load_hot(workspace.store, connection)
+        yield Ledger(scope, connection, workspace.chain(), memory)  # never read before the hot rows
+
+
+def _load_hot(store: HotStore, connection: duckdb.DuckDBPyConnection) -> None:
+    """Load the tables as they were at one time: a trade without its orders would be a fault.
+
+    A FluxHero database has trades alone, and a bot that writes to it all the time.
+    """
+    for _ in range(_ATTEMPTS):
+        before = _stamps(store.path)
+        connection.execute("DROP SCHEMA IF EXISTS hot CASCADE")
         connection.execute("CREATE SCHEMA hot")
         for table in _TABLES:
-            workspace.store.load(connection, table.name, f"hot.{table.name}", _COLUMNS)
-        yield Ledger(scope, connection, workspace.chain(), memory)  # never read before the hot rows
+            store.load(connection, table.name, f"hot.{table.name}", _COLUMNS)
+        if store.kind == "sqlite" or _stamps(store.path) == before:
+            return
+    raise SourceChangedError(
+        f"{store.path} was written to while it was read, {_ATTEMPTS} times",
+        next_step="run it again; it must not be written to all the time",
+    )
+
+
+def _stamps(path: Path) -> list[Stamp]:
+    """Of a DuckDB file and of what was written to it last."""
+    parts = (path, path.with_name(f"{path.name}.wal"))
+    return [Stamp.of(part) for part in parts if part.exists()]

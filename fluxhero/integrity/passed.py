@@ -5,6 +5,7 @@ is a memory and no proof: when it is lost or damaged everything is checked again
 """
 
 import logging
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -60,7 +61,7 @@ class Passed:
     def at(self, check: str, path: Path, version: str = "") -> datetime | None:
         """When the file as it is now last passed this version of the check; None if it never did."""
         entry = self._memory.checks.get(check, {}).get(str(path))
-        if entry is None or entry.version != version or not path.exists():
+        if entry is None or entry.version != version or not _is_there(path):
             return None
         return entry.at if Stamp.of(path) == Stamp(entry.size, entry.changed_ns) else None
 
@@ -78,11 +79,16 @@ class Passed:
     def save(self) -> None:
         """Write it, without files that are gone."""
         kept: Mapping[str, dict[str, _Entry]] = {
-            check: {name: entry for name, entry in entries.items() if Path(name).exists()}
+            check: {name: entry for name, entry in entries.items() if _is_there(Path(name))}
             for check, entries in self._memory.checks.items()
         }
         memory = _Memory(checks=dict(kept))
         write_atomically(self._path, memory.model_dump_json(indent=1).encode() + b"\n")
+
+
+def _is_there(path: Path) -> bool:
+    """Whether it is known to be there; a file that may not be looked at is not."""
+    return os.path.exists(path)  # noqa: PTH110 - Path.exists raises then
 
 
 def _read(path: Path) -> _Memory:

@@ -85,6 +85,7 @@ def scrub_recorded(scope: Scope, memory: Passed) -> list[Result]:
     for folder in (*recorded_folders(scope), scope.cache_dir):
         if not folder.is_dir():
             continue
+        next(folder.iterdir(), None)  # a search for files says nothing of a folder it may not read
         paths = {path for path in folder.rglob("*.parquet") if not path.name.startswith(".")}
         records = folder.rglob(f"*.parquet{RECORD_SUFFIX}")
         paths |= {path.with_name(path.name.removesuffix(RECORD_SUFFIX)) for path in records}

@@ -170,21 +170,23 @@ def test_bad_waivers_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_findings_are_kept_and_read_back(tmp_path: Path) -> None:
-    assert store.latest_findings(tmp_path) == []
+    assert store.latest_findings(tmp_path, AT + 9 * NIGHT) == []
     assert store.trends(tmp_path, 5) == []
     result = replace(pnl("ä", "b"), sample=({"key": "ä", "pnl": "1.50"},), sql="SELECT 1")
     written = judge([result, passed(SHA, "archive/x", 3)], [], [], AT)
     store.write_findings(tmp_path, store.new_run_id(AT), AT, written, deep=True)
-    assert store.latest_findings(tmp_path) == written
+    assert store.latest_findings(tmp_path, AT + 9 * NIGHT) == written
     later = judge([errored(PNL, "trades (hot)", "why")], written, [], AT + NIGHT)
     path = store.write_findings(tmp_path, "20260303T220000Z-0000", AT, later, deep=False)
     told = {trend.rule: trend.counts for trend in store.trends(tmp_path, 5)}
     assert told == {"trades.pnl": (2, UNTOLD), "files.sha256": (0, None)}
     damage(path)
-    assert store.latest_findings(tmp_path) == written, "the run before stands in for a damaged one"
+    assert store.latest_findings(tmp_path, AT + 9 * NIGHT) == written, (
+        "the run before stands in for a damaged one"
+    )
     assert store.trends(tmp_path, 5) == []
     record_path(path).write_text("{}")
-    assert store.latest_findings(tmp_path) == written
+    assert store.latest_findings(tmp_path, AT + 9 * NIGHT) == written
 
 
 def damage(path: Path) -> None:

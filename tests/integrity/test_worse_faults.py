@@ -3,14 +3,18 @@
 import os
 import re
 import shutil
+import subprocess
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from fluxhero.errors import SourceChangedError
 from fluxhero.integrity.findings import State
+from fluxhero.ledger.duckdb_store import DuckDBStore
 from tests import samples
 from tests.house import House
 from tests.integrity import sound
@@ -172,3 +176,76 @@ def test_a_folder_in_a_files_place_does_not_keep_others_from_being_mended(
     assert faults(report)["files.present"] == {str(first.relative_to(installed.data))}
     mended = {line.object: line.mended for line in report.repairs}
     assert sorted(mended.values()) == [False, True]
+
+
+@pytest.mark.parametrize("times", [1, 9])
+def test_rows_written_between_the_reading_of_two_tables_are_no_fault(
+    installed: House, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    """By another program: what the pipeline itself writes waits for the archive's lock."""
+    load, left = DuckDBStore.load, list(range(times))
+
+    def and_write(store: DuckDBStore, connection: Any, table: str, *given: Any) -> None:
+        load(store, connection, table, *given)
+        if table == "trades" and left and len(given) > 1:
+            number = left.pop()
+            installed.execute(
+                f"INSERT INTO trades SELECT * REPLACE ('new-{number}' AS trade_id, '{number}x' AS source_id, "
+                f"quantity + {number + 1} AS quantity, NULL AS stop_loss, 'cancelled' AS status, "
+                "NULL AS exit_price, NULL AS exit_time, NULL AS realized_pnl) FROM trades WHERE status = 'open';"
+                f"INSERT INTO orders SELECT * REPLACE ('new-{number}' AS order_id, 'new-{number}' AS trade_id, "
+                f"'{number}y' AS source_id) FROM orders WHERE order_id = 'o-00092-in'"
+            )
+
+    monkeypatch.setattr(DuckDBStore, "load", and_write)
+    if times == 1:
+        assert "ledger.order-has-trade" not in faults(installed.check(now=later(1)))
+    else:
+        with pytest.raises(SourceChangedError, match="3 times"):
+            installed.check(now=later(1))
+
+
+def test_a_run_whose_clock_was_years_ahead_is_not_the_last_one_until_then(installed: House) -> None:
+    assert not installed.check(now=samples.AS_OF + timedelta(days=900)).ok  # bars are stale by then
+    installed.execute("UPDATE trades SET stop_loss = NULL WHERE status = 'open'")
+    for minutes, state in ((1, State.NEW), (2, State.KNOWN)):
+        report = installed.check(now=later(minutes))
+        assert [(line.rule, line.state) for line in report.findings] == [
+            ("trades.stop-present", state)
+        ]
+
+
+@pytest.mark.parametrize(
+    ("name", "rule"),
+    [
+        ("data/archive/trades", "files.sha256"),
+        ("mirror/trades", "mirror.complete"),
+        ("data/cache", "recorded.structure"),
+    ],
+)
+def test_a_folder_that_may_not_be_looked_into_hides_no_other_fault(
+    installed: House, monkeypatch: pytest.MonkeyPatch, name: str, rule: str
+) -> None:
+    folder = installed.data.parent / name
+    if os.geteuid() != 0:
+        pytest.skip("only root can be somebody else for a while")
+    monkeypatch.chdir("/")
+    folder.chmod(0)
+    waivers = installed.data / "integrity" / "waivers.json"
+    waivers.write_text("[{")
+    place = installed.data.parent
+    subprocess.run(["chown", "-R", "nobody", str(place)], check=True)
+    closed = [above for above in place.parents if not above.stat().st_mode & 0o001]
+    for above in closed:
+        above.chmod(0o711)
+    try:
+        os.seteuid(65534)
+        report = installed.check(now=later(1))
+    finally:
+        os.seteuid(0)
+        folder.chmod(0o700)
+        for above in closed:
+            above.chmod(0o700)
+    rules = {line.rule for line in report.findings if line.counts}
+    assert {rule.partition(".")[0] + ".*", rule} & rules
+    assert "waivers.readable" in rules
