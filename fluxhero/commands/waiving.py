@@ -125,7 +125,8 @@ def _unfound(rule: str, keys: tuple[str, ...]) -> list[str]:
     """Which of the keys the last check did not name, so far as it names them all."""
     from fluxhero.integrity.findings import latest_findings
 
-    found = [f for f in latest_findings(settings_with_logging().data_dir) if f.rule == rule]
+    latest = latest_findings(settings_with_logging().data_dir, datetime.now(UTC))
+    found = [finding for finding in latest if finding.rule == rule]
     if any(finding.count > len(finding.keys) > 0 for finding in found):
         return []
     named = {name for finding in found for name in (finding.object, *finding.keys)}
