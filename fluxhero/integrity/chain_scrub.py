@@ -123,9 +123,10 @@ def _events(scope: Scope, found: Survey, gone: set[Path]) -> Iterator[Result]:
     for event in found.events.values():
         sign = 1 if event.kind in _PURGES else -1
         purged[event.batch_id] += sign * event.rows
+    copies = _copies(found)
     for path, event in found.events.items():
         manifest = sound.get(event.batch_id)
-        problem = _misnamed(path, event)
+        problem = _misnamed(path, event) or copies.get(path, "")
         if manifest and not problem and event.manifest_sha256 != manifest.sha256:
             problem = f"{path} does not name its manifest's hash"
         if manifest and not problem and purged[event.batch_id] > manifest.file.rows:
@@ -142,6 +143,17 @@ def _events(scope: Scope, found: Survey, gone: set[Path]) -> Iterator[Result]:
         yield failed(EVENTS, _about(scope, path), what, file=path)
     if not found.events and not gone:
         yield passed(EVENTS, _about(scope, found.layout.manifests))
+
+
+def _copies(found: Survey) -> dict[Path, str]:
+    """Events that are there twice: of each the one under the shortest name is the event."""
+    first: dict[str, Path] = {}
+    copies = {}
+    for path in sorted(found.events, key=lambda path: (len(path.name), path.name)):
+        original = first.setdefault(found.events[path].sha256, path)
+        if original != path:
+            copies[path] = f"{path} is a copy of {original.name}"
+    return copies
 
 
 def _misnamed(path: Path, event: Event) -> str:

@@ -68,6 +68,7 @@ def _events(mender: Mender, mirror: Mirror) -> Iterator[Repair]:
         elif _has_twin(found, path):
             action = "taken away: the same event is there under its own name"
             yield mender.take_away(EVENTS.name, path, action=action, source="the event itself")
+            forget_documents(mender.scope.home, {path.name})
         elif path in found.damaged and is_purge(path):
             yield mender.take_away(
                 rule.name,

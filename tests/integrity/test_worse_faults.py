@@ -249,3 +249,18 @@ def test_a_folder_that_may_not_be_looked_into_hides_no_other_fault(
     rules = {line.rule for line in report.findings if line.counts}
     assert {rule.partition(".")[0] + ".*", rule} & rules
     assert "waivers.readable" in rules
+
+
+@pytest.mark.parametrize("number", ["1", "2"])
+def test_an_event_that_is_there_twice_is_found_and_taken_away_for_good(
+    installed: House, monkeypatch: pytest.MonkeyPatch, number: str
+) -> None:
+    monkeypatch.delenv("FLUXHERO_ARCHIVE_MIRROR_DIR")
+    installed.restore(trade_ids=["t-00003"])
+    (event,) = (installed.archive_dir / "manifests").glob("*.restored-1.json")
+    name = event.name.replace("restored-1", f"restored-{number}x").replace("2x", "2")
+    copy = Path(shutil.copy(event, event.with_name(name)))
+    found = faults(installed.check(now=later(1)))
+    assert found == {"chain.events": {str(copy.relative_to(installed.data))}}
+    assert faults(installed.check(now=later(2), repair=True)) == {}
+    assert (event.exists(), copy.exists()) == (True, False)
