@@ -7,17 +7,16 @@ of a whole check over an archive of many rows: the first time, unchanged in fast
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
 import time
-from importlib.metadata import version
 from pathlib import Path
 
 import duckdb
 
 from benchmarks import data, expect, scrub
+from benchmarks.report import machine, verdict_line
 from benchmarks.routes import archive_duckdb, cpu_seconds, peak_mb
 from fluxhero.engine import literal
 
@@ -122,25 +121,25 @@ def markdown(results: dict[str, Measured], rows: int, scrub_rows: int) -> str:
     speed = scrub.ratios(results)["speed"]
     fast = results["fast"]["wall"]
     verdicts = [
-        _verdict(
+        verdict_line(
             f"{check['rules']:.0f} rules over {rows:,} rows: CPU against one query for the same counts",
             f"{ratio:.2f} ×",
             "≤ 2 ×",
             ratio <= 2,
         ),
-        _verdict(
+        verdict_line(
             "the same: peak memory",
             f"{check['peak_mb']:.0f} MB",
             "< 1,500 MB",
             check["peak_mb"] < 1_500,
         ),
-        _verdict(
+        verdict_line(
             f"deep scrub, {scrub_rows:,} rows: speed against `sha256sum` and pyarrow",
             f"{speed:.0%}",
             "≥ 80 %",
             speed >= 0.8,
         ),
-        _verdict(
+        verdict_line(
             f"fast check of an unchanged archive of {rows:,} rows, beyond start-up",
             f"{fast:.1f} s",
             "< 5 s",
@@ -166,11 +165,7 @@ def markdown(results: dict[str, Measured], rows: int, scrub_rows: int) -> str:
                 "route in a process of its own. CPU seconds are user plus system."
             ),
             "",
-            (
-                f"Machine: {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
-                f"DuckDB {version('duckdb')}, Great Expectations {version('great-expectations')}, "
-                f"pyarrow {version('pyarrow')}."
-            ),
+            machine("DuckDB", "Great Expectations", "pyarrow"),
             "",
             "| what | measured | bound | verdict |",
             "|---|---|---|---|",
@@ -194,10 +189,6 @@ def markdown(results: dict[str, Measured], rows: int, scrub_rows: int) -> str:
             "",
         ]
     )
-
-
-def _verdict(what: str, measured: str, bound: str, fine: bool) -> str:
-    return f"| {what} | {measured} | {bound} | {'met' if fine else '**missed**'} |"
 
 
 def _say(text: str) -> None:

@@ -140,7 +140,6 @@ def _scope(folder: Path) -> Scope:
         workspace=workspace,
         now=_NOW,
         deep=False,
-        cache_dir=folder,
         mirror_dir=None,
         scrub_days=30,
         retention_days=30,

@@ -43,6 +43,15 @@ def start_up_seconds(folder: Path) -> dict[str, float]:
     return seconds
 
 
+def machine(*packages: str) -> str:
+    """A sentence on where it was measured, with the versions of these packages."""
+    versions = ", ".join(f"{name} {version(name.lower().replace(' ', '-'))}" for name in packages)
+    return (
+        f"Machine: {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
+        f"{versions}."
+    )
+
+
 def markdown(results: Results, rows: int, large: int) -> str:
     """Render the page."""
     lines = [
@@ -54,10 +63,7 @@ def markdown(results: Results, rows: int, large: int) -> str:
             "each route in a process of its own, the best of several rounds. CPU seconds are user plus system."
         ),
         "",
-        (
-            f"Machine: {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
-            f"DuckDB {version('duckdb')}, pyarrow {version('pyarrow')}, pandas {version('pandas')}."
-        ),
+        machine("DuckDB", "pyarrow", "pandas"),
         "",
         "| what | measured | bound | verdict |",
         "|---|---|---|---|",
@@ -106,13 +112,13 @@ def _verdicts(results: Results, rows: int) -> list[str]:
     sqlite = results["pandas_sqlite"]["cpu"] / results["archive_sqlite"]["cpu"]
     start = results["start"]
     lines = [
-        _line(
+        verdict_line(
             f"DuckDB store, {rows:,} due: CPU against a bare COPY",
             f"{duckdb:.2f} ×",
             "≤ 1.5 ×",
             duckdb <= 1.5,
         ),
-        _line(
+        verdict_line(
             f"SQLite store, {rows:,} due: CPU gained over pandas",
             f"{sqlite:.2f} ×",
             "≥ 2 ×",
@@ -125,12 +131,14 @@ def _verdicts(results: Results, rows: int) -> list[str]:
         fine = measured["p999_ms"] < 50 and not measured["failed"]
         text = f"{measured['p999_ms']:.1f} ms, {measured['failed']:.0f} failed"
         lines.append(
-            _line(f"live writer, {journal} journal: p99.9 insert", text, "< 50 ms, none", fine)
+            verdict_line(
+                f"live writer, {journal} journal: p99.9 insert", text, "< 50 ms, none", fine
+            )
         )
     for name, bound in (("help", 0.5), ("status", 2.0), ("query", 2.0)):
         what = "`fluxhero --help`" if name == "help" else f"`fluxhero {name}`"
         lines.append(
-            _line(
+            verdict_line(
                 f"{what} from start to end",
                 f"{start[name]:.2f} s",
                 f"< {bound} s",
@@ -145,7 +153,7 @@ def _memory(results: Results, rows: int) -> list[str]:
     for kind in ("duckdb", "sqlite"):
         peak = results[f"archive_{kind}"]["peak_mb"]
         lines.append(
-            _line(
+            verdict_line(
                 f"{kind} store, {rows:,} due: peak memory", f"{peak:.0f} MB", "< 600 MB", peak < 600
             )
         )
@@ -153,12 +161,13 @@ def _memory(results: Results, rows: int) -> list[str]:
             large = results[f"large_{kind}"]
             what = f"{kind} store, {large['rows']:,} due: peak memory"
             lines.append(
-                _line(what, f"{large['peak_mb']:.0f} MB", "< 600 MB", large["peak_mb"] < 600)
+                verdict_line(what, f"{large['peak_mb']:.0f} MB", "< 600 MB", large["peak_mb"] < 600)
             )
     return lines
 
 
-def _line(what: str, measured: str, bound: str, fine: bool) -> str:
+def verdict_line(what: str, measured: str, bound: str, fine: bool) -> str:
+    """A row of the table of verdicts."""
     return f"| {what} | {measured} | {bound} | {'met' if fine else '**missed**'} |"
 
 

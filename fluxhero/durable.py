@@ -233,6 +233,16 @@ def move_aside(path: Path, folder: Path) -> Path:
         return target
 
 
+def read_bytes(path: Path) -> bytes:
+    """A file's bytes.
+
+    Raises:
+        StorageIOError: the operating system refuses.
+    """
+    with storage_errors("read", path):
+        return path.read_bytes()
+
+
 def sha256(path: Path) -> str:
     """SHA-256 of the bytes on disk, in hexadecimal."""
     with storage_errors("read", path), path.open("rb") as file:

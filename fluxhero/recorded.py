@@ -14,6 +14,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from fluxhero.durable import (
     make_folder,
+    read_bytes,
     sha256,
     storage_errors,
     sync_file,
@@ -72,8 +73,7 @@ def read_record(path: Path) -> FileRecord | None:
     place = record_path(path)
     if not place.exists():
         return None
-    with storage_errors("read", place):
-        content = place.read_bytes()
+    content = read_bytes(place)
     try:
         return FileRecord.model_validate_json(content)
     except ValidationError as error:

@@ -1,7 +1,8 @@
 """The steps of a storage check, a task each."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from fluxhero.archive.batches import utc_now
@@ -70,7 +71,8 @@ def open_check(*, deep: bool) -> CheckRun:
 @io_task
 def scrub_files(run: CheckRun) -> list[Result]:
     """Hold every file against its manifest or record, and the manifests against each other."""
-    return _told("files", _scrubbed(run))
+    with _remembering(run) as memory:
+        return _told("files", scrub(run.scope, memory))
 
 
 @io_task
@@ -94,7 +96,8 @@ def repair_faults(run: CheckRun, results: Sequence[Result]) -> list[Repair]:
 @io_task
 def reconcile_ledger(run: CheckRun) -> list[Result]:
     """Hold the hot store against the archive, orders against trades, and cash against results."""
-    return _told("ledger", _reconciled(run))
+    with _remembering(run) as memory:
+        return _told("ledger", reconcile(run.scope, memory))
 
 
 @io_task
@@ -103,28 +106,25 @@ def check_ledger_values(run: CheckRun, scrubbed: Sequence[Result]) -> list[Resul
 
     Rows that break a rule are copied into quarantine; files that the scrub found damaged are not read.
     """
-    memory = run.memory
     damaged = {
         result.file: result.observed
         for result in scrubbed
         if result.file is not None and result.outcome is not Outcome.PASSED
     }
-    results = [
-        result
-        for table in LEDGER_TABLES
-        for result in check_values(run.scope, table, memory, run_id=run.run, damaged=damaged)
-    ]
-    memory.save()
+    with _remembering(run) as memory:
+        results = [
+            result
+            for table in LEDGER_TABLES
+            for result in check_values(run.scope, table, memory, run_id=run.run, damaged=damaged)
+        ]
     return _told("values", results)
 
 
 @io_task
 def check_bar_values(run: CheckRun) -> list[Result]:
     """Run the expectation suite of the bars, each symbol and timeframe by itself."""
-    memory = run.memory
-    results = check_bars(run.scope, memory)
-    memory.save()
-    return _told("bars", results)
+    with _remembering(run) as memory:
+        return _told("bars", check_bars(run.scope, memory))
 
 
 @io_task
@@ -195,18 +195,12 @@ def _repair_line(repair: Repair) -> RepairLine:
     )
 
 
-def _scrubbed(run: CheckRun) -> list[Result]:
+@contextmanager
+def _remembering(run: CheckRun) -> Iterator[Passed]:
+    """What passed before, for a step that tells what passes now; kept when the step has come to its end."""
     memory = run.memory
-    results = scrub(run.scope, memory)
+    yield memory
     memory.save()
-    return results
-
-
-def _reconciled(run: CheckRun) -> list[Result]:
-    memory = run.memory
-    results = reconcile(run.scope, memory)
-    memory.save()
-    return results
 
 
 def _told(what: str, results: list[Result]) -> list[Result]:

@@ -23,10 +23,9 @@ from fluxhero.ledger.rows import (
     row_hash_sql,
 )
 from fluxhero.ledger.store import ArchivedFile, Comparison, HotStore, Partition
+from fluxhero.parquet import DAMAGE, schema_difference
 
 METADATA_PREFIX = b"fluxhero."
-# What pyarrow raises over a damaged file: a name or a type in the footer may be what is damaged.
-_DAMAGE = (pa.ArrowException, OSError, KeyError, UnicodeDecodeError)
 _READ_ROWS = 8_192  # small enough to be reused by the allocator, large enough for DuckDB
 # Columns with few distinct values; for the others a dictionary costs time and saves nothing.
 _DICTIONARY = frozenset(
@@ -171,11 +170,11 @@ class _ReadBack:
                 self._file = pq.ParquetFile(
                     path, page_checksum_verification=True, read_dictionary=[*texts, TABLE]
                 )
-            except _DAMAGE as error:
+            except DAMAGE as error:
                 raise _unreadable(path, error) from error
         if found != archive_schema(own):
             raise VerificationError(
-                f"{path} has another schema than declared: {_difference(found, archive_schema(own))}",
+                f"{path} has another schema than declared: {schema_difference(found, archive_schema(own))}",
                 next_step="nothing was purged; report this with the file",
             )
 
@@ -186,7 +185,7 @@ class _ReadBack:
     def _batches(self) -> Iterator[pa.RecordBatch]:
         try:
             yield from self._file.iter_batches(_READ_ROWS, use_threads=False)
-        except _DAMAGE as error:
+        except DAMAGE as error:
             self.failure = error
             raise
 
@@ -215,12 +214,6 @@ def _unreadable(path: Path, error: Exception) -> DamagedFileError:
     )
 
 
-def _difference(found: pa.Schema, declared: pa.Schema) -> str:
-    wrong = [f"{f.name} is {f.type}" for f in found if f not in list(declared)]
-    missing = [f"{f.name} is missing" for f in declared if f.name not in found.names]
-    return ", ".join([*wrong, *missing]) or "the columns' order"
-
-
 def read_rows(path: Path) -> pa.Table:
     """Read a whole file with page checksums verified.
 
@@ -232,7 +225,7 @@ def read_rows(path: Path) -> pa.Table:
             table: pa.Table = pq.read_table(
                 path, page_checksum_verification=True, partitioning=None
             )
-        except _DAMAGE as error:
+        except DAMAGE as error:
             raise _unreadable(path, error) from error
     return table
 

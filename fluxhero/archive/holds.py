@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from fluxhero.durable import storage_errors, write_atomically
+from fluxhero.durable import read_bytes, write_atomically
 from fluxhero.errors import ManifestError
 from fluxhero.ledger.schema import TRADES
 
@@ -47,8 +47,7 @@ def read_holds(path: Path) -> list[Hold]:
     """
     if not path.exists():
         return []
-    with storage_errors("read", path):
-        content = path.read_bytes()
+    content = read_bytes(path)
     try:
         return _HOLDS.validate_json(content)
     except ValidationError as error:

@@ -19,7 +19,7 @@ from fluxhero.archive.manifest import (
     load_chain,
     refuse_later_format,
 )
-from fluxhero.durable import storage_errors, write_atomically
+from fluxhero.durable import read_bytes, write_atomically
 from fluxhero.errors import ForeignArchiveError, ManifestError, MissingArchiveError
 from fluxhero.ledger.store import HotStore
 from fluxhero.wording import counted
@@ -234,8 +234,7 @@ def follow_head(layout: Layout, data_dir: Path, chain: Chain) -> None:
 
 
 def _parse(path: Path, kind: type[_M]) -> _M:
-    with storage_errors("read", path):
-        content = path.read_bytes()
+    content = read_bytes(path)
     try:
         return kind.model_validate_json(content)
     except ValidationError as error:

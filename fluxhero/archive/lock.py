@@ -7,11 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
-from filelock import FileLock, Timeout
-
 from fluxhero.archive.layout import Layout
-from fluxhero.durable import make_folder, storage_errors
+from fluxhero.durable import storage_errors
 from fluxhero.errors import AlreadyRunningError
+from fluxhero.locks import locked
 
 
 @contextmanager
@@ -25,23 +24,18 @@ def archive_lock(layout: Layout, purpose: str) -> Iterator[None]:
     Raises:
         AlreadyRunningError: another run holds it; the message says which.
     """
-    with storage_errors("lock", layout.root):
-        make_folder(layout.root)
-        lock = FileLock(layout.lock, timeout=0)
-        try:
-            lock.acquire()
-        except Timeout as timeout:
-            raise AlreadyRunningError(
-                f"the archive {layout.root} is in use by {_holder(layout)}",
-                next_step="wait for it to end; whatever is due then is taken by the next run",
-            ) from timeout
-    try:
+    with locked(layout.lock, lambda: _in_use(layout)):
         with storage_errors("lock", layout.root):
             _announce(layout, purpose)
         yield
         layout.lock_holder.unlink(missing_ok=True)
-    finally:
-        lock.release()
+
+
+def _in_use(layout: Layout) -> AlreadyRunningError:
+    return AlreadyRunningError(
+        f"the archive {layout.root} is in use by {_holder(layout)}",
+        next_step="wait for it to end; whatever is due then is taken by the next run",
+    )
 
 
 def _announce(layout: Layout, purpose: str) -> None:

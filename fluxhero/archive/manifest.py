@@ -10,12 +10,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal, Self, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from fluxhero.archive.layout import Layout, partition_of, sequence_of
-from fluxhero.durable import storage_errors, write_atomically
+from fluxhero.durable import read_bytes, write_atomically
 from fluxhero.errors import ManifestError, SchemaVersionError
 
 FORMAT_VERSION: Final = 1
@@ -68,6 +68,30 @@ class Document(Record):
         return hashlib.sha256(self.to_bytes()).hexdigest()
 
 
+class Sealed(Document):
+    """A document whose hash no other one names, so that it carries its own.
+
+    `checksum` is the SHA-256 of the bytes without it; where it is empty, none was written.
+    """
+
+    checksum: str = ""
+
+    def to_bytes(self) -> bytes:
+        """The exact bytes that are stored; the checksum stands last."""
+        document = self.model_dump(mode="json", exclude={"checksum"})
+        return _stored(document | ({"checksum": self.checksum} if self.checksum else {}))
+
+    @property
+    def intact(self) -> bool:
+        """Whether it is as it was sealed."""
+        return self == self.sealed()
+
+    def sealed(self) -> Self:
+        """The same with its checksum."""
+        bare = self.model_copy(update={"checksum": ""})
+        return self.model_copy(update={"checksum": bare.sha256})
+
+
 class Manifest(Document):
     """One archived batch."""
 
@@ -101,11 +125,11 @@ class EventKind(StrEnum):
     RESTORED = "restored"
 
 
-class Event(Document):
-    """Something that happened to a batch.
+PURGES = frozenset({EventKind.PURGED, EventKind.PARTLY_PURGED})
 
-    No later document names an event's hash, so each carries its own.
-    """
+
+class Event(Sealed):
+    """Something that happened to a batch; early releases wrote no checksum."""
 
     kind: EventKind
     batch_id: str
@@ -115,23 +139,11 @@ class Event(Document):
     kept_hot: tuple[str, ...] = ()  # purge: keys whose hot row differs or is on hold
     keys: tuple[str, ...] = ()  # restore: what came back
     reason: str = ""
-    checksum: str = ""  # SHA-256 of the bytes without it; early releases wrote none
-
-    def to_bytes(self) -> bytes:
-        """The exact bytes that are stored."""
-        return _stored(
-            self.model_dump(mode="json", exclude=set() if self.checksum else {"checksum"})
-        )
 
     @property
     def intact(self) -> bool:
         """Whether it is as it was written, as far as it can tell by itself."""
-        return not self.checksum or self == self.sealed()
-
-    def sealed(self) -> "Event":
-        """The same event with its checksum."""
-        bare = self.model_copy(update={"checksum": ""})
-        return self.model_copy(update={"checksum": bare.sha256})
+        return not self.checksum or super().intact
 
 
 class Chain:
@@ -186,8 +198,7 @@ class Chain:
 
     def purged_rows(self, batch_id: str) -> int:
         """How many rows of a batch were removed from the hot store, over all its purges."""
-        kinds = {EventKind.PURGED, EventKind.PARTLY_PURGED}
-        return sum(event.rows for event in self._events[batch_id] if event.kind in kinds)
+        return sum(event.rows for event in self._events[batch_id] if event.kind in PURGES)
 
     def unpurged(self) -> list[Manifest]:
         """Batches whose purge never completed."""
@@ -243,8 +254,7 @@ def listed(folder: Path) -> list[Path]:
 
 
 def _read(path: Path, kind: type[_R]) -> _R:
-    with storage_errors("read", path):
-        content = path.read_bytes()
+    content = read_bytes(path)
     try:
         record = kind.model_validate_json(content)
     except ValidationError as error:

@@ -16,11 +16,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from fluxhero.archive.holds import read_holds
 from fluxhero.archive.identity import read_identity
 from fluxhero.archive.layout import Layout
-from fluxhero.archive.manifest import Chain, Document, is_event, listed, read_event
+from fluxhero.archive.manifest import Chain, Sealed, is_event, listed, read_event
 from fluxhero.archive.workspace import Workspace
 from fluxhero.durable import (
     copy_into_place,
     make_folder,
+    read_bytes,
     sha256,
     storage_errors,
     write_atomically,
@@ -49,7 +50,7 @@ class MirroredFile(BaseModel):
     sha256: str
 
 
-class MirrorList(Document):
+class MirrorList(Sealed):
     """Content of `mirror.json`: which archive this is a copy of, and its files by relative path.
 
     An archive is known by the hash of its first manifest, which nothing changes.
@@ -57,12 +58,6 @@ class MirrorList(Document):
 
     first_manifest: str
     files: dict[str, MirroredFile] = Field(default_factory=dict)
-    checksum: str = ""
-
-    def sealed(self) -> "MirrorList":
-        """The same list with its checksum."""
-        bare = self.model_copy(update={"checksum": ""})
-        return self.model_copy(update={"checksum": bare.sha256})
 
 
 class _MirrorHead(BaseModel):
@@ -166,13 +161,12 @@ def read_list(mirror_dir: Path) -> MirrorList:
             f"{mirror_dir} is no mirror of an archive: it has no {LIST_FILE}",
             next_step="mount its disk, or correct FLUXHERO_ARCHIVE_MIRROR_DIR",
         )
-    with storage_errors("read", path):
-        content = path.read_bytes()
+    content = read_bytes(path)
     try:
         found = MirrorList.model_validate_json(content)
     except ValidationError as error:
         raise _damaged_list(path) from error
-    if found != found.sealed():
+    if not found.intact:
         raise _damaged_list(path)
     return found
 
@@ -276,8 +270,7 @@ def _remembered(data_dir: Path) -> str | None:
     path = data_dir / MIRROR_HEAD_FILE
     if not path.exists():
         return None
-    with storage_errors("read", path):
-        content = path.read_bytes()
+    content = read_bytes(path)
     try:
         return _MirrorHead.model_validate_json(content).mirror
     except ValidationError:

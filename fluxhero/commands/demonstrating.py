@@ -177,7 +177,7 @@ def _damage(story: Story, settings: "Settings") -> None:
 def _findings(story: Story, title: str, report: "CheckReport") -> None:
     from fluxhero.integrity.check_text import told
 
-    faults = [line for line in report.findings if line.counts]
+    faults = [line for line in report.findings if line.state.counts]
     shown = [line.model_dump(mode="json") for line in faults]
     story.step(title, report.verdict, findings=shown, page=report.page)
     for text in told([line for line in faults if line.state == "new"]):

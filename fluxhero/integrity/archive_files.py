@@ -9,14 +9,13 @@ import pyarrow.parquet as pq
 
 from fluxhero.archive.manifest import Manifest
 from fluxhero.errors import FluxHeroError
+from fluxhero.integrity.expectations import column_faults
 from fluxhero.integrity.passed import Passed, Stamp
 from fluxhero.integrity.scope import Scope
 from fluxhero.ledger.rows import archive_schema
+from fluxhero.parquet import DAMAGE
 
 logger = logging.getLogger(__name__)
-
-# What pyarrow raises over a damaged footer: a name or a type in it may be what is damaged.
-_DAMAGE = (pa.ArrowException, OSError, KeyError, UnicodeDecodeError)
 
 
 class ArchiveFiles:
@@ -90,20 +89,13 @@ class ArchiveFiles:
             path = self.path(manifest)
             try:
                 found = pq.read_schema(path)
-            except _DAMAGE as error:
+            except DAMAGE as error:
                 logger.info("%s: its columns cannot be read: %s", path, error)
                 continue
-            if wrong := _differences(due, found):
-                faults[path] = f"{manifest.file.path}: {wrong}"
+            if wrong := column_faults(_types(due), _types(found)):
+                faults[path] = f"{manifest.file.path}: {', '.join(wrong)}"
         return faults
 
 
-def _differences(due: pa.Schema, found: pa.Schema) -> str:
-    types = {field.name: field.type for field in found}
-    wrong = [f"column {name} is missing" for name in due.names if name not in types]
-    wrong += [
-        f"column {field.name} is {types[field.name]}, not {field.type}"
-        for field in due
-        if field.name in types and types[field.name] != field.type
-    ]
-    return ", ".join(wrong)
+def _types(schema: pa.Schema) -> dict[str, str]:
+    return {field.name: str(field.type) for field in schema}

@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 
+from config.settings import Settings
 from fluxhero.errors import BadInputError
 from fluxhero.integrity import drift, reconcile, scrub
 from fluxhero.integrity.rules import Rule
@@ -14,11 +15,11 @@ from fluxhero.integrity.suites.trades import trades
 from fluxhero.integrity.waivers import READABLE
 from fluxhero.ledger.formats.contract import nearest
 
-USUAL_TOLERANCE = Decimal("0.005")
+_USUAL_TOLERANCE: Decimal = Settings.model_fields["pnl_tolerance"].default
 RULES: tuple[Rule, ...] = (
     *scrub.RULES,
     *reconcile.RULES,
-    *trades(USUAL_TOLERANCE).every_rule,
+    *trades(_USUAL_TOLERANCE).every_rule,
     *orders().every_rule,
     *cash_flows().every_rule,
     *equity().every_rule,

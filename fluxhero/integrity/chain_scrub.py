@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fluxhero.archive.holds import read_holds
 from fluxhero.archive.identity import HEAD_FILE, Head, read_head, read_identity
-from fluxhero.archive.manifest import GENESIS, Event, EventKind, is_event
+from fluxhero.archive.manifest import GENESIS, PURGES, Event, is_event
 from fluxhero.archive.mirror import read_list
 from fluxhero.archive.survey import Survey, survey
 from fluxhero.errors import (
@@ -23,8 +23,6 @@ from fluxhero.integrity.documents import known_documents, remember_documents
 from fluxhero.integrity.results import Result, errored, failed, object_of, passed
 from fluxhero.integrity.scope import Scope
 from fluxhero.wording import counted
-
-_PURGES = frozenset({EventKind.PURGED, EventKind.PARTLY_PURGED})
 
 
 def survey_of(scope: Scope) -> tuple[Survey, str]:
@@ -121,7 +119,7 @@ def _events(scope: Scope, found: Survey, gone: set[Path]) -> Iterator[Result]:
     sound = {manifest.batch_id: manifest for manifest in found.sound.values()}
     purged: defaultdict[str, int] = defaultdict(int)
     for event in found.events.values():
-        sign = 1 if event.kind in _PURGES else -1
+        sign = 1 if event.kind in PURGES else -1
         purged[event.batch_id] += sign * event.rows
     copies = _copies(found)
     for path, event in found.events.items():

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from fluxhero.integrity.check_text import MOST_KEYS, UNTOLD, few, told
 from fluxhero.integrity.findings import Finding, State
 from fluxhero.integrity.results import Outcome
-from fluxhero.integrity.rules import Rule, Severity
+from fluxhero.integrity.rules import Rule, Severity, gravest
 from fluxhero.wording import counted
 
 _MOST_LISTED = 200
@@ -37,11 +37,6 @@ class FindingLine(BaseModel):
     means: str
     remedy: str
     sql: str
-
-    @property
-    def counts(self) -> bool:
-        """Whether it makes the run end badly."""
-        return self.state in {State.NEW, State.KNOWN}
 
 
 class RepairLine(BaseModel):
@@ -87,8 +82,7 @@ class CheckReport(BaseModel):
     @property
     def severity(self) -> Severity | None:
         """The gravest severity of what counts."""
-        present = {line.severity for line in self.findings if line.counts}
-        return next((severity for severity in Severity if severity in present), None)
+        return gravest(line.severity for line in self.findings if line.state.counts)
 
     @property
     def ok(self) -> bool:
@@ -99,7 +93,7 @@ class CheckReport(BaseModel):
     def verdict(self) -> str:
         """One sentence: the answer first."""
         kind = "Deep check" if self.deep else "Check"
-        faults = [line for line in self.findings if line.counts]
+        faults = [line for line in self.findings if line.state.counts]
         if not faults:
             text = f"{kind}: all sound. {counted(self.rules, 'rule')} kept"
         else:
@@ -120,7 +114,7 @@ class CheckReport(BaseModel):
     def details(self) -> list[str]:
         """What else a reader should know, a line each: what was mended, what is wrong, what was read."""
         lines = [str(repair) for repair in self.repairs]
-        faults = [line for line in self.findings if line.counts]
+        faults = [line for line in self.findings if line.state.counts]
         lines += told(faults[:_MOST_TOLD])
         if len(faults) > _MOST_TOLD:
             lines.append(f"… and {counted(len(faults) - _MOST_TOLD, 'more finding')} in the report")
@@ -164,7 +158,7 @@ class CheckReport(BaseModel):
         if self.repairs:
             parts += ["", "### Repairs"]
             parts += [f"- {repair}" for repair in self.repairs]
-        faults = [line for line in self.findings if line.counts]
+        faults = [line for line in self.findings if line.state.counts]
         if faults:
             parts += ["", "### What to do", ""]
             parts += ["| severity | rule | where | found | do |", "|---|---|---|---|---|"]
@@ -177,7 +171,7 @@ class CheckReport(BaseModel):
 
 def report_lines(findings: Sequence[Finding], rules: Mapping[str, Rule]) -> tuple[FindingLine, ...]:
     """The faults among the findings, gravest and newest first, with what their rules say of them."""
-    faults = [f for f in findings if f.is_open or f.state is State.RESOLVED]
+    faults = [f for f in findings if f.state.is_open or f.state is State.RESOLVED]
     order = {severity: place for place, severity in enumerate(Severity)}
     states = {state: place for place, state in enumerate(State)}
     faults.sort(key=lambda f: (states[f.state] > 1, order[f.severity], states[f.state], f.rule))

@@ -11,7 +11,7 @@ from fluxhero.archive.identity import (
     identity_by_manifests,
     read_identity,
 )
-from fluxhero.archive.manifest import GENESIS, EventKind, Manifest, is_event
+from fluxhero.archive.manifest import GENESIS, PURGES, Manifest, is_event
 from fluxhero.archive.survey import Survey
 from fluxhero.errors import IntegrityError, ManifestError
 from fluxhero.integrity.archive_rules import COMPLETE, EVENTS, HEAD, HOLDS, IDENTITY, READABLE
@@ -87,8 +87,7 @@ def _has_twin(found: Survey, path: Path) -> bool:
 
 def is_purge(path: Path) -> bool:
     """Whether a document is, by its name, the record of a purge, which another purge writes anew."""
-    kinds = (EventKind.PURGED, EventKind.PARTLY_PURGED)
-    return is_event(path) and any(f".{kind}" in path.name for kind in kinds)
+    return is_event(path) and any(f".{kind}" in path.name for kind in PURGES)
 
 
 def _wrong_events(mender: Mender, found: Survey) -> list[Path]:

@@ -10,24 +10,18 @@ from pathlib import Path
 
 from pydantic import Field, ValidationError
 
-from fluxhero.archive.manifest import Document
-from fluxhero.durable import storage_errors, write_atomically
+from fluxhero.archive.manifest import Sealed
+from fluxhero.durable import read_bytes, write_atomically
 
 logger = logging.getLogger(__name__)
 KNOWN_FILE = "documents.json"
 
 
-class KnownDocuments(Document):
+class KnownDocuments(Sealed):
     """Content of `documents.json`: the archive's first manifest, and name → SHA-256 of each document."""
 
     first_manifest: str = ""
     documents: dict[str, str] = Field(default_factory=dict)
-    checksum: str = ""
-
-    def sealed(self) -> "KnownDocuments":
-        """The same list with its checksum."""
-        bare = self.model_copy(update={"checksum": ""})
-        return self.model_copy(update={"checksum": bare.sha256})
 
 
 def known_documents(home: Path, first_manifest: str) -> Mapping[str, str]:
@@ -59,14 +53,13 @@ def _read(path: Path) -> KnownDocuments:
     """The list; a new one where it is damaged, for it would speak against sound documents."""
     if not path.exists():
         return KnownDocuments()
-    with storage_errors("read", path):
-        content = path.read_bytes()
+    content = read_bytes(path)
     try:
         known = KnownDocuments.model_validate_json(content)
     except ValidationError as error:
         logger.warning("%s is damaged (%s): it is begun anew", path, error.errors()[0]["msg"])
         return KnownDocuments()
-    if known != known.sealed():
+    if not known.intact:
         logger.warning("%s was edited or damaged: it is begun anew", path)
         return KnownDocuments()
     return known

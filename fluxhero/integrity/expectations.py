@@ -61,7 +61,7 @@ def run_suite(
             take_context(connection, suite, relation)
     except duckdb.Error as error:
         return unchecked(suite, about, first_line(error))
-    faults = _column_faults(suite.columns, found)
+    faults = column_faults(suite.columns, found)
     if faults:
         wrong = failed(
             suite.schema_rule, about, "; ".join(faults), count=len(faults), checked=len(found)
@@ -113,7 +113,8 @@ def unchecked(suite: Suite, about: str, why: str) -> list[Result]:
     return [errored(rule, about, why) for rule in suite.every_rule]
 
 
-def _column_faults(due: Mapping[str, str], found: Mapping[str, str]) -> list[str]:
+def column_faults(due: Mapping[str, str], found: Mapping[str, str]) -> list[str]:
+    """What is wrong with columns, each given as name → type; there may be others than are due."""
     faults = [f"column {name} is missing" for name in due if name not in found]
     faults += [
         f"column {name} is {found[name]}, not {kind}"

@@ -34,6 +34,7 @@ from fluxhero.integrity.schedule import BYTES, due
 from fluxhero.integrity.scope import Scope
 from fluxhero.ledger.migrations import SCHEMA_VERSION
 from fluxhero.ledger.rows import archive_schema
+from fluxhero.parquet import schema_difference
 from fluxhero.wording import counted
 
 
@@ -149,8 +150,8 @@ def _judge(scope: Scope, file: _File, whole: Whole | None) -> Iterator[Result]:
     if file.footer.problem or file.footer.schema is None:
         return
     if file.schema is not None:
-        what = _difference(file.path, file.footer.schema, file.schema)
-        yield _told(SCHEMA, about, what, file.path)
+        wrong = schema_difference(file.footer.schema, file.schema)
+        yield _told(SCHEMA, about, f"{file.path}: {wrong}" if wrong else "", file.path)
     if file.manifest:
         yield from _against_manifest(about, file, file.manifest, whole)
 
@@ -192,19 +193,6 @@ def _range_problem(manifest: Manifest, found: KeyRange) -> str:
         if value != expected
     ]
     return f"of {file.path}, {'; '.join(wrong)}" if wrong else ""
-
-
-def _difference(path: Path, found: pa.Schema, declared: pa.Schema) -> str:
-    if found == declared:
-        return ""
-    wrong = [
-        f"{field.name} is {found.field(field.name).type} instead of {field.type}"
-        for field in declared
-        if field.name in found.names and found.field(field.name).type != field.type
-    ]
-    wrong += [f"{name} is missing" for name in declared.names if name not in found.names]
-    wrong += [f"{name} is not declared" for name in found.names if name not in declared.names]
-    return f"{path}: {', '.join(wrong) or 'the columns have another order, or may not be empty'}"
 
 
 def _unclaimed(

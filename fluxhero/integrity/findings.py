@@ -9,7 +9,7 @@ of it, it stays as it was.
 import json
 import logging
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -26,6 +26,7 @@ from fluxhero.errors import DamagedFileError
 from fluxhero.integrity.results import Outcome, Result
 from fluxhero.integrity.rules import Severity
 from fluxhero.integrity.waivers import Waiver, waived_count
+from fluxhero.parquet import DAMAGE
 from fluxhero.recorded import read_record, record_path, write_recorded
 
 logger = logging.getLogger(__name__)
@@ -67,8 +68,15 @@ class State(StrEnum):
     RESOLVED = "resolved"
     SOUND = "sound"
 
+    @property
+    def counts(self) -> bool:
+        """Whether a fault in it makes a run end badly."""
+        return self in {State.NEW, State.KNOWN}
 
-OPEN = (State.NEW, State.KNOWN, State.WAIVED)
+    @property
+    def is_open(self) -> bool:
+        """Whether a fault in it is there, waived or not."""
+        return self.counts or self is State.WAIVED
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,16 +100,6 @@ class Finding:
     last_seen: datetime | None = None
     resolved_at: datetime | None = None
 
-    @property
-    def counts(self) -> bool:
-        """Whether it makes a run end badly."""
-        return self.state in {State.NEW, State.KNOWN}
-
-    @property
-    def is_open(self) -> bool:
-        """Whether the fault is there, waived or not."""
-        return self.state in OPEN
-
 
 def new_run_id(at: datetime) -> str:
     """A name for a run that sorts by time."""
@@ -122,7 +120,7 @@ def judge(
     Returns:
         One finding a result, and one for each fault of before that is resolved or was not looked at.
     """
-    earlier = {(one.rule, one.object): one for one in before if one.is_open}
+    earlier = {(one.rule, one.object): one for one in before if one.state.is_open}
     found = [
         _judged(result, earlier.get((result.rule.name, result.object)), waivers, at)
         for result in results
@@ -235,7 +233,7 @@ def _read(path: Path) -> list[Finding]:
                 path, schema=SCHEMA, page_checksum_verification=True, partitioning=None
             ).to_pylist()
             return [_finding(row) for row in rows]
-        except (pa.ArrowException, OSError, LookupError, ValueError, TypeError) as error:
+        except (*DAMAGE, TypeError) as error:
             raise _unreadable(path, str(error)) from error
 
 
@@ -298,9 +296,3 @@ def trends(data_dir: Path, runs: int) -> list[Trend]:
         Trend(rule, tuple(counted.get((rule, run)) for run in order))
         for rule in sorted({rule for rule, _, _ in rows})
     ]
-
-
-def worst(findings: Iterable[Finding]) -> Severity | None:
-    """The gravest severity among those that count; None if none does."""
-    present = {finding.severity for finding in findings if finding.counts}
-    return next((severity for severity in Severity if severity in present), None)

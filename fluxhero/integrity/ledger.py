@@ -23,11 +23,11 @@ from fluxhero.errors import (
 )
 from fluxhero.integrity.passed import Passed, Stamp
 from fluxhero.integrity.scope import Scope
-from fluxhero.ledger.rows import ARCHIVED_AT, CLOSED_AT, row_hash_sql
+from fluxhero.ledger.rows import CLOSED_AT, row_hash_sql
 from fluxhero.ledger.schema import CASH_FLOWS, EQUITY, LEDGER_TABLES, ORDERS, TRADES
 from fluxhero.ledger.sqlite_schema import MODES
 from fluxhero.ledger.store import HotStore
-from fluxhero.ledger.view import BATCH_ID
+from fluxhero.ledger.view import BATCH_ID, latest_sql, scan_sql
 
 _TABLES = (TRADES, ORDERS, CASH_FLOWS, EQUITY)
 _WIDE = frozenset({"signal_reason", "signal_explanation", "extra"})  # which no rule reads
@@ -97,11 +97,7 @@ class Ledger:
 
     def scan(self, manifests: Sequence[Manifest]) -> str:
         """FROM clause of batches' rows as they are stored, with `_batch_id`; there is at least one."""
-        paths = ", ".join(literal(str(self.path(manifest))) for manifest in manifests)
-        return (
-            f"(SELECT * EXCLUDE (filename), parse_filename(filename, true) AS {BATCH_ID} FROM "
-            f"read_parquet([{paths}], hive_partitioning = false, filename = true))"
-        )
+        return scan_sql(self.scope.workspace, manifests)
 
     def archived(self, table: str, manifests: Sequence[Manifest], *, hot_too: bool = False) -> str:
         """SELECT of these batches' rows as the view has them: the latest versions, not those that are hot.
@@ -136,20 +132,15 @@ class Ledger:
 
     def _latest(self, table: str, manifests: Sequence[Manifest]) -> str:
         """SELECT of these batches' rows less those that any batch has a later version of."""
-        shape, store = LEDGER_TABLES[table], self.scope.workspace.store
-        key, names = shape.key[0], ", ".join(shape.names)
-        carried = (ARCHIVED_AT, CLOSED_AT, BATCH_ID)
-        rows = store.canonical_sql(table, self.scan(manifests), carried=carried)
-        first = min(manifest.sequence for manifest in manifests)
-        corrections = [m for m in self.chain.of_table(table) if m.correction and m.sequence > first]
-        if corrections:
-            rows = (
-                f"SELECT version.* FROM ({rows}) AS version ANTI JOIN "
-                f"(SELECT {self.key_sql(table)} AS {key}, max({ARCHIVED_AT}) AS at_ FROM "
-                f"{self.scan(corrections)} GROUP BY 1) AS newer "
-                f"ON newer.{key} = version.{key} AND newer.at_ > version.{ARCHIVED_AT}"
-            )
-        return f"SELECT {names}, {CLOSED_AT}, {BATCH_ID} FROM ({rows}) AS latest"
+        shape = LEDGER_TABLES[table]
+        rows = latest_sql(
+            self.scope.workspace,
+            shape,
+            manifests,
+            among=self.chain.of_table(table),
+            carried=(CLOSED_AT,),
+        )
+        return f"SELECT {', '.join(shape.names)}, {CLOSED_AT}, {BATCH_ID} FROM ({rows}) AS latest"
 
     def holding_keys(self, table: str, keys: str) -> list[Manifest]:
         """Batches of a table that may have one of these keys, going by their ranges.

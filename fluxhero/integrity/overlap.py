@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from fluxhero.archive.holds import held_keys
-from fluxhero.archive.manifest import EventKind, Manifest
+from fluxhero.archive.manifest import PURGES, EventKind, Manifest
 from fluxhero.engine import literal, one_row
 from fluxhero.integrity import ledger_rules as rules
 from fluxhero.integrity.faults import gather
@@ -22,7 +22,6 @@ from fluxhero.ledger.view import BATCH_ID
 from fluxhero.wording import counted
 
 _CHUNK = 20_000  # rows that are read from the store at one time to compare them
-_PURGES = frozenset({EventKind.PURGED, EventKind.PARTLY_PURGED})
 
 
 def find_overlap(ledger: Ledger, table: str) -> None:
@@ -129,7 +128,7 @@ def _explain(ledger: Ledger, table: str) -> None:
     held = sorted(held_keys(ledger.scope.workspace.layout.holds, ledger.scope.now)[table])
     connection.register("purged_batches", pa.table({"batch": pa.array(purged, text)}))
     connection.register("held", pa.table({"key": pa.array(held, text)}))
-    connection.register("kept_rows", pairs(sorted(_PURGES)))
+    connection.register("kept_rows", pairs(sorted(PURGES)))
     connection.register("restored_rows", pairs([EventKind.RESTORED]))
     connection.execute(
         f"CREATE OR REPLACE TEMP TABLE overlap_{table} AS SELECT *, batch IN (FROM purged_batches) AS purged, "

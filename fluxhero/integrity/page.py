@@ -65,13 +65,15 @@ def render_page(report: CheckReport, findings: Sequence[Finding], trends: Sequen
     faults = [
         _fault(line, samples.get((line.rule, line.object), "[]"))
         for line in report.findings
-        if line.counts
+        if line.state.counts
     ]
-    states = {line.rule: line.severity.value for line in reversed(report.findings) if line.counts}
+    states = {
+        line.rule: line.severity.value for line in reversed(report.findings) if line.state.counts
+    }
     return _template().render(
         report=report,
         faults=faults,
-        quiet=[line for line in report.findings if not line.counts],
+        quiet=[line for line in report.findings if not line.state.counts],
         runs=max((len(trend.counts) for trend in trends), default=1),
         trends=[_trend_row(trend, states.get(trend.rule, "sound")) for trend in trends],
     )

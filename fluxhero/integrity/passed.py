@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
-from fluxhero.durable import storage_errors, write_atomically
+from fluxhero.durable import read_bytes, storage_errors, write_atomically
 
 logger = logging.getLogger(__name__)
 
@@ -94,8 +94,7 @@ def _is_there(path: Path) -> bool:
 def _read(path: Path) -> _Memory:
     if not path.exists():
         return _Memory()
-    with storage_errors("read", path):
-        content = path.read_bytes()
+    content = read_bytes(path)
     try:
         return _Memory.model_validate_json(content)
     except ValidationError as error:

@@ -20,11 +20,11 @@ from fluxhero.archive.manifest import GENESIS, Event, Manifest
 from fluxhero.archive.mirror import MirrorList, read_list
 from fluxhero.archive.survey import Survey
 from fluxhero.archive.workspace import Workspace
-from fluxhero.durable import storage_errors
+from fluxhero.durable import read_bytes, storage_errors
 from fluxhero.errors import IntegrityError, MissingArchiveError, StorageIOError
 from fluxhero.integrity.file_quarantine import readable
-from fluxhero.integrity.reading import DAMAGE
 from fluxhero.integrity.scope import Scope
+from fluxhero.parquet import DAMAGE
 
 _NOTES = ("batch", "schema_version", "store", "store_kind", "correction", "cutoff", "created_at")
 
@@ -62,7 +62,7 @@ class Mirror:
     def content(self, name: str) -> Found | None:
         """The bytes of its sound copy of a file."""
         path = self.named(name)
-        return Found(_bytes_of(path), f"the mirror's copy {path}") if path else None
+        return Found(read_bytes(path), f"the mirror's copy {path}") if path else None
 
     def hashed(self, digest: str) -> Path | None:
         """Its sound copy of the file with this SHA-256."""
@@ -87,9 +87,9 @@ class Mirror:
 def manifest_with(scope: Scope, found: Survey, mirror: Mirror, digest: str) -> Found | None:
     """The bytes of the manifest with this hash, from wherever they can be had."""
     if copy := mirror.hashed(digest) or mirror.unlisted_manifest(digest):
-        return Found(_bytes_of(copy), f"the mirror's copy {copy}")
+        return Found(read_bytes(copy), f"the mirror's copy {copy}")
     for path in (*found.damaged, *found.edited):
-        for content in _one_bit_other(_bytes_of(path)):
+        for content in _one_bit_other(read_bytes(path)):
             if hashlib.sha256(content).hexdigest() == digest:
                 return Found(content, "its own bytes with the one flipped bit turned back")
     previous = {GENESIS, *(manifest.sha256 for manifest in found.manifests.values())}
@@ -115,7 +115,7 @@ def event_at(found: Survey, mirror: Mirror, path: Path) -> Found | None:
     if copy and _is_event(found, path, copy.content):
         return copy
     if path.is_file():
-        for content in _one_bit_other(_bytes_of(path)):
+        for content in _one_bit_other(read_bytes(path)):
             if b'"checksum"' in content and _is_event(found, path, content):
                 return Found(content, "its own bytes with the one flipped bit turned back")
     return None
@@ -133,11 +133,6 @@ def _is_event(found: Survey, path: Path, content: bytes) -> bool:
         and path.name.startswith(f"{event.batch_id}.{event.kind}")
         and batches.get(event.batch_id) == event.manifest_sha256
     )
-
-
-def _bytes_of(path: Path) -> bytes:
-    with storage_errors("read", path):
-        return path.read_bytes()
 
 
 def _one_bit_other(content: bytes) -> Iterator[bytes]:

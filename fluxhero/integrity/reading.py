@@ -18,15 +18,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fluxhero.archive.files import METADATA_PREFIX
-from fluxhero.durable import sha256, storage_errors
+from fluxhero.durable import read_bytes, sha256, storage_errors
 from fluxhero.engine import one_row, scratch
 from fluxhero.errors import StorageIOError, first_line
 from fluxhero.integrity.passed import Stamp
 from fluxhero.ledger.rows import CLOSED_AT, ROW_HASH, digest_sql
+from fluxhero.parquet import DAMAGE
 from fluxhero.recorded import MARK
 
-# What pyarrow raises over a damaged file: anything in the footer may be what is damaged.
-DAMAGE = (pa.ArrowException, OSError, LookupError, ValueError, OverflowError)
 _READ_ROWS = 16_384
 _I = TypeVar("_I")
 _T = TypeVar("_T")
@@ -136,8 +135,7 @@ def read_whole(wanted: Wanted) -> Whole:
     stamp = Stamp(0, 0)
     try:
         stamp = Stamp.of(wanted.path)
-        with storage_errors("read", wanted.path):
-            content = wanted.path.read_bytes()
+        content = read_bytes(wanted.path)
     except StorageIOError as error:
         return Whole(stamp, error=error.what)
     digest = hashlib.sha256(content).hexdigest()

@@ -9,9 +9,11 @@ from pathlib import Path
 
 from fluxhero.durable import half_written
 from fluxhero.errors import DamagedFileError, StorageIOError
+from fluxhero.integrity.findings import FOLDER
 from fluxhero.integrity.passed import Passed
 from fluxhero.integrity.reading import Footer, Wanted, Whole, read_all, read_footer
 from fluxhero.integrity.results import Outcome, Result, errored, failed, object_of, passed
+from fluxhero.integrity.row_quarantine import quarantine_folder
 from fluxhero.integrity.rules import Rule, Severity
 from fluxhero.integrity.schedule import BYTES, due
 from fluxhero.integrity.scope import Scope
@@ -63,7 +65,7 @@ UNFINISHED = Rule(
     "Run `fluxhero check --repair`, which removes it, or remove it by hand.",
 )
 RECORDED_RULES = (RECORD, PRESENT, SHA256, STRUCTURE, COLUMNS, UNFINISHED)
-_OWN = ("findings", "quarantine/rows", "profiles", "snapshots", "evaluations")
+_OWN = (FOLDER, "profiles", "snapshots", "evaluations")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ class _File:
 
 def recorded_folders(scope: Scope) -> list[Path]:
     """Folders of files that only the pipeline writes; the cache is not among them."""
-    return [scope.data_dir / name for name in _OWN]
+    return [*(scope.data_dir / name for name in _OWN), quarantine_folder(scope.data_dir)]
 
 
 def scrub_recorded(scope: Scope, memory: Passed) -> list[Result]:

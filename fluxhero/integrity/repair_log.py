@@ -15,6 +15,7 @@ from fluxhero.durable import (
     append_line,
     copy_into_place,
     make_folder,
+    read_bytes,
     remove,
     replace_durably,
     sha256,
@@ -80,8 +81,7 @@ def read_log(home: Path) -> list[LoggedRepair]:
     path = home / LOG_FILE
     if not path.exists():
         return []
-    with storage_errors("read", path):
-        lines = path.read_bytes().splitlines()
+    lines = read_bytes(path).splitlines()
     found = []
     for line in filter(None, lines):
         try:
@@ -221,8 +221,7 @@ class Mender:
 
     def _write(self, path: Path, new: bytes | Path, digest: str) -> None:
         if isinstance(new, Path) and path.suffix != ".parquet":
-            with storage_errors("read", new):
-                new = new.read_bytes()
+            new = read_bytes(new)
         if isinstance(new, bytes):
             write_atomically(path, new)
         else:  # through the staging folder, which is swept when a run is killed

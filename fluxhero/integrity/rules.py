@@ -3,6 +3,7 @@
 The rules themselves are stated where they are checked; `catalogue` gathers them all.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -17,6 +18,12 @@ class Severity(StrEnum):
     CRITICAL = "critical"
     ERROR = "error"
     WARNING = "warning"
+
+
+def gravest(severities: Iterable[Severity]) -> Severity | None:
+    """The gravest of these; None of none."""
+    present = set(severities)
+    return next((severity for severity in Severity if severity in present), None)
 
 
 @dataclass(frozen=True, slots=True)

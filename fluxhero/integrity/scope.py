@@ -17,7 +17,6 @@ class Scope:
         workspace: the hot store and its archive.
         now: the moment of the check (UTC).
         deep: read every byte and every row, whatever passed before.
-        cache_dir: folder of the bars.
         mirror_dir: second copy of the archive's files; None where there is none.
         scrub_days: within so many days every byte has been read at least once.
         retention_days: closed trades older than this are due for archival.
@@ -29,7 +28,6 @@ class Scope:
     workspace: Workspace
     now: datetime
     deep: bool
-    cache_dir: Path
     mirror_dir: Path | None
     scrub_days: int
     retention_days: int
@@ -44,7 +42,6 @@ class Scope:
             workspace=Workspace.of(settings),
             now=now,
             deep=deep,
-            cache_dir=settings.cache_dir,
             mirror_dir=settings.archive_mirror_dir,
             scrub_days=settings.scrub_days,
             retention_days=settings.retention_days,
@@ -57,6 +54,11 @@ class Scope:
     def data_dir(self) -> Path:
         """Folder of everything the pipeline keeps."""
         return self.workspace.data_dir
+
+    @property
+    def cache_dir(self) -> Path:
+        """Folder of the bars."""
+        return self.workspace.cache_dir
 
     @property
     def home(self) -> Path:

@@ -6,18 +6,18 @@ cannot be waived. Past waivers stay in the file as history.
 """
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
 
-from filelock import FileLock, Timeout
 from pydantic import AwareDatetime, BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from fluxhero.durable import make_folder, storage_errors, write_atomically
+from fluxhero.durable import read_bytes, write_atomically
 from fluxhero.errors import AlreadyRunningError, BadInputError, DamagedFileError
 from fluxhero.integrity.results import Result
 from fluxhero.integrity.rules import Rule, Severity
+from fluxhero.locks import locked
 
 FILE = "waivers.json"
 READABLE = Rule(
@@ -58,8 +58,7 @@ def read_waivers(path: Path) -> list[Waiver]:
     """
     if not path.exists():
         return []
-    with storage_errors("read", path):
-        content = path.read_bytes()
+    content = read_bytes(path)
     try:
         return _WAIVERS.validate_json(content)
     except ValidationError as error:
@@ -128,21 +127,11 @@ def _ended(
     ]
 
 
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with storage_errors("lock", path.parent):
-        make_folder(path.parent)
-        lock = FileLock(path.with_suffix(".lock"), timeout=_WAIT_SECONDS)
-        try:
-            lock.acquire()
-        except Timeout as error:
-            raise AlreadyRunningError(
-                f"another command is changing {path}", next_step="try again when it has ended"
-            ) from error
-    try:
-        yield
-    finally:
-        lock.release()
+def _locked(path: Path) -> AbstractContextManager[None]:
+    busy = AlreadyRunningError(
+        f"another command is changing {path}", next_step="try again when it has ended"
+    )
+    return locked(path.with_suffix(".lock"), lambda: busy, wait_seconds=_WAIT_SECONDS)
 
 
 def _write(path: Path, waivers: Sequence[Waiver]) -> None:

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from fluxhero.durable import storage_errors
 from fluxhero.engine import literal
 from fluxhero.market import cache
+from fluxhero.parquet import DAMAGE
 
 NAME = "bars"
 SCHEMA = pa.schema([("symbol", pa.string()), ("timeframe", pa.string()), *cache.BARS])
@@ -69,7 +70,7 @@ def _has_our_types(path: Path) -> bool:
     with storage_errors("read", path):
         try:
             schema = pq.read_schema(path)
-        except (pa.ArrowException, OSError):
+        except DAMAGE:
             return False  # reading it says what is wrong
     kinds = dict(zip(schema.names, schema.types, strict=True))
     own = {"symbol", "timeframe", "_file"} & kinds.keys()  # would be taken for ours

@@ -12,12 +12,11 @@ from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import duckdb
 import pyarrow as pa
 
-from fluxhero.errors import BadInputError, StorageIOError
+from fluxhero.errors import StorageIOError
 from fluxhero.ledger.contradictions import ambiguous, owned_elsewhere, taking_back
 from fluxhero.ledger.formats import Format, ReadOptions
 from fluxhero.ledger.reckoning import Verdict, reckoning
@@ -25,6 +24,7 @@ from fluxhero.ledger.rejected import Listed, Rejected
 from fluxhero.ledger.schema import Table
 from fluxhero.ledger.staging import Staging
 from fluxhero.ledger.store import Progress
+from fluxhero.zones import zone_named
 
 ArchivedRows = Callable[[Table, pa.Table], pa.Table]
 
@@ -121,7 +121,7 @@ def ingest_file(
         BadInputError: the file is not readable as its format; nothing was written.
         StorageIOError: the disk failed or is full while staging; nothing was written.
     """
-    _check_timezone(options.timezone)
+    zone_named(options.timezone)
     with (
         _disk_errors(path, temp_dir),
         tempfile.TemporaryDirectory(dir=temp_dir, prefix="fluxhero-ingest-") as folder,
@@ -149,16 +149,6 @@ def _disk_errors(path: Path, temp_dir: Path | None) -> Iterator[None]:
             f"could not read {path} into {temp_dir or tempfile.gettempdir()}: {error}",
             next_step="check the disk's room, or free some; nothing was written",
         ) from error
-
-
-def _check_timezone(name: str) -> None:
-    try:
-        ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise BadInputError(
-            f"there is no time zone '{name}'",
-            next_step="give an IANA name such as America/New_York",
-        ) from None
 
 
 def _stage(

@@ -8,7 +8,7 @@ from pathlib import Path
 import duckdb
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
-from fluxhero.durable import storage_errors, write_atomically
+from fluxhero.durable import read_bytes, write_atomically
 from fluxhero.errors import DamagedFileError
 from fluxhero.ledger.rejected import Rejected
 
@@ -70,8 +70,7 @@ class QuarantineList:
     def _entries(self) -> list[_Entry]:
         if not self._path.exists():
             return []
-        with storage_errors("read", self._path):
-            content = self._path.read_bytes()
+        content = read_bytes(self._path)
         try:
             # Not splitlines(), which also splits at the line separators that a text may hold.
             return [_Entry.model_validate_json(line) for line in content.split(b"\n") if line]

@@ -107,8 +107,8 @@ def latest_sql(
 ) -> str:
     """SELECT each row's latest archived version: canonical columns, `_archived_at`, `_batch_id`.
 
-    Only a correction can supersede an older version, so that nothing but the corrections' keys is
-    held against the rows.
+    Only a later correction can supersede an older version, so that nothing but the keys of those is held
+    against the rows.
 
     Args:
         workspace: the store and its archive.
@@ -118,26 +118,28 @@ def latest_sql(
         carried: SQL over the rows' own columns, selected behind the others.
     """
     store, key = workspace.store, table.key[0]
-    rows = (
-        f"(SELECT *, parse_filename(filename, true) AS {BATCH_ID} "
-        f"FROM {_scan(workspace, manifests)})"
-    )
+    rows = scan_sql(workspace, manifests)
     every = store.canonical_sql(table.name, rows, carried=(ARCHIVED_AT, BATCH_ID, *carried))
     known = manifests if among is None else among
-    corrections = [manifest for manifest in known if manifest.correction]
+    first = min(manifest.sequence for manifest in manifests)
+    corrections = [m for m in known if m.correction and m.sequence > first]
     if not corrections:
         return every
     return (
         f"SELECT version.* FROM ({every}) AS version ANTI JOIN ("
         f"SELECT {store.key_sql(table.name)} AS key, max({ARCHIVED_AT}) AS at "
-        f"FROM {_scan(workspace, corrections)} GROUP BY 1) AS newer "
+        f"FROM {scan_sql(workspace, corrections)} GROUP BY 1) AS newer "
         f"ON newer.key = version.{key} AND newer.at > version.{ARCHIVED_AT}"
     )
 
 
-def _scan(workspace: Workspace, manifests: Sequence[Manifest]) -> str:
+def scan_sql(workspace: Workspace, manifests: Sequence[Manifest]) -> str:
+    """FROM clause of batches' rows as they are stored, with `_batch_id`; there is at least one."""
     paths = ", ".join(literal(str(workspace.layout.root / m.file.path)) for m in manifests)
-    return f"read_parquet([{paths}], hive_partitioning = false, filename = true)"
+    return (
+        f"(SELECT * EXCLUDE (filename), parse_filename(filename, true) AS {BATCH_ID} FROM "
+        f"read_parquet([{paths}], hive_partitioning = false, filename = true))"
+    )
 
 
 def _create_batches(connection: duckdb.DuckDBPyConnection, chain: Chain) -> None:

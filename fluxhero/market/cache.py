@@ -18,19 +18,19 @@ from urllib.parse import quote, unquote
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from fluxhero.durable import (
     half_written,
-    make_folder,
     move_aside,
     remove,
     sha256,
     storage_errors,
 )
 from fluxhero.errors import AlreadyRunningError, BadInputError, DamagedFileError, first_line
+from fluxhero.locks import locked
 from fluxhero.market.timeframe import Timeframe
+from fluxhero.parquet import DAMAGE
 from fluxhero.recorded import read_record, record_path, write_recorded
 
 logger = logging.getLogger(__name__)
@@ -120,7 +120,7 @@ def read(path: Path) -> Cached:
         written_at = datetime.fromtimestamp(path.stat().st_mtime, UTC)
         try:
             table = pq.read_table(path, page_checksum_verification=True, partitioning=None)
-        except (pa.ArrowException, OSError) as error:
+        except DAMAGE as error:
             raise _damaged(path, first_line(error)) from error
     origin = origin_of(table.schema, path)
     record = read_record(path) if origin else None
@@ -223,17 +223,11 @@ def cache_lock(cache_dir: Path) -> Iterator[None]:
     Raises:
         AlreadyRunningError: another run does.
     """
-    with storage_errors("lock", cache_dir):
-        make_folder(cache_dir)
-        lock = FileLock(cache_dir / ".lock", timeout=0)
-        try:
-            lock.acquire()
-        except Timeout as timeout:
-            raise AlreadyRunningError(
-                f"another run writes the bars in {cache_dir}",
-                next_step="wait for it to end, then run again",
-            ) from timeout
-    try:
+    busy = AlreadyRunningError(
+        f"another run writes the bars in {cache_dir}",
+        next_step="wait for it to end, then run again",
+    )
+    with locked(cache_dir / ".lock", lambda: busy):
         unfinished = [
             *cache_dir.glob(f".*{_SUFFIX}.partial"),
             *half_written(cache_dir, r".+\.parquet\.json"),
@@ -241,8 +235,6 @@ def cache_lock(cache_dir: Path) -> Iterator[None]:
         for path in unfinished:
             remove(path)
         yield
-    finally:
-        lock.release()
 
 
 def _damaged(path: Path, why: str) -> DamagedFileError:

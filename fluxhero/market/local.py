@@ -6,14 +6,16 @@ import math
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fluxhero.durable import storage_errors
+from fluxhero.durable import read_bytes, storage_errors
 from fluxhero.errors import BadInputError, first_line
 from fluxhero.market.cache import BARS, VALUES, as_bars
+from fluxhero.parquet import DAMAGE
+from fluxhero.zones import zone_named
 
 NAMES = {
     "timestamp": ("timestamp", "t", "time", "datetime", "date"),
@@ -35,7 +37,7 @@ def read_local(path: Path, timezone: str = "UTC") -> pa.Table:
     Raises:
         BadInputError: the file cannot be used; the message names the line.
     """
-    zone = _zone(timezone)
+    zone = zone_named(timezone)
     if not path.is_file():
         raise BadInputError(f"there is no file {path}", next_step="check the path")
     rows = _parquet(path, zone) if path.suffix.lower() in {".parquet", ".pq"} else _csv(path, zone)
@@ -49,15 +51,6 @@ def read_local(path: Path, timezone: str = "UTC") -> pa.Table:
             )
         seen[at] = place
     return rows
-
-
-def _zone(name: str) -> ZoneInfo:
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise BadInputError(
-            f"there is no time zone '{name}'", next_step="give one like America/New_York"
-        ) from error
 
 
 def _columns(names: Sequence[str], path: Path) -> dict[str, int]:
@@ -77,8 +70,7 @@ def _columns(names: Sequence[str], path: Path) -> dict[str, int]:
 
 
 def _csv(path: Path, zone: ZoneInfo) -> pa.Table:
-    with storage_errors("read", path):
-        content = path.read_bytes()
+    content = read_bytes(path)
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -149,7 +141,7 @@ def _parquet(path: Path, zone: ZoneInfo) -> pa.Table:
     with storage_errors("read", path):
         try:
             table = pq.read_table(path, partitioning=None)
-        except (pa.ArrowException, OSError) as error:
+        except DAMAGE as error:
             raise BadInputError(
                 f"{path} cannot be read as Parquet: {first_line(error)}",
                 next_step="export it again, or give CSV",

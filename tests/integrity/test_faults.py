@@ -59,7 +59,7 @@ def faults(report: CheckReport) -> dict[str, set[str]]:
     """Rule → objects of what counts."""
     found: dict[str, set[str]] = {}
     for line in report.findings:
-        if line.counts:
+        if line.state.counts:
             found.setdefault(line.rule, set()).add(line.object)
     return found
 

@@ -10,7 +10,7 @@ from filelock import FileLock
 from fluxhero.errors import AlreadyRunningError, BadInputError, DamagedFileError
 from fluxhero.integrity import findings as store
 from fluxhero.integrity import waivers as waiving
-from fluxhero.integrity.findings import UNTOLD, Finding, State, judge, worst
+from fluxhero.integrity.findings import UNTOLD, Finding, State, judge
 from fluxhero.integrity.results import (
     MOST_KEYS,
     MOST_SAMPLED,
@@ -22,7 +22,7 @@ from fluxhero.integrity.results import (
     object_of,
     passed,
 )
-from fluxhero.integrity.rules import Rule, Severity
+from fluxhero.integrity.rules import Rule, Severity, gravest
 from fluxhero.integrity.waivers import Waiver, add_waivers, read_waivers, withdraw_waivers
 from fluxhero.recorded import record_path
 
@@ -58,7 +58,7 @@ def test_a_fault_is_new_then_known_then_resolved_then_gone() -> None:
     resolved = the_one(nights([pnl("a")], [pnl("a")], [passed(PNL, "trades (hot)")]))
     assert (resolved.state, resolved.resolved_at) == (State.RESOLVED, AT + 2 * NIGHT)
     assert (resolved.first_seen, resolved.outcome) == (AT, Outcome.PASSED)
-    assert not resolved.counts
+    assert not resolved.state.counts
     again = the_one(nights([pnl("a")], *2 * [[passed(PNL, "trades (hot)")]]))
     assert (again.state, again.first_seen) == (State.SOUND, None)
 
@@ -104,14 +104,14 @@ def test_what_was_not_looked_at_stays_as_it_was(later: list[Result]) -> None:
     found = nights([failed(SHA, "archive/x", "changed")], later)
     fault = next(f for f in found if f.object == "archive/x")
     assert (fault.state, fault.last_seen, fault.outcome) == (State.KNOWN, AT, Outcome.FAILED)
-    assert fault.counts
+    assert fault.state.counts
 
 
 def test_an_error_counts_and_is_never_a_pass() -> None:
     waivers = [Waiver(rule=PNL.name, reason="r", since=AT, until=AT + 9 * NIGHT)]
     fault = the_one(judge([errored(PNL, "trades (hot)", "no column")], [], waivers, AT))
     assert (fault.outcome, fault.state, fault.waived) == (Outcome.ERRORED, State.NEW, 0)
-    assert worst([fault]) is Severity.ERROR
+    assert gravest([fault.severity for _ in [fault] if fault.state.counts]) is Severity.ERROR
 
 
 def test_a_waiver_takes_its_rows_out_until_it_ends() -> None:
@@ -119,8 +119,11 @@ def test_a_waiver_takes_its_rows_out_until_it_ends() -> None:
     part = the_one(nights([pnl("a", "b")], waivers=(one,)))
     assert (part.state, part.waived, part.count) == (State.NEW, 1, 2)
     whole = the_one(nights([pnl("a")], waivers=(one,)))
-    assert (whole.state, worst([whole])) == (State.WAIVED, None)
-    assert whole.is_open
+    assert (whole.state, gravest([whole.severity for _ in [whole] if whole.state.counts])) == (
+        State.WAIVED,
+        None,
+    )
+    assert whole.state.is_open
     ended = the_one(nights([pnl("a")], [pnl("a")], waivers=(one,)))
     assert (ended.state, ended.first_seen) == (State.KNOWN, AT)
     carried = the_one(nights([pnl("a")], [], waivers=(one,)))

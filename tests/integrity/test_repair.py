@@ -264,7 +264,7 @@ def test_an_interrupted_purge_is_completed_and_a_copy_is_left_a_copy(alone: Arch
     house.archive(purge=False)
     later = datetime.now(UTC) + timedelta(hours=1)  # the archive runs by the real clock
     copied = house.check(now=later, repair=True)
-    assert [line.rule for line in copied.findings if line.counts] == ["ledger.purge-complete"]
+    assert [line.rule for line in copied.findings if line.state.counts] == ["ledger.purge-complete"]
     assert {80, 81} <= house.hot
     house.execute(f"DELETE FROM {house.table} WHERE {house.where(80)}")
     mended = house.check(now=later, repair=True)

@@ -27,6 +27,7 @@ from fluxhero.ledger.formats.contract import (
 )
 from fluxhero.ledger.formats.rules import POSITION, UNKNOWN
 from fluxhero.ledger.schema import Table
+from fluxhero.parquet import DAMAGE
 
 MAGIC = b"PAR1"
 
@@ -41,7 +42,7 @@ def opened(path: Path) -> Iterator[pq.ParquetFile]:
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             yield file
-    except (pa.ArrowException, OSError) as error:
+    except DAMAGE as error:
         raise BadInputError(
             f"{path} cannot be read as Parquet: {first_line(error)}",
             next_step="check that the file is whole, or fetch it again; nothing was written",

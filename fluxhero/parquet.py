@@ -1,0 +1,20 @@
+"""What every reader of Parquet files has to know: how damage shows, and how two schemas differ."""
+
+import pyarrow as pa
+
+# What pyarrow raises over a damaged file: anything in the footer may be what is damaged.
+DAMAGE = (pa.ArrowException, OSError, LookupError, ValueError, OverflowError)
+
+
+def schema_difference(found: pa.Schema, declared: pa.Schema) -> str:
+    """How a file's columns differ from what they should be; empty where they do not."""
+    if found == declared:
+        return ""
+    wrong = [
+        f"{field.name} is {found.field(field.name).type} instead of {field.type}"
+        for field in declared
+        if field.name in found.names and found.field(field.name).type != field.type
+    ]
+    wrong += [f"{name} is missing" for name in declared.names if name not in found.names]
+    wrong += [f"{name} is not declared" for name in found.names if name not in declared.names]
+    return ", ".join(wrong) or "the columns have another order, or may not be empty"
