@@ -78,6 +78,22 @@ def scheduled_runs(api_url: str) -> list[dict[str, Any]]:
     return runs
 
 
+def deployments(api_url: str) -> dict[str, str]:
+    """Id → name; no two that are scheduled have the same one."""
+    found: list[dict[str, Any]] = httpx.post(f"{api_url}/deployments/filter", json={}).json()
+    return {one["id"]: one["name"] for one in found}
+
+
+_WEEK, _SATURDAY = range(1, 6), range(6, 7)
+# Deployment → New York time and weekdays of its runs.
+_TIMES = {
+    "before-open": ((8, 30), _WEEK),
+    "after-close": ((17, 30), _WEEK),
+    "daily": ((18, 30), _WEEK),
+    "deep": ((6, 0), _SATURDAY),
+}
+
+
 @pytest.mark.server
 def test_the_archive_is_scheduled_after_the_us_close(server: dict[str, str]) -> None:
     for arguments in (
@@ -94,13 +110,22 @@ def test_the_archive_is_scheduled_after_the_us_close(server: dict[str, str]) -> 
             capture_output=True,
             timeout=START_SECONDS,
         )
-    runs = wait_for(lambda: scheduled_runs(server["PREFECT_API_URL"]), SCHEDULE_SECONDS)
+    names = deployments(server["PREFECT_API_URL"])
+
+    def every_kind() -> list[dict[str, Any]]:
+        """The runs, once the scheduler has come to each deployment."""
+        found = scheduled_runs(server["PREFECT_API_URL"])
+        kinds = {names[run["deployment_id"]] for run in found}
+        return found if kinds == set(_TIMES) else []
+
+    runs = wait_for(every_kind, SCHEDULE_SECONDS)
     log = Path(server["LOG"]).read_text()
     assert runs, log
     starts = [datetime.fromisoformat(run["expected_start_time"]) for run in runs]
-    local = [start.astimezone(ZoneInfo("America/New_York")) for start in starts]
-    assert {(start.hour, start.minute) for start in local} <= {(8, 30), (17, 30)}
-    assert (17, 30) in {(start.hour, start.minute) for start in local}
-    assert all(start.isoweekday() <= 5 for start in local)
+    for run, start in zip(runs, starts, strict=True):
+        local = start.astimezone(ZoneInfo("America/New_York"))
+        clock, weekdays = _TIMES[names[run["deployment_id"]]]
+        assert (local.hour, local.minute) == clock
+        assert local.isoweekday() in weekdays
     assert min(starts) > datetime.now(UTC)
     assert "Traceback" not in log
