@@ -1,9 +1,11 @@
 """What a disk, a clock or a person does to the checks' own files and to what they stand on; and rarer faults."""
 
+import json
 import os
 import re
 import shutil
 import subprocess
+import sys
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -215,41 +217,43 @@ def test_a_run_whose_clock_was_years_ahead_is_not_the_last_one_until_then(instal
         ]
 
 
-# They open folders above that all workers of a run share: one after another, or one closes them on the other.
-@pytest.mark.xdist_group("somebody-else")
-@pytest.mark.parametrize(
-    ("name", "rule"),
-    [
-        ("data/archive/trades", "files.sha256"),
-        ("mirror/trades", "mirror.complete"),
-        ("data/cache", "recorded.structure"),
-    ],
-)
-def test_a_folder_that_may_not_be_looked_into_hides_no_other_fault(
-    installed: House, monkeypatch: pytest.MonkeyPatch, name: str, rule: str
-) -> None:
-    folder = installed.data.parent / name
-    if os.geteuid() != 0:
-        pytest.skip("only root can be somebody else for a while")
-    monkeypatch.chdir("/")
-    folder.chmod(0)
-    waivers = installed.data / "integrity" / "waivers.json"
-    waivers.write_text("[{")
-    place = installed.data.parent
-    subprocess.run(["chown", "-R", "nobody", str(place)], check=True)
-    closed = [above for above in place.parents if not above.stat().st_mode & 0o001]
-    for above in closed:
-        above.chmod(0o711)
+# What only a process of its own may lose: root reads every folder, unless it gives these up for good.
+_NOT_ROOTS_EYES = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
+_CHECK = """
+import json, sys
+from datetime import datetime
+from pathlib import Path
+from tests.house import House
+
+house = House("duckdb", Path(sys.argv[1]), Path(sys.argv[2]))
+report = house.check(now=datetime.fromisoformat(sys.argv[3]))
+print(json.dumps([line.rule for line in report.findings if line.state.counts]))
+"""
+
+
+def test_folders_that_may_not_be_looked_into_hide_no_other_fault(installed: House) -> None:
+    if os.geteuid() == 0 and shutil.which("setpriv") is None:
+        pytest.skip("root reads every folder, and setpriv (of util-linux) is not here to hinder it")
+    (installed.data / "integrity" / "waivers.json").write_text("[{")
+    folders = {"data/archive/trades": "files", "mirror/trades": "mirror", "data/cache": "recorded"}
+    closed = [installed.data.parent / name for name in folders]
+    command = [sys.executable, "-c", _CHECK, str(installed.data), str(installed.store)]
+    if os.geteuid() == 0:
+        command = [*_NOT_ROOTS_EYES, *command]
+    for folder in closed:
+        folder.chmod(0)
     try:
-        os.seteuid(65534)
-        report = installed.check(now=later(1))
+        ended = subprocess.run(
+            [*command, later(1).isoformat()],
+            stdout=subprocess.PIPE,
+            cwd=Path(__file__).parent.parent.parent,
+            check=True,
+        )
     finally:
-        os.seteuid(0)
-        folder.chmod(0o700)
-        for above in closed:
-            above.chmod(0o700)
-    rules = {line.rule for line in report.findings if line.state.counts}
-    assert {rule.partition(".")[0] + ".*", rule} & rules
+        for folder in closed:
+            folder.chmod(0o700)
+    rules = set(json.loads(ended.stdout))
+    assert {name.partition(".")[0] for name in rules} >= set(folders.values())
     assert "waivers.readable" in rules
 
 
