@@ -16,7 +16,7 @@ from pathlib import Path
 import duckdb
 
 from benchmarks import data, expect, scrub
-from benchmarks.report import machine, verdict_line
+from benchmarks.report import machine, routes_table, verdict_line
 from benchmarks.routes import archive_duckdb, cpu_seconds, peak_mb
 from fluxhero.engine import literal
 
@@ -173,12 +173,7 @@ def markdown(results: dict[str, Measured], rows: int, scrub_rows: int) -> str:
             "",
             "## Routes",
             "",
-            "| route | CPU s | wall s | peak MB |",
-            "|---|---|---|---|",
-            *(
-                f"| {name} | {found['cpu']:.2f} | {found['wall']:.2f} | {found['peak_mb']:.0f} |"
-                for name, found in routes.items()
-            ),
+            *routes_table(routes),
             "",
             (
                 "The check of values does all that comes with it: what each source is used to record, the hot rows, "

@@ -52,8 +52,25 @@ def machine(*packages: str) -> str:
     )
 
 
+def routes_table(routes: Results) -> list[str]:
+    """The table of routes: name → what was measured of it."""
+    return [
+        "| route | CPU s | wall s | peak MB |",
+        "|---|---|---|---|",
+        *(
+            f"| {name} | {found['cpu']:.2f} | {found['wall']:.2f} | {found['peak_mb']:.0f} |"
+            for name, found in routes.items()
+        ),
+    ]
+
+
 def markdown(results: Results, rows: int, large: int) -> str:
     """Render the page."""
+    names = ("copy_duckdb", "archive_duckdb", "pandas_sqlite", "archive_sqlite")
+    routes = {name: results[name] for name in names}
+    for kind in ("duckdb", "sqlite"):
+        if f"large_{kind}" in results:
+            routes[f"archive_{kind}, {large:,} rows"] = results[f"large_{kind}"]
     lines = [
         "# Benchmarks",
         "",
@@ -77,18 +94,7 @@ def markdown(results: Results, rows: int, large: int) -> str:
             "is not in them."
         ),
         "",
-        "| route | CPU s | wall s | peak MB |",
-        "|---|---|---|---|",
-        *(
-            f"| {name} | {results[name]['cpu']:.2f} | {results[name]['wall']:.2f} | {results[name]['peak_mb']:.0f} |"
-            for name in ("copy_duckdb", "archive_duckdb", "pandas_sqlite", "archive_sqlite")
-        ),
-        *(
-            f"| archive_{kind}, {large:,} rows | {results[f'large_{kind}']['cpu']:.2f} | "
-            f"{results[f'large_{kind}']['wall']:.2f} | {results[f'large_{kind}']['peak_mb']:.0f} |"
-            for kind in ("duckdb", "sqlite")
-            if f"large_{kind}" in results
-        ),
+        *routes_table(routes),
         "",
         (
             "`copy_duckdb` is a bare `COPY … TO … (FORMAT parquet, COMPRESSION zstd)`. `pandas_sqlite` is "

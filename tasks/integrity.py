@@ -84,12 +84,13 @@ def repair_faults(run: CheckRun, results: Sequence[Result]) -> list[Repair]:
     resolved.
     """
     repairs: list[Repair] = []
-    for _ in range(_MOST_PASSES):
+    for passes in range(_MOST_PASSES):
+        if passes:
+            results = [*scrub(run.scope, run.memory), *reconcile(run.scope, run.memory)]
         done = repair(run.scope, results)
         repairs = [*(one for one in repairs if one.ok), *done]
         if not any(one.ok for one in done):
             break
-        results = [*scrub(run.scope, run.memory), *reconcile(run.scope, run.memory)]
     return repairs
 
 

@@ -67,10 +67,11 @@ def add(rule: str, keys: tuple[str, ...], reason: str, days: int, *, as_json: bo
     name = rule_named(rule).name
     now = datetime.now(UTC)
     until = now + timedelta(days=days)
-    added = add_waivers(_file(), name, keys, reason=reason, at=now, until=until)
+    data_dir = settings_with_logging().data_dir
+    added = add_waivers(_file(data_dir), name, keys, reason=reason, at=now, until=until)
     what = counted(len(keys), "finding") if keys else "the whole rule"
     verdict = f"Waived until {until:%Y-%m-%d}: {what} of {name}."
-    if unfound := _unfound(name, keys):
+    if unfound := _unfound(data_dir, name, keys):
         verdict += f" The last check did not find {', '.join(unfound)}: see whether it is spelt so."
     _show(added, verdict, as_json)
 
@@ -88,7 +89,7 @@ def list_waivers(*, everything: bool, as_json: bool) -> None:
     from fluxhero.integrity.waivers import read_waivers
 
     now = datetime.now(UTC)
-    waivers = read_waivers(_file())
+    waivers = read_waivers(_file(settings_with_logging().data_dir))
     active = [one for one in waivers if one.active(now)]
     _show(waivers if everything else active, f"Waived: {len(active)}.", as_json)
 
@@ -108,24 +109,26 @@ def withdraw(rule: str, keys: tuple[str, ...], *, as_json: bool) -> None:
     """
     from fluxhero.integrity.waivers import withdraw_waivers
 
-    ended = withdraw_waivers(_file(), rule, keys, at=datetime.now(UTC))
+    ended = withdraw_waivers(
+        _file(settings_with_logging().data_dir), rule, keys, at=datetime.now(UTC)
+    )
     verdict = f"{counted(len(ended), 'waiver')} withdrawn."
     if not ended:
         verdict += f" Of {rule}{' and these keys' if keys else ''} none was active; `fluxhero waiver list` has all."
     _show(ended, verdict, as_json)
 
 
-def _file() -> Path:
+def _file(data_dir: Path) -> Path:
     from fluxhero.integrity.waivers import FILE
 
-    return settings_with_logging().data_dir / "integrity" / FILE
+    return data_dir / "integrity" / FILE
 
 
-def _unfound(rule: str, keys: tuple[str, ...]) -> list[str]:
+def _unfound(data_dir: Path, rule: str, keys: tuple[str, ...]) -> list[str]:
     """Which of the keys the last check did not name, so far as it names them all."""
     from fluxhero.integrity.findings import latest_findings
 
-    latest = latest_findings(settings_with_logging().data_dir, datetime.now(UTC))
+    latest = latest_findings(data_dir, datetime.now(UTC))
     found = [finding for finding in latest if finding.rule == rule]
     if any(finding.count > len(finding.keys) > 0 for finding in found):
         return []
