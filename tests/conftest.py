@@ -6,6 +6,7 @@ Prefect reads its environment when it is imported, so a private home is set here
 import atexit
 import logging
 import os
+import random
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -47,8 +48,12 @@ def prefect_harness() -> Iterator[str]:
         temporary_settings,
     )
     from prefect.testing.utilities import prefect_test_harness
+    from websockets.asyncio import connection
 
     with (
+        # Its keep-alive draws random bytes in a thread of its own, at any time. Hypothesis takes a draw from
+        # the global generator while it makes an example for one of the strategy's, and fails that test.
+        patch.object(connection, "random", random.Random()),
         prefect_test_harness(server_startup_timeout=SERVER_START_SECONDS),
         temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
     ):
