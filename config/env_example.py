@@ -14,7 +14,7 @@ SECTIONS = {
     "data_dir": "Where things live",
     "retention_days": "Archive and ledger",
     "scrub_days": "Storage checks",
-    "api_host": "Operations API",
+    "api_host": "Operations API and metrics",
     "alpaca_api_url": "Broker and market data",
     "max_risk_pct_trend": "Risk limits",
     "log_level": "Logging",

@@ -7,6 +7,7 @@ reads `FLUXHERO_…` variables; `load_settings` is how to obtain them.
 import os
 import re
 from decimal import Decimal
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -123,13 +124,46 @@ class Settings(BaseSettings):
     api_host: str = Field("127.0.0.1", description="Address the operations API listens on.")
     api_port: int = Field(8400, ge=1, le=65_535, description="Port the operations API listens on.")
     auth_secret: SecretStr | None = Field(
-        None, description="Secret that signs access to the operations API."
+        None,
+        description="Token that gives access to the operations API, 32 characters or more; several,"
+        " separated by commas, while one takes the place of another. Empty: FLUXHERO_AUTH_SECRET_FILE.",
     )
-    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description="Web origins allowed to call the operations API, separated by commas."
+    auth_secret_file: Path = Field(
+        default_factory=lambda given: given["data_dir"] / "auth-secret",
+        description="File of that token, made by `fluxhero doctor --make-secret`; only its owner may read"
+        " it. Default: auth-secret in FLUXHERO_DATA_DIR.",
+        json_schema_extra={"default": "data/auth-secret"},
+    )
+    auth_failures: str = Field(
+        "10/minute",
+        description="Wrong tokens allowed per client before it has to wait: number/second, minute, …",
     )
     rate_limit: str = Field(
         "120/minute", description="Requests allowed per client: number/second, minute, hour or day."
+    )
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Web origins, other than its own, allowed to call the operations API and open its"
+        " WebSocket, separated by commas.",
+    )
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Host names, beside the address it listens on and localhost, under which the"
+        " operations API answers, separated by commas.",
+    )
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Addresses or networks of reverse proxies whose X-Forwarded-For is believed,"
+        " separated by commas.",
+    )
+    prefect_ui_url: str | None = Field(
+        None,
+        description="Where the operations page finds the Prefect UI. Empty: where its API is.",
+    )
+    metrics_textfile: Path | None = Field(
+        None,
+        description="File that each snapshot writes for Prometheus' node exporter, ending in .prom, in its"
+        " textfile folder. Empty: none.",
     )
 
     alpaca_api_url: str = Field(
@@ -232,18 +266,37 @@ class Settings(BaseSettings):
             )
         return code
 
-    @field_validator("alpaca_api_url", "alpaca_data_url")
+    @field_validator("auth_secret_file", "metrics_textfile")
     @classmethod
-    def _http_url(cls, url: str) -> str:
+    def _absolute_file(cls, path: Path | None) -> Path | None:
+        if path is None:
+            return None
+        path = _absolute(path)
+        if path.is_dir():
+            raise ValueError(f"{path} is a folder; it should be a file")
+        return path
+
+    @field_validator("metrics_textfile")
+    @classmethod
+    def _read_by_node_exporter(cls, path: Path | None) -> Path | None:
+        if path is not None and path.suffix != ".prom":
+            raise ValueError("should end in .prom: the node exporter reads no other file")
+        return path
+
+    @field_validator("alpaca_api_url", "alpaca_data_url", "prefect_ui_url")
+    @classmethod
+    def _http_url(cls, url: str | None) -> str | None:
+        if url is None:
+            return None
         try:
             _HTTP_URL.validate_python(url)
         except ValidationError as error:
             raise ValueError("should read https://host or https://host/path") from error
         return url.rstrip("/")
 
-    @field_validator("cors_origins", mode="before")
+    @field_validator("cors_origins", "allowed_hosts", "trusted_proxies", mode="before")
     @classmethod
-    def _split_origins(cls, value: object) -> object:
+    def _split_list(cls, value: object) -> object:
         if not isinstance(value, str):
             return value
         return tuple(part.strip().rstrip("/") for part in value.split(",") if part.strip())
@@ -256,7 +309,27 @@ class Settings(BaseSettings):
                 raise ValueError(f"{origin!r} should read https://host or http://host:port")
         return origins
 
-    @field_validator("rate_limit")
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _host_names(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        for host in hosts:
+            if re.fullmatch(r"[A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\]", host) is None:
+                raise ValueError(f"{host!r} should be a host name without scheme or port")
+        return hosts
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, proxies: tuple[str, ...]) -> tuple[str, ...]:
+        for proxy in proxies:
+            try:
+                ip_network(proxy)
+            except ValueError as error:
+                raise ValueError(
+                    f"{proxy!r} should be an address or a network such as 10.0.0.0/8"
+                ) from error
+        return proxies
+
+    @field_validator("rate_limit", "auth_failures")
     @classmethod
     def _rate(cls, text: str) -> str:
         if _RATE_LIMIT.fullmatch(text) is None:
