@@ -31,10 +31,12 @@ class Verdict(_Line):
 
 
 class Problem(_Line):
-    """Something that cannot be read, so that its part of the answer is empty."""
+    """Something that cannot be read, so that its part of the answer is empty or older."""
 
-    what: str
+    part: Literal["snapshot", "archive", "findings", "equity", "breaker", "jobs"]
+    what: str | None
     message: str
+    next_step: str
 
 
 class AccountLine(_Line):
