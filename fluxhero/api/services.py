@@ -13,6 +13,7 @@ from config.settings import Settings
 if TYPE_CHECKING:
     from fluxhero.api.hub import Hub
     from fluxhero.api.service_metrics import ServiceMetrics
+    from fluxhero.api.sources import Sources
 
 
 class EventKind(StrEnum):
@@ -88,6 +89,7 @@ class Services:
         hub: to whom events go.
         metrics: what the service counts about itself, with its registry.
         clock: the time now, in UTC.
+        sources: what is read from the data folder and the archive.
     """
 
     settings: Settings
@@ -95,3 +97,4 @@ class Services:
     hub: "Hub"
     metrics: "ServiceMetrics"
     clock: Callable[[], datetime]
+    sources: "Sources"

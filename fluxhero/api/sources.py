@@ -21,6 +21,8 @@ from fluxhero.durable import storage_errors
 from fluxhero.errors import DamagedFileError
 from fluxhero.integrity.findings import Area, Finding, finding_files, read_findings
 from fluxhero.metrics import breaker, equity, jobs, snapshots
+from fluxhero.metrics.exposition import render
+from fluxhero.metrics.samples import sample
 from fluxhero.metrics.snapshots import Latest
 from fluxhero.recorded import read_record, record_path
 
@@ -63,6 +65,7 @@ class Sources:
         self._clock = clock
         self._chain = Remembered(self._chain_identity, self._read_chain)
         self._snapshot = Remembered(self._snapshot_identity, self._read_snapshot)
+        self._exposition = Remembered(self._snapshot_identity, self._render)
         self._curves = Remembered(self._curve_identity, self._read_curves)
         self._jobs = Remembered(
             lambda: folder_identity(self._data_dir / jobs.FOLDER),
@@ -92,6 +95,14 @@ class Sources:
             StorageIOError: the operating system refuses.
         """
         return self._snapshot()
+
+    def exposition(self) -> bytes:
+        """The newest snapshot in Prometheus' text format, and how many newer files cannot be read.
+
+        Raises:
+            StorageIOError: the operating system refuses.
+        """
+        return self._exposition()
 
     def checked(self, area: Area) -> Checked:
         """What the last check found.
@@ -147,6 +158,12 @@ class Sources:
     def _read_snapshot(self) -> Taken:
         latest = snapshots.latest_snapshot(self._data_dir, self._clock())
         return Taken(latest, Measured(latest.snapshot.samples if latest.snapshot else ()))
+
+    def _render(self) -> bytes:
+        latest = self._snapshot().latest
+        measured = latest.snapshot.samples if latest.snapshot else ()
+        unreadable = sample("snapshot_files_unreadable", len(latest.unreadable))
+        return render([*measured, unreadable])
 
     def _checks_identity(self, area: Area) -> Callable[[], Hashable]:
         folder = area.folder(self._data_dir)
