@@ -13,10 +13,12 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
 from config.settings import Settings
+from fluxhero.api import data, health
 from fluxhero.api.errors import ErrorBoundary, add_handlers
 from fluxhero.api.hub import Hub
 from fluxhero.api.service_metrics import ServiceMetrics
 from fluxhero.api.services import RunSource, Services
+from fluxhero.api.sources import Sources
 from fluxhero.archive.batches import utc_now
 
 Background = Callable[[Services], Coroutine[Any, Any, None]]
@@ -44,7 +46,7 @@ def create_app(
         The application; `app.state.services` is what its routes work with.
     """
     hub = Hub()
-    services = Services(settings, runs, hub, ServiceMetrics(hub), clock)
+    services = Services(settings, runs, hub, ServiceMetrics(hub), clock, Sources(settings, clock))
     app = FastAPI(
         title="FluxHero operations",
         version=version("fluxhero-pipeline"),
@@ -56,6 +58,8 @@ def create_app(
         lifespan=lambda _app: _working(services, background),
     )
     app.state.services = services
+    app.include_router(health.router(services))
+    app.include_router(data.router(services))
     add_handlers(app, settings)
     return app
 

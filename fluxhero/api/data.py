@@ -25,7 +25,8 @@ from fluxhero.api.models import (
     SnapshotAnswer,
 )
 from fluxhero.api.services import Runs, Services
-from fluxhero.api.status import breaker_lines, finding_line, remedies, shown, status_of
+from fluxhero.api.sources import shown
+from fluxhero.api.status import breaker_lines, finding_line, remedies, status_of
 from fluxhero.api.status_models import FindingLine, StatusAnswer
 from fluxhero.archive.manifest import Chain, EventKind, Manifest
 from fluxhero.errors import BadInputError
@@ -63,12 +64,12 @@ def _whole(routes: APIRouter, services: Services) -> None:
     asked = Annotated[Runs, Depends(services.runs.runs)]
 
     @routes.get("/status")
-    def status(runs: asked) -> StatusAnswer:  # type: ignore[valid-type]
+    def status(runs: asked) -> StatusAnswer:
         """All that the page shows at first sight; what cannot be read is a problem in it."""
         return status_of(settings, sources, runs, services.clock())
 
     @routes.get("/runs")
-    def runs(runs: asked) -> Runs:  # type: ignore[valid-type]
+    def runs(runs: asked) -> Runs:
         """The last runs of our flows and the next ones."""
         return runs
 

@@ -3,13 +3,11 @@
 They are what their records say, or an error.
 """
 
-import math
-from datetime import date, datetime, time, timedelta
-from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
 import pyarrow.parquet as pq
+from pydantic_core import to_jsonable_python
 
 from fluxhero.api.errors import ApiError
 from fluxhero.api.models import EvaluationLine, EvaluationRows
@@ -70,7 +68,7 @@ def rows_of(data_dir: Path, name: str, limit: int, offset: int) -> EvaluationRow
     part = table.slice(offset, limit).to_pylist()
     return EvaluationRows(
         name=name,
-        rows=tuple({key: _json(value) for key, value in row.items()} for row in part),
+        rows=tuple(_json(row) for row in part),
         total=table.num_rows,
         limit=limit,
         offset=offset,
@@ -88,20 +86,7 @@ def _name(data_dir: Path, path: Path) -> str:
     return path.relative_to(data_dir / FOLDER).as_posix()
 
 
-def _json(value: Any) -> Any:
-    """A value that JSON can say: exact numbers as text, what is no number as null."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Decimal):
-        return f"{value:f}"
-    if isinstance(value, datetime | date | time):
-        return value.isoformat()
-    if isinstance(value, timedelta):
-        return value.total_seconds()
-    if isinstance(value, bytes):
-        return value.hex()
-    if isinstance(value, dict):
-        return {str(key): _json(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_json(one) for one in value]
-    return value
+def _json(row: dict[str, Any]) -> dict[str, Any]:
+    """A row as JSON can say it: exact numbers as text, what is no number as null."""
+    ready = to_jsonable_python(row, bytes_mode="hex", timedelta_mode="float", inf_nan_mode="null")
+    return dict(ready)

@@ -31,15 +31,11 @@ def router(services: Services) -> APIRouter:
         return Readiness(status="fail" if reasons else "pass", reasons=reasons)
 
     @routes.get("/health", responses={503: {"model": Health}})
-    def health(
-        response: Response, runs: Annotated[Runs, Depends(services.runs.runs)]
-    ) -> Health:
+    def health(response: Response, runs: Annotated[Runs, Depends(services.runs.runs)]) -> Health:
         """How the installation does, part by part; 503 if one part fails."""
         parts = {**checks.measured(), "prefect": checks.prefect(runs)}
         grade = worst(part.status for part in parts.values())
-        response.status_code = (
-            HTTPStatus.SERVICE_UNAVAILABLE if grade == "fail" else HTTPStatus.OK
-        )
+        response.status_code = HTTPStatus.SERVICE_UNAVAILABLE if grade == "fail" else HTTPStatus.OK
         return Health(
             status=grade,
             at=services.clock(),

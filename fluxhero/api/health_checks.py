@@ -17,7 +17,7 @@ import psutil
 from config.settings import Settings
 from fluxhero.api.models import Check, Grade
 from fluxhero.api.services import Runs
-from fluxhero.api.sources import Sources
+from fluxhero.api.sources import Sources, shown
 from fluxhero.api.verdict import STALE
 from fluxhero.errors import FluxHeroError
 from fluxhero.wording import counted
@@ -39,9 +39,7 @@ def worst(grades: Iterable[Grade]) -> Grade:
 class HealthChecks:
     """Looks at everything, and looks again no sooner than a moment later."""
 
-    def __init__(
-        self, settings: Settings, sources: Sources, clock: Callable[[], datetime]
-    ) -> None:
+    def __init__(self, settings: Settings, sources: Sources, clock: Callable[[], datetime]) -> None:
         """Nothing is looked at yet."""
         self._settings = settings
         self._sources = sources
@@ -130,7 +128,9 @@ class HealthChecks:
         damaged = len(latest.unreadable)
         if latest.snapshot is None:
             if damaged:
-                return Check(status="fail", observed=f"{counted(damaged, 'damaged file')}, no other")
+                return Check(
+                    status="fail", observed=f"{counted(damaged, 'damaged file')}, no other"
+                )
             return Check(status="warn", observed="there is none yet")
         age = self._clock() - latest.snapshot.at
         grade: Grade = "warn" if damaged or age > STALE else "pass"
@@ -154,14 +154,16 @@ class HealthChecks:
                 observed=f"the last run did not end well: {', '.join(bad)}",
                 values={"flows": len(jobs), "failed": len(bad)},
             )
-        ran = f"the last runs of {counted(len(jobs), 'flow')} ended well" if jobs else "none ran yet"
+        ran = (
+            f"the last runs of {counted(len(jobs), 'flow')} ended well" if jobs else "none ran yet"
+        )
         return Check(status="pass", observed=ran, values={"flows": len(jobs), "failed": 0})
 
     def _failed(self, error: FluxHeroError) -> Check:
         return Check(status="fail", observed=self._told(error))
 
     def _told(self, error: FluxHeroError) -> str:
-        return error.what.replace(f"{self._settings.data_dir}{os.sep}", "")
+        return shown(error.what, self._settings.data_dir)
 
 
 def _cpu() -> Check:

@@ -107,13 +107,10 @@ def latency(measured: Measured) -> tuple[LatencyLine, ...]:
     )
 
 
-def _quantiles(
-    measured: Measured, name: str, labels: Mapping[str, str]
-) -> dict[str, float | None]:
+def _quantiles(measured: Measured, name: str, labels: Mapping[str, str]) -> dict[str, float | None]:
     wanted = {"p50": "0.5", "p90": "0.9", "p95": "0.95", "p99": "0.99"}
     return {
-        field: measured.one(name, **labels, quantile=quantile)
-        for field, quantile in wanted.items()
+        field: measured.one(name, **labels, quantile=quantile) for field, quantile in wanted.items()
     }
 
 

@@ -126,9 +126,7 @@ class PrefectRuns:
                 return await self._read(client)
         except _UNREACHABLE as error:
             what = "takes too long to answer" if isinstance(error, TimeoutError) else "is away"
-            logger.info(
-                "the Prefect server at %s %s: %s", self._api_url, what, first_line(error)
-            )
+            logger.info("the Prefect server at %s %s: %s", self._api_url, what, first_line(error))
             return Runs(
                 ui_url=self._ui_url,
                 problem=f"the Prefect server {what}: see that `prefect server start` runs",
@@ -172,9 +170,7 @@ class PrefectRuns:
             ui_url=self._ui_url,
         )
 
-    def _line(
-        self, run: FlowRun, flows: dict[UUID, str], deployments: dict[UUID, str]
-    ) -> RunLine:
+    def _line(self, run: FlowRun, flows: dict[UUID, str], deployments: dict[UUID, str]) -> RunLine:
         state = run.state
         return RunLine(
             id=str(run.id),

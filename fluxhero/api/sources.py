@@ -3,8 +3,9 @@
 The hot store is not among it: only flows open that. What it holds is known from the last snapshot.
 """
 
+import os
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -20,7 +21,8 @@ from fluxhero.archive.manifest import Chain, load_chain
 from fluxhero.durable import storage_errors
 from fluxhero.errors import DamagedFileError
 from fluxhero.integrity.findings import Area, Finding, finding_files, read_findings
-from fluxhero.metrics import breaker, equity, jobs, snapshots
+from fluxhero.metrics import breaker, breaker_record, equity, jobs, snapshots
+from fluxhero.metrics.breaker_record import BreakerState
 from fluxhero.metrics.exposition import render
 from fluxhero.metrics.samples import sample
 from fluxhero.metrics.snapshots import Latest
@@ -72,8 +74,8 @@ class Sources:
             lambda: tuple(jobs.read_jobs(self._data_dir)),
         )
         self._breaker = Remembered(
-            lambda: file_identity(breaker.breaker_file(self._data_dir)),
-            lambda: tuple(breaker.states(self._data_dir).values()),
+            lambda: file_identity(breaker_record.path_of(self._data_dir)),
+            self._read_breaker,
         )
         self._checked = {
             area: Remembered(self._checks_identity(area), self._read_checks(area)) for area in Area
@@ -112,7 +114,7 @@ class Sources:
         """
         return self._checked[area]()
 
-    def breaker(self) -> tuple[breaker.BreakerState, ...]:
+    def breaker(self) -> tuple[BreakerState, ...]:
         """The drawdown breaker of each mode.
 
         Raises:
@@ -186,6 +188,10 @@ class Sources:
 
         return read
 
+    def _read_breaker(self) -> tuple[BreakerState, ...]:
+        found = breaker.states(self._data_dir).values()
+        return tuple(replace(one, reason=shown(one.reason, self._data_dir)) for one in found)
+
     def _curve_identity(self) -> Hashable:
         path = equity.curve_path(self._data_dir)
         return file_identity(path), file_identity(record_path(path))
@@ -206,6 +212,11 @@ class Sources:
             for (mode, basis), line in sorted(points.items())
         )
         return Curves(curves, record.written_at if record else None)
+
+
+def shown(text: str, data_dir: Path) -> str:
+    """A message without the data folder's own path, which is nobody's business."""
+    return text.replace(f"{data_dir}{os.sep}", "")
 
 
 def plain(money: Decimal) -> str:

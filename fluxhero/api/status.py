@@ -1,6 +1,5 @@
 """The status: each part from its source, empty with a problem where it cannot be read, and the verdict."""
 
-import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -11,7 +10,7 @@ from config.settings import Settings
 from fluxhero.api import measured as lines
 from fluxhero.api.measured import Measured
 from fluxhero.api.services import Runs
-from fluxhero.api.sources import Checked, Sources, Taken, plain
+from fluxhero.api.sources import Checked, Sources, Taken, plain, shown
 from fluxhero.api.status_models import (
     ArchiveLine,
     BreakerLine,
@@ -29,7 +28,7 @@ from fluxhero.errors import FluxHeroError
 from fluxhero.integrity.catalogue import rules_by_name
 from fluxhero.integrity.findings import Area, Finding
 from fluxhero.integrity.rules import Severity
-from fluxhero.metrics.breaker import BreakerState
+from fluxhero.metrics.breaker_record import BreakerState
 from fluxhero.metrics.jobs import Job
 from fluxhero.metrics.snapshots import Latest
 
@@ -76,11 +75,6 @@ class _Parts:
             )
 
 
-def shown(text: str, data_dir: Path) -> str:
-    """A message without the data folder's own path, which is nobody's business."""
-    return text.replace(f"{data_dir}{os.sep}", "")
-
-
 def status_of(settings: Settings, sources: Sources, runs: Runs, now: datetime) -> StatusAnswer:
     """How everything stands."""
     parts = _Parts(settings.data_dir)
@@ -88,8 +82,8 @@ def status_of(settings: Settings, sources: Sources, runs: Runs, now: datetime) -
     taken = parts.of("snapshot", sources.snapshot, nothing)
     parts.passed_over("snapshot", taken.latest.unreadable)
     chain = parts.of("archive", sources.chain, None)
-    breaker = parts.of("breaker", sources.breaker, ())
-    jobs = parts.of("jobs", sources.jobs, ())
+    breaker: tuple[BreakerState, ...] = parts.of("breaker", sources.breaker, ())
+    jobs: tuple[Job, ...] = parts.of("jobs", sources.jobs, ())
     parts.of("equity", lambda: bool(sources.curves()), False)
     checked = {area: _checked(parts, sources, area) for area in Area}
     at = taken.latest.snapshot.at if taken.latest.snapshot else None

@@ -18,6 +18,7 @@ OVERDUE: Final = timedelta(days=4)
 LATE: Final = timedelta(minutes=10)
 
 _ORDER: tuple[Grade, ...] = ("critical", "warning", "unknown", "ok")
+_HOURS_SHOWN = 48  # of more, days are
 _BAD_STATES = {"FAILED", "CRASHED"}
 
 
@@ -28,9 +29,7 @@ def verdict_of(status: StatusAnswer) -> Verdict:
         return Verdict(level="ok", text="All is well.", reasons=())
     rest = len(reasons) - 1
     more = f" And {counted(rest, 'more reason')} to look." if rest else ""
-    return Verdict(
-        level=reasons[0].level, text=f"{reasons[0].text}{more}", reasons=tuple(reasons)
-    )
+    return Verdict(level=reasons[0].level, text=f"{reasons[0].text}{more}", reasons=tuple(reasons))
 
 
 def _reasons(status: StatusAnswer) -> Iterator[Reason]:
@@ -96,9 +95,7 @@ def _of_snapshot(status: StatusAnswer) -> Iterator[Reason]:
         yield Reason(level="warning", text=text)
     for line in status.unusable:
         why = "without a result" if line.reason == "no_result" else "without a close time"
-        text = (
-            f"{line.mode} has {counted(line.trades, 'closed trade')} {why}, so its equity is unknown."
-        )
+        text = f"{line.mode} has {counted(line.trades, 'closed trade')} {why}, so its equity is unknown."
         yield Reason(level="warning", text=text)
 
 
@@ -132,7 +129,9 @@ def _of_runs(runs: Runs, known: set[str], now: datetime) -> Iterator[Reason]:
 
 def _late(flows: Sequence[str]) -> str:
     named = ", ".join(dict.fromkeys(flows))
-    return f"Runs are late ({named}): see that a worker runs, `prefect worker start --pool fluxhero`."
+    return (
+        f"Runs are late ({named}): see that a worker runs, `prefect worker start --pool fluxhero`."
+    )
 
 
 def _sentence(text: str) -> str:
@@ -143,4 +142,4 @@ def _ago(age: timedelta) -> str:
     hours = int(age.total_seconds() // 3600)
     if hours < 1:
         return counted(int(age.total_seconds() // 60), "minute")
-    return counted(hours, "hour") if hours < 48 else counted(hours // 24, "day")
+    return counted(hours, "hour") if hours < _HOURS_SHOWN else counted(hours // 24, "day")

@@ -17,7 +17,7 @@ from fluxhero.api.sources import Checked, Sources
 from fluxhero.errors import FluxHeroError
 from fluxhero.integrity.findings import Area, Finding
 from fluxhero.integrity.rules import Severity
-from fluxhero.metrics.breaker import BreakerState, Level
+from fluxhero.metrics.breaker_record import BreakerState, Level
 from fluxhero.wording import counted
 
 logger = logging.getLogger(__name__)

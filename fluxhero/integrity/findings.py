@@ -239,13 +239,19 @@ def latest_findings(data_dir: Path, now: datetime, area: Area = Area.STORAGE) ->
     files = [one for one in finding_files(data_dir, area) if one.stem[:16] <= until]
     for path in reversed(files):
         try:
-            return _read(path)
+            return read_findings(path)
         except DamagedFileError as error:
             logger.warning("%s; going by the run before it", error)
     return []
 
 
-def _read(path: Path) -> list[Finding]:
+def read_findings(path: Path) -> list[Finding]:
+    """What one run found.
+
+    Raises:
+        DamagedFileError: its file or the record of it cannot be read.
+        StorageIOError: the operating system refuses.
+    """
     read_record(path)
     with storage_errors("read", path):
         try:
