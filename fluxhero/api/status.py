@@ -25,11 +25,12 @@ from fluxhero.api.status_models import (
 from fluxhero.api.verdict import STALE, verdict_of
 from fluxhero.archive.manifest import Chain
 from fluxhero.errors import FluxHeroError
-from fluxhero.integrity.catalogue import rules_by_name
+from fluxhero.integrity.catalogue import RULES
 from fluxhero.integrity.findings import Area, Finding
 from fluxhero.integrity.rules import Severity
 from fluxhero.metrics.breaker_record import BreakerState
 from fluxhero.metrics.jobs import Job
+from fluxhero.metrics.limit_rules import LIMIT_RULES
 from fluxhero.metrics.snapshots import Latest
 
 MOST_FINDINGS: Final = 50
@@ -182,7 +183,7 @@ def finding_line(area: Area, finding: Finding, remedies: dict[str, str]) -> Find
 
 def remedies() -> dict[str, str]:
     """What to do about a breach of each rule."""
-    return {name: rule.remedy for name, rule in rules_by_name().items()}
+    return {rule.name: rule.remedy for rule in (*RULES, *LIMIT_RULES)}
 
 
 def _findings(checked: dict[Area, Checked]) -> FindingsLine:
