@@ -13,15 +13,11 @@ QUEUED: Final = 64  # events; a night has a few hundred
 Queue = asyncio.Queue[Event | None]
 
 
-class HubFullError(Exception):
-    """So many listen already that no further one is taken."""
-
-
 class Hub:
     """Who listens now. Publish and subscribe from the event loop's own thread.
 
     Args:
-        most: listeners at one time.
+        most: listeners at one time, from which on it says that it is full.
         queued: events that wait for one listener before it is dropped.
     """
 
@@ -36,7 +32,7 @@ class Hub:
 
     @property
     def full(self) -> bool:
-        """Whether no further listener is taken."""
+        """Whether no further listener should be taken."""
         return len(self._queues) >= self._most
 
     def publish(self, event: Event) -> None:
@@ -57,13 +53,7 @@ class Hub:
 
     @asynccontextmanager
     async def subscribe(self) -> AsyncIterator[Queue]:
-        """Listen within the block.
-
-        Raises:
-            HubFullError: too many listen already.
-        """
-        if self.full:
-            raise HubFullError
+        """Listen within the block."""
         queue: Queue = asyncio.Queue(self._queued)
         self._queues.add(queue)
         try:

@@ -22,6 +22,7 @@ class EventKind(StrEnum):
     RUN = "run"
     SNAPSHOT = "snapshot"
     ALERT = "alert"
+    ALIVE = "alive"  # nothing happened, and the service is there
 
 
 @dataclass(frozen=True, slots=True)

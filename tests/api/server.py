@@ -5,16 +5,18 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import uvicorn
 from fastapi import FastAPI
 
+from fluxhero.api.connections import server_of
+
 START_SECONDS = 30
+TOKEN = "7hE-oWl.flies_at.N1ght-0ver.th3~sea"
 
 
 @contextmanager
 def serving(app: FastAPI) -> Iterator[str]:
     """The URL of the running service, without a slash at its end."""
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None))
+    server = server_of(app, "127.0.0.1", 0)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     deadline = time.monotonic() + START_SECONDS
