@@ -104,7 +104,7 @@ def status_of(settings: Settings, sources: Sources, runs: Runs, now: datetime) -
         orders=lines.orders(taken.measured),
         trades=lines.trades(taken.measured),
         positions=lines.positions(taken.measured, limits),
-        archive=_archive(chain, taken.measured) if chain else None,
+        archive=None if chain is None else _archive(chain, taken.measured),
         findings=_findings(checked),
         jobs=tuple(_job(job) for job in jobs),
         runs=runs,

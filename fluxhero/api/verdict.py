@@ -35,8 +35,8 @@ def verdict_of(status: StatusAnswer) -> Verdict:
 def _reasons(status: StatusAnswer) -> Iterator[Reason]:
     yield from _of_breaker(status)
     yield from _of_problems(status)
-    yield from _of_findings(status)
     yield from _of_snapshot(status)
+    yield from _of_findings(status)
     yield from _of_archive(status)
     yield from _of_jobs(status)
     yield from _of_runs(status.runs, {job.job for job in status.jobs}, status.at)

@@ -93,9 +93,9 @@ class Watcher:
     def _of_findings(self, at: datetime) -> Iterator[Event]:
         for area in Area:
             checked = self._asked(f"the findings of {area}", self._checked(area))
-            if checked is None or (checked.run is None and checked.unreadable):
-                continue
             before = self._seen.faults[area]
+            if checked is None or (checked.run is None and (checked.unreadable or before)):
+                continue  # nobody knows: that resolves nothing
             now = {(area, one.rule, one.object): one for one in checked.findings if _told_of(one)}
             self._seen.faults[area] = now
             if before is not None:
