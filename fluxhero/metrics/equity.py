@@ -16,7 +16,7 @@ from fluxhero.ledger.schema import CASH_FLOW_KINDS
 from fluxhero.metrics.equity_points import (
     FLOWS_SQL,
     RATIO_SQL,
-    modes_with_equity,
+    known_modes,
     unusable_trades,
     values_sql,
 )
@@ -43,7 +43,8 @@ WITH valued AS MATERIALIZED ({values}),
 latest AS (
     SELECT mode, basis, max(instant) AS last, arg_max(held, instant) AS now,
         arg_max(held, {ratio}) AS worst
-    FROM (SELECT *, struct_pack(equity := equity, peak := peak) AS held FROM valued) GROUP BY ALL
+    FROM (SELECT *, struct_pack(equity := equity, peak := peak) AS held FROM valued)
+    GROUP BY mode, basis
 ),
 turns AS (
     SELECT mode, basis, instant, below, lead(instant) OVER steps AS until
@@ -67,6 +68,12 @@ SELECT mode::VARCHAR AS mode, basis, instant::DATE AS day, max(instant) AS "at",
 FROM ({values}) GROUP BY mode, basis, day ORDER BY mode, basis, day
 """
 
+# Of the last point alone: what an earlier one says is over.
+_OPEN_RESULT_SQL = """
+SELECT mode, arg_max(struct_pack(open_result := unrealized_pnl), "at").open_result
+FROM equity GROUP BY mode ORDER BY mode
+"""
+
 
 def accounts(connection: duckdb.DuckDBPyConnection, initial_capital: Decimal) -> list[Account]:
     """Every account of the ledger, as it stands.
@@ -79,7 +86,7 @@ def accounts(connection: duckdb.DuckDBPyConnection, initial_capital: Decimal) ->
         connection: of `ledger_facts`.
         initial_capital: value of each account before its first step.
     """
-    modes = modes_with_equity(connection)
+    modes = known_modes(connection)
     values = values_sql(connection, modes, initial_capital)
     rows = connection.execute(_ACCOUNTS_SQL.format(values=values, ratio=RATIO_SQL)).fetchall()
     found = {(mode, basis): _account(mode, basis, *row) for mode, basis, *row in rows}
@@ -131,12 +138,9 @@ def account_samples(
     Of a mode whose equity is not known there are only those that say so.
     """
     samples = [one for account in accounts for one in _of_account(account, now)]
-    opened = connection.execute(
-        'SELECT mode, arg_max(struct_pack(result := unrealized_pnl), "at").result FROM equity GROUP BY mode ORDER BY mode'
-    ).fetchall()
     samples += [
         sample("unrealized_pnl_usd", float(amount), mode=mode)
-        for mode, amount in opened
+        for mode, amount in connection.execute(_OPEN_RESULT_SQL).fetchall()
         if amount is not None
     ]
     samples += _flow_samples(connection)
@@ -182,7 +186,7 @@ def equity_curve(connection: duckdb.DuckDBPyConnection, initial_capital: Decimal
 
     Equity and high-water mark are those of the day's last step, the drawdown is the day's worst.
     """
-    values = values_sql(connection, modes_with_equity(connection), initial_capital)
+    values = values_sql(connection, known_modes(connection), initial_capital)
     rows = connection.sql(_CURVE_SQL.format(values=values, ratio=RATIO_SQL)).to_arrow_table()
     return rows.cast(CURVE)
 

@@ -69,6 +69,16 @@ SELECT mode, count(*) FILTER (status = 'closed' AND realized_pnl IS NULL),
     count(*) FILTER (status = 'closed' AND {closed_at} IS NULL)
 FROM trades GROUP BY mode ORDER BY mode
 """
+# By table and mode, the items that say nothing about an account's value, though they should.
+_FAULTS_SQL = """
+SELECT 'trades', mode,
+    count(*) FILTER (status = 'closed' AND (realized_pnl IS NULL OR {closed_at} IS NULL))
+FROM trades GROUP BY mode
+UNION ALL
+SELECT 'cash_flows', mode, count(*) FILTER ("at" IS NULL OR amount IS NULL) FROM cash_flows GROUP BY mode
+UNION ALL
+SELECT 'equity', mode, count(*) FILTER ("at" IS NULL OR equity IS NULL) FROM equity GROUP BY mode
+"""
 # As a fraction of the high-water mark; of a mark that is not above zero, any loss is all of it.
 RATIO_SQL = """
 CASE WHEN peak > 0 THEN (peak - equity)::DOUBLE / peak::DOUBLE WHEN peak > equity THEN 1 ELSE 0 END
@@ -77,13 +87,10 @@ CASE WHEN peak > 0 THEN (peak - equity)::DOUBLE / peak::DOUBLE WHEN peak > equit
 
 @dataclass(frozen=True, slots=True)
 class Unusable:
-    """How many closed trades of a mode cannot be reckoned with, as they lack a result or a time."""
+    """How many closed trades of a mode lack a result, and how many a time."""
 
-    no_result: int = 0
-    no_time: int = 0
-
-    def __bool__(self) -> bool:
-        return bool(self.no_result or self.no_time)
+    no_result: int
+    no_time: int
 
 
 def unusable_trades(connection: duckdb.DuckDBPyConnection) -> dict[str, Unusable]:
@@ -94,29 +101,39 @@ def unusable_trades(connection: duckdb.DuckDBPyConnection) -> dict[str, Unusable
 
 @dataclass(frozen=True, slots=True)
 class Modes:
-    """Modes with an account on either basis."""
+    """Modes by what is known of their accounts.
+
+    Attributes:
+        closed: can be reckoned from trades and cash flows.
+        marked: can be told from what the source recorded.
+        unusable: how many trades, cash flows and recorded values of a mode say nothing; of every mode.
+    """
 
     closed: frozenset[str]
     marked: frozenset[str]
+    unusable: dict[str, int]
 
 
-def modes_with_equity(connection: duckdb.DuckDBPyConnection) -> Modes:
-    """Modes whose account can be reckoned: by trades and cash flows, or by recorded values."""
-    unusable = unusable_trades(connection)
-    flowing = _modes(connection, "cash_flows", "true")
-    recorded = _modes(connection, "equity", "true")
-    adrift = _modes(connection, "cash_flows", '"at" IS NULL OR amount IS NULL')
-    unvalued = _modes(connection, "equity", '"at" IS NULL OR equity IS NULL')
-    short = {mode for mode, trades in unusable.items() if trades}
+def known_modes(connection: duckdb.DuckDBPyConnection) -> Modes:
+    """What is known of each mode's account."""
+    rows = connection.execute(_FAULTS_SQL.format(closed_at=TRADES.closed_at_sql)).fetchall()
+    faults: dict[str, dict[str, int]] = {"trades": {}, "cash_flows": {}, "equity": {}}
+    unusable: dict[str, int] = {}
+    for table, mode, count in rows:
+        faults[table][mode] = count
+        unusable[mode] = unusable.get(mode, 0) + count
+    trades, flows, recorded = faults.values()
+    adrift = {mode for mode, count in flows.items() if count}
     return Modes(
-        closed=frozenset({*unusable, *flowing} - short - adrift),
-        marked=frozenset(recorded - unvalued - adrift),
+        closed=frozenset(m for m in {**flows, **trades} if not trades.get(m)) - adrift,
+        marked=frozenset(m for m, count in recorded.items() if not count) - adrift,
+        unusable=unusable,
     )
 
 
-def _modes(connection: duckdb.DuckDBPyConnection, table: str, condition: str) -> set[str]:
-    found = connection.execute(f"SELECT DISTINCT mode FROM {table} WHERE {condition}").fetchall()
-    return {mode for (mode,) in found}
+def unusable_by_mode(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
+    """How many closed trades, cash flows and recorded values of each mode say nothing of its value."""
+    return known_modes(connection).unusable
 
 
 def values_sql(
