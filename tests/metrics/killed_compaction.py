@@ -19,6 +19,7 @@ import pandas as pd  # noqa: F401 - here, so that no child takes the time
 import pyarrow.dataset as ds  # noqa: F401
 
 from config.settings import Settings
+from fluxhero.integrity import recorded_scrub
 from fluxhero.integrity.passed import Passed
 from fluxhero.integrity.recorded_scrub import scrub_recorded
 from fluxhero.integrity.results import Outcome
@@ -96,6 +97,7 @@ def go_on(data: Path, said: Path) -> None:
 
 
 def main() -> None:
+    recorded_scrub._SETTLING_SECONDS = 0.0  # nobody is writing any more
     folder, every = Path(sys.argv[1]), int(sys.argv[2])
     saved, data, said, count = (folder / name for name in ("saved", "data", "said", "count"))
     in_child(partial(build, saved))

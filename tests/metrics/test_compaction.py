@@ -6,22 +6,29 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
+from config.settings import Settings
 from fluxhero import recorded
 from fluxhero.errors import AlreadyRunningError, DamagedFileError
-from fluxhero.integrity.recorded_scrub import unfinished_in
+from fluxhero.integrity import recorded_scrub
+from fluxhero.integrity.passed import Passed
+from fluxhero.integrity.recorded_scrub import scrub_recorded, unfinished_in
+from fluxhero.integrity.results import Outcome
+from fluxhero.integrity.scope import Scope
 from fluxhero.locks import locked
 from fluxhero.metrics import compaction, snapshot_files
 from fluxhero.metrics.compaction import compact_snapshots
 from fluxhero.metrics.snapshot_files import Day, days
 from fluxhero.metrics.snapshots import latest_snapshot, series, write_snapshot
-from fluxhero.recorded import read_record, record_path
+from fluxhero.recorded import read_record, record_path, write_recorded
 from tests.integrity.archives import put_back
 from tests.metrics.measured import NOON, one_of_each, snapshot, write_several
 from tests.metrics.test_snapshots import damage
@@ -264,10 +271,55 @@ def test_the_storage_check_knows_snapshots_for_its_own(
     archive = put_back("duckdb", monkeypatch)
     data = archive.house.data
     now = datetime.now(UTC)
-    first = now - 48 * HOUR
-    parts = write_several(data, first, HOUR, 2)
+    parts = write_several(data, now - 48 * HOUR, HOUR, 2)
+    write_recorded(
+        data / "metrics" / "equity.parquet", pq.read_table(parts[0], partitioning=None), now
+    )
     assert archive.faults() == {}
     compact_snapshots(data, now)
     assert archive.faults() == {}
     damage(parts[0])
-    assert set(archive.faults()) >= {"recorded.sha256"}
+    parts[1].unlink()
+    damage(data / "metrics" / "equity.parquet")
+    found = archive.faults()
+    assert found["recorded.sha256"] == {parts[0].name, "equity.parquet"}
+    assert found["recorded.present"] == {parts[1].name}
+
+
+def test_a_check_while_snapshots_are_written_and_compacted_finds_no_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_several(tmp_path, NOON, HOUR, 3)
+    scope = Scope.of(Settings(data_dir=tmp_path), now=TOMORROW, deep=True)
+
+    def faults() -> list[str]:
+        results = scrub_recorded(scope, Passed(tmp_path / "passed.json"))
+        return [result.rule.name for result in results if result.outcome is not Outcome.PASSED]
+
+    partial = tmp_path / "snapshots" / "2026-11-20" / ".x.parquet.partial"
+    partial.write_bytes(b"half")
+    monkeypatch.setattr(time, "sleep", lambda _seconds: partial.write_bytes(b"half, and"))
+    assert faults() == []
+    monkeypatch.setattr(time, "sleep", lambda _seconds: None)
+    assert faults() == ["recorded.unfinished"]
+    monkeypatch.setattr(time, "sleep", lambda _seconds: partial.unlink())
+    assert faults() == []
+
+    # The parts go while the check is at its n-th step.
+    for step in ("read_record", "read_footer", "due", "read_all"):
+        with monkeypatch.context() as patch:
+            plain = getattr(recorded_scrub, step)
+
+            def with_compaction(
+                *given: object, _plain: Callable[..., object] = plain, _step: str = step
+            ) -> object:
+                before = _plain(*given) if _step == "read_record" else None
+                compact_snapshots(tmp_path, TOMORROW, grace=AT_ONCE)
+                return before or _plain(*given)
+
+            patch.setattr(recorded_scrub, step, with_compaction)
+            assert faults() == []
+        assert names(tmp_path) == ["2026-11-20.parquet"]
+        for path in (tmp_path / "snapshots").glob("2026-11-20.*"):
+            path.unlink()
+        write_several(tmp_path, NOON, HOUR, 3)
