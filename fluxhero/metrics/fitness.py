@@ -14,7 +14,7 @@ def refuse_unfit(samples: Sequence[Sample]) -> None:
     """Make sure that Prometheus will take every sample.
 
     Raises:
-        FluxHeroError: one is not a number, belongs to no metric, has other labels than its metric or is
+        FluxHeroError: there is none, one is not a number, belongs to no metric, has other labels than its metric or is
             there twice, or the buckets of a histogram contradict each other.
     """
     for why in _faults(samples):
@@ -25,6 +25,8 @@ def refuse_unfit(samples: Sequence[Sample]) -> None:
 
 
 def _faults(samples: Sequence[Sample]) -> Iterable[str]:
+    if not samples:
+        yield "nothing was measured"
     seen: set[tuple[str, Labels]] = set()
     for sample in samples:
         family = family_of(sample.name)

@@ -79,7 +79,11 @@ def days(data_dir: Path, first: date = date.min, last: date = date.max) -> list[
             if day and first <= day <= last:
                 compacted.setdefault(day, []).append(path)
     return [
-        Day(day, tuple(sorted(compacted.get(day, ()), key=_number)), tuple(parts.get(day, ())))
+        Day(
+            day,
+            tuple(sorted(compacted.get(day, ()), key=compacted_number)),
+            tuple(parts.get(day, ())),
+        )
         for day in sorted(parts.keys() | compacted.keys())
     ]
 
@@ -98,7 +102,8 @@ def _day_of(path: Path, form: re.Pattern[str]) -> date | None:
         return None
 
 
-def _number(path: Path) -> int:
+def compacted_number(path: Path) -> int:
+    """Which of its day's files of several runs this one is."""
     match = _COMPACTED.fullmatch(path.name)
     return int(match["number"] or 1) if match else 0
 
