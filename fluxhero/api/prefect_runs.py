@@ -13,6 +13,7 @@ import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Protocol
 from uuid import UUID
 
@@ -125,12 +126,9 @@ class PrefectRuns:
             async with asyncio.timeout(ANSWER_SECONDS), self._client() as client:
                 return await self._read(client)
         except _UNREACHABLE as error:
-            what = "takes too long to answer" if isinstance(error, TimeoutError) else "is away"
-            logger.info("the Prefect server at %s %s: %s", self._api_url, what, first_line(error))
-            return Runs(
-                ui_url=self._ui_url,
-                problem=f"the Prefect server {what}: see that `prefect server start` runs",
-            )
+            problem = _problem(error)
+            logger.info("%s (%s: %s)", problem, self._api_url, first_line(error))
+            return Runs(ui_url=self._ui_url, problem=problem)
 
     @asynccontextmanager
     async def _client(self) -> AsyncIterator[PrefectClient]:
@@ -226,6 +224,21 @@ class PrefectRuns:
             url=self._page(run_id),
         )
         return Event(EventKind.RUN, told.occurred, line.model_dump(mode="json"))
+
+
+def _problem(error: Exception) -> str:
+    if isinstance(error, TimeoutError | httpx.TimeoutException):
+        return "the Prefect server takes too long to answer: see how busy it is"
+    if isinstance(error, httpx.HTTPStatusError):
+        status = error.response.status_code
+        if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+            return (
+                "the Prefect server wants a login: set PREFECT_API_AUTH_STRING or PREFECT_API_KEY"
+            )
+        return f"the Prefect server answers with status {status}: see its log"
+    if isinstance(error, OSError | httpx.TransportError):
+        return "the Prefect server is away: see that `prefect server start` runs"
+    return "what answers is no Prefect server: see what PREFECT_API_URL says"
 
 
 def _in_state(kind: filters.FlowRunFilterStateType) -> filters.FlowRunFilter:
