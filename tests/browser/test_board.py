@@ -343,8 +343,12 @@ def test_numbers_and_times_are_told_as_they_are(tab: Open, served: Serve, now: d
     page.click("label[for=window-switch-all]")
     assert "2,914" in opened.text("#latency")
     page.click("label[for=span-switch-all]")
-    page.hover("#plot", position={"x": 60, "y": 100})
-    assert (now - timedelta(days=399)).strftime("%-d %b %Y")[:4] in opened.text("#readout")
+    page.focus("#scrub")
+    page.keyboard.press("Home")
+    first = opened.text("#readout")
+    page.hover("#plot", position={"x": 700, "y": 100})
+    assert f"{now - timedelta(days=399):%-d %b %Y}" in first
+    assert opened.text("#readout") != first
     page.reload()
     page.wait_for_selector("#board[aria-busy=false]")
     assert page.is_checked("#span-switch-all")

@@ -3,6 +3,7 @@
 const WAIT_SECONDS = 15;
 const FIRST_DELAY = 1;
 const LONGEST_DELAY = 30;
+const SILENCE_SECONDS = 50; // the server says at least every 20 s that it is there
 
 export class Refused extends Error {
   constructor(status, problem, retryAfter) {
@@ -12,6 +13,8 @@ export class Refused extends Error {
     this.retryAfter = Number(retryAfter) || 0;
   }
 }
+
+const KINDS = ["run", "snapshot", "alert"];
 
 // Null if the server does not answer; Refused if it does, but not with what was asked for.
 export async function get(path, token) {
@@ -47,6 +50,7 @@ export class Live {
   #timer = 0;
   #failures = 0;
   #stopped = false;
+  #heardAt = 0;
 
   constructor(token, handlers) {
     this.#token = token;
@@ -71,7 +75,11 @@ export class Live {
     this.#connect();
   }
 
-  // A connection over which nothing comes any more may still look open.
+  // A connection over which nothing comes any more still looks open.
+  dropIfSilent() {
+    if (this.open && Date.now() - this.#heardAt > SILENCE_SECONDS * 1000) this.drop();
+  }
+
   drop() {
     const socket = this.#socket;
     if (socket === null) return;
@@ -88,6 +96,7 @@ export class Live {
     socket.addEventListener("open", () => {
       if (socket !== this.#socket) return;
       this.#failures = 0;
+      this.#heardAt = Date.now();
       this.#handlers.told("live");
       this.#handlers.check();
     });
@@ -102,9 +111,10 @@ export class Live {
   }
 
   #hear(text) {
+    this.#heardAt = Date.now();
     try {
       const event = JSON.parse(text);
-      if (event && typeof event.kind === "string") this.#handlers.heard(event);
+      if (KINDS.includes(event?.kind)) this.#handlers.heard(event);
     } catch {
       // Not an event of ours; the next one may be.
     }

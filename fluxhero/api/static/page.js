@@ -384,7 +384,10 @@ document.addEventListener("visibilitychange", () => {
   live?.retry();
   poll();
 });
-setInterval(countDown, 1000);
+setInterval(() => {
+  countDown();
+  live?.dropIfSilent();
+}, 1000);
 setInterval(tick, 15_000);
 setInterval(poll, 5000);
 

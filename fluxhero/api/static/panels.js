@@ -22,7 +22,9 @@ const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 export function reasons(status) {
   const damaged = status.problems.map((problem) => ({
     level: "unknown",
-    text: `${problem.what ? `${problem.what}: ` : ""}${problem.message}`,
+    text: [problem.what && !problem.message.includes(problem.what) ? `${problem.what}:` : "", problem.message, problem.next_step]
+      .filter(Boolean)
+      .join(" "),
   }));
   const told = new Set(status.verdict.reasons.map((reason) => reason.text));
   return [...status.verdict.reasons, ...damaged.filter((reason) => !told.has(reason.text))].map((reason) =>
@@ -208,7 +210,6 @@ export function findings(found) {
 }
 
 function finding(one) {
-  const state = one.state === "waived" ? "waived" : one.state;
   return node(
     "li",
     { class: "finding", "data-level": one.severity },
@@ -224,7 +225,8 @@ function finding(one) {
     node(
       "p",
       { class: "soft small when" },
-      words(state),
+      words(one.state),
+      one.outcome === "errored" ? ", could not be told" : null,
       one.first_seen ? [", first seen ", moment(one.first_seen, "ago")] : null,
     ),
   );
