@@ -102,13 +102,19 @@ def make_folder(folder: Path) -> None:
         sync_folder(path.parent)
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a whole file or nothing: temporary name, fsync, rename, fsync of the folder."""
+def write_atomically(path: Path, content: bytes, *, private: bool = False) -> None:
+    """Write a whole file or nothing: temporary name, fsync, rename, fsync of the folder.
+
+    Args:
+        path: the file, replaced if there is one.
+        content: all of it.
+        private: nobody but its owner may read it, not for a moment.
+    """
     with storage_errors("write", path):
         make_folder(path.parent)
         temporary = _before_written(path)
         try:
-            with temporary.open("wb") as file:
+            with open(temporary, "wb", opener=_private if private else None) as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
@@ -116,6 +122,10 @@ def write_atomically(path: Path, content: bytes) -> None:
         finally:
             temporary.unlink(missing_ok=True)
         sync_folder(path.parent)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def copy_into_place(content: BinaryIO, target: Path, *, digest: str | None = None) -> None:
