@@ -10,9 +10,9 @@ if __name__ == "__main__":  # Prefect reads its settings when imported, so the c
 from typing import Any
 
 from prefect import State, flow
-from tasks.history import HOOKS
 
 from tasks.ending import measured_as
+from tasks.history import HOOKS
 from tasks.metrics import (
     compact_past_days,
     judge_account,

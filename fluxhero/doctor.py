@@ -191,8 +191,9 @@ def _archive(workspace: Workspace) -> Diagnosis:
 
 
 def _access(settings: Settings) -> Diagnosis:
-    number = len(Tokens.of(settings).principals)
-    found = f"{counted(number, 'token')} for the operations API"
+    Tokens(settings)
+    where = "FLUXHERO_AUTH_SECRET" if settings.auth_secret else settings.auth_secret_file
+    found = f"the operations API has its token, in {where}"
     return Diagnosis(part="access", health=Health.PASS, found=found)
 
 

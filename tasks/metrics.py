@@ -1,29 +1,13 @@
 """The steps of a metric snapshot, a task each."""
 
 import logging
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 import pyarrow as pa
-from fluxhero.metrics.breaker import BreakerState, Change, Level, Thresholds
-from fluxhero.metrics.equity import (
-    UNUSABLE,
-    account_samples,
-    accounts,
-    equity_curve,
-    write_curve,
-)
-from fluxhero.metrics.holdings import holding_samples, holdings
-from fluxhero.metrics.jobs import job_samples, read_jobs
-from fluxhero.metrics.ledger_facts import ledger_facts
-from fluxhero.metrics.orders import order_samples
-from fluxhero.metrics.snapshots import Snapshot, compact_snapshots, write_snapshot
-from fluxhero.metrics.store import store_samples
 from fluxhero.metrics.textfile import write_textfile
-from fluxhero.metrics.trades import trade_samples
 from prefect.events import emit_event
 
 from config.settings import Settings
@@ -35,9 +19,26 @@ from fluxhero.integrity.findings import Finding, State, new_run_id
 from fluxhero.integrity.waivers import Waiver, read_waivers, waivers_file
 from fluxhero.metrics import breaker, limits
 from fluxhero.metrics.about import about_snapshot
+from fluxhero.metrics.breaker import BreakerState, Change, Level, Thresholds
+from fluxhero.metrics.compaction import compact_snapshots
+from fluxhero.metrics.equity import (
+    account_samples,
+    accounts,
+    equity_curve,
+    write_curve,
+)
+from fluxhero.metrics.equity_points import known_modes
 from fluxhero.metrics.facts import Account, Holdings
+from fluxhero.metrics.holdings import holding_samples, holdings
+from fluxhero.metrics.jobs import job_samples, read_jobs
+from fluxhero.metrics.ledger_facts import ledger_facts
+from fluxhero.metrics.limit_rules import LIMIT_RULES
+from fluxhero.metrics.orders import order_samples
 from fluxhero.metrics.report import AccountLine, HoldingsLine, SnapshotReport, breaker_lines
 from fluxhero.metrics.samples import Sample
+from fluxhero.metrics.snapshots import Snapshot, write_snapshot
+from fluxhero.metrics.store import store_samples
+from fluxhero.metrics.trades import trade_samples
 from tasks.policy import io_task
 from tasks.starting import settings_of_run
 
@@ -59,6 +60,7 @@ class Measured:
 
     accounts: tuple[Account, ...]
     holdings: tuple[Holdings, ...]
+    unusable: Mapping[str, int]  # by mode, what keeps an account from being reckoned
     samples: tuple[Sample, ...]
     curve: pa.Table
 
@@ -102,8 +104,9 @@ def measure_ledger(run: SnapshotRun) -> Measured:
             *order_samples(connection, run.now),
         ]
         curve = equity_curve(connection, capital)
+        unusable = known_modes(connection).unusable
     logger.info("ledger: %d accounts, %d numbers", len(found), len(samples))
-    return Measured(tuple(found), tuple(held), tuple(samples), curve)
+    return Measured(tuple(found), tuple(held), unusable, tuple(samples), curve)
 
 
 @io_task
@@ -122,22 +125,11 @@ def judge_account(run: SnapshotRun, measured: Measured) -> Judged:
     )
     for change in changes:
         (logger.info if change.after is Level.OK else logger.warning)(change.text)
-    results = limits.judge_limits(
-        measured.accounts, measured.holdings, _unusable(measured.samples), settings
-    )
+    results = limits.judge_limits(measured.accounts, measured.holdings, measured.unusable, settings)
     findings = limits.keep_findings(data_dir, run.run, run.now, results, _waivers(data_dir))
     states = breaker.states(data_dir)
     samples = [*limits.limit_samples(results, settings), *breaker.breaker_samples(states)]
     return Judged(tuple(findings), tuple(states.values()), tuple(changes), tuple(samples))
-
-
-def _unusable(samples: Sequence[Sample]) -> Counter[str]:
-    """Closed trades of each mode that have no result or no time."""
-    found = Counter[str]()
-    for one in samples:
-        if one.name == UNUSABLE:
-            found[dict(one.labels)["mode"]] += int(one.value)
-    return found
 
 
 def _waivers(data_dir: Path) -> list[Waiver]:
@@ -166,7 +158,7 @@ def record_snapshot(
         accounts=tuple(AccountLine.of(account) for account in measured.accounts),
         holdings=tuple(HoldingsLine.of(one) for one in measured.holdings),
         breaker=breaker_lines(judged.states, judged.changes),
-        findings=report_lines(judged.findings, {rule.name: rule for rule in limits.LIMIT_RULES}),
+        findings=report_lines(judged.findings, {rule.name: rule for rule in LIMIT_RULES}),
         samples=len(samples),
         file=str(path),
         textfile=settings.metrics_textfile and str(settings.metrics_textfile),

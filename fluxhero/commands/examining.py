@@ -32,22 +32,23 @@ def doctor(*, make_secret: bool, as_json: bool) -> None:
     """
     settings = settings_with_logging()
     if make_secret:
-        from fluxhero.api.tokens import make_secret as make
-
-        previous = make(settings.auth_secret_file)
-        where = f"A new token is in {settings.auth_secret_file}; only you can read it."
-        kept = (
-            f" The one before, now in {previous}, stays valid until you make another."
-            if previous
-            else ""
-        )
-        if as_json:
-            show_json({"ok": True, "file": settings.auth_secret_file, "previous": previous})
-        else:
-            click.echo(where + kept)
+        _make_secret(settings.auth_secret_file, as_json=as_json)
         return
     from config.prefect_env import prefect_api_url
     from fluxhero.doctor import examine
 
     found = examine(settings, env_file=_ENV_FILE.absolute(), prefect_api=prefect_api_url())
     finish(found, as_json=as_json)
+
+
+def _make_secret(file: Path, *, as_json: bool) -> None:
+    from fluxhero.api.tokens import make_secret, previous
+
+    make_secret(file)
+    before = previous(file) if previous(file).exists() else None
+    if as_json:
+        show_json({"ok": True, "file": str(file), "previous": before and str(before)})
+        return
+    click.echo(f"A new token is in {file}; only you can read it.")
+    if before:
+        click.echo(f"The one before is in {before} and stays valid until you remove that file.")
