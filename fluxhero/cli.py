@@ -26,6 +26,7 @@ from fluxhero.commands.ingesting import ingest
 from fluxhero.commands.querying import query
 from fluxhero.commands.refreshing import refresh
 from fluxhero.commands.repairing import repairs
+
 # from fluxhero.commands.serving import serve
 from fluxhero.commands.snapshotting import snapshot
 from fluxhero.commands.standing import status

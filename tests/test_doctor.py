@@ -10,7 +10,6 @@ from threading import Thread
 import pytest
 
 from config.settings import Settings
-from fluxhero import doctor
 from fluxhero.doctor import Diagnosis, Examination, Health, examine
 from tests import samples
 from tests.command import Run
@@ -134,7 +133,7 @@ def test_disks_that_fill_up_are_seen(
     usage = shutil.disk_usage(clean_environment)
     for free, expected in ((10**9, Health.WARN), (10**6, Health.FAIL)):
         monkeypatch.setattr(
-            doctor.shutil, "disk_usage", lambda _path, left=free: usage._replace(free=left)
+            shutil, "disk_usage", lambda _path, left=free: usage._replace(free=left)
         )
         found = examined(settings)
         for name in ("data folder", "archive folder", "mirror folder"):

@@ -78,7 +78,9 @@ def _write_openmetrics(
     first = first or last - timedelta(days=_DAYS)
     if first > last:
         raise click.UsageError("--from is later than --to")
-    with click.open_file(str(out or "-"), "w", encoding="utf-8", atomic=out is not None) as stream:
+    with click.open_file(
+        str(out or "-"), "w", encoding="utf-8", lazy=False, atomic=out is not None
+    ) as stream:
         written = write_openmetrics(settings.data_dir, first, last, stream)
     if not written:
         click.echo(
