@@ -19,17 +19,21 @@ const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 
 // ------------------------------------------------------------------------------------ verdict
 
+// What the verdict says already is not said again, but for what to do about it.
 export function reasons(status) {
-  const damaged = status.problems.map((problem) => ({
-    level: "unknown",
-    text: [problem.what && !problem.message.includes(problem.what) ? `${problem.what}:` : "", problem.message, problem.next_step]
-      .filter(Boolean)
-      .join(" "),
-  }));
-  const told = new Set(status.verdict.reasons.map((reason) => reason.text));
-  return [...status.verdict.reasons, ...damaged.filter((reason) => !told.has(reason.text))].map((reason) =>
-    node("li", {}, tag(reason.level, reason.level), " ", prose(reason.text)),
-  );
+  const { verdict, problems } = status;
+  const problemOf = (text) => problems.find((problem) => text.toLowerCase().includes(problem.message.toLowerCase()));
+  const told = verdict.reasons.map((reason) => ({ ...reason, nextStep: problemOf(reason.text)?.next_step }));
+  for (const problem of problems) {
+    if (told.some((reason) => problemOf(reason.text) === problem)) continue;
+    const where = problem.what && !problem.message.includes(problem.what) ? `${problem.what}: ` : "";
+    told.push({ level: "unknown", text: `${where}${problem.message}`, nextStep: problem.next_step });
+  }
+  return told
+    .filter((reason) => reason.nextStep || !verdict.text.startsWith(reason.text))
+    .map((reason) =>
+      node("li", {}, tag(reason.level, reason.level), prose(reason.text), reason.nextStep ? [" → ", prose(reason.nextStep)] : null),
+    );
 }
 
 export function facts(status) {
@@ -116,7 +120,8 @@ function breakerTile(states) {
 
 function findingsTile(findings) {
   const storage = findings.checked_at ? ["checked ", moment(findings.checked_at, "ago")] : ["never checked"];
-  const level = findings.open.map((finding) => finding.severity).reduce(graver, findings.checked_at ? "ok" : "unknown");
+  const counting = findings.open.filter((finding) => finding.state !== "waived");
+  const level = counting.map((finding) => finding.severity).reduce(graver, findings.checked_at ? "ok" : "unknown");
   return tile("Open findings", level, count(findings.total), storage);
 }
 
@@ -212,7 +217,7 @@ export function findings(found) {
 function finding(one) {
   return node(
     "li",
-    { class: "finding", "data-level": one.severity },
+    { class: "finding", "data-level": one.state === "waived" ? "plain" : one.severity },
     node(
       "p",
       { class: "finding-head" },
