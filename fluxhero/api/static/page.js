@@ -191,7 +191,7 @@ function tellLine(state, until = 0) {
   byId("board").dataset.line = state;
   retryAt = until;
   byId("retry").hidden = state !== "lost";
-  const since = state === "lost" && status ? `, shown as of ${clock(status.at)}` : "";
+  const since = state === "lost" && status ? `, data of ${clock(status.at)}` : "";
   const text = LINES[state] + since;
   if (byId("line-text").textContent !== text) byId("line-text").textContent = text;
   countDown();

@@ -134,8 +134,8 @@ function snapshotTile(status) {
 
 function archiveTile(archive) {
   if (!archive) return tile("Archive", "unknown", UNKNOWN, "cannot be read");
-  const late = archive.lag_seconds > 0 ? `oldest due row waits ${span(archive.lag_seconds)}` : "nothing waits";
-  return tile("Archive", "ok", count(archive.rows), `rows · ${late}`);
+  const late = archive.lag_seconds > 0 ? ` · oldest due waits ${span(archive.lag_seconds)}` : " · nothing waits";
+  return tile("Archive", "ok", count(archive.rows), "rows", archive.lag_seconds === null ? null : late);
 }
 
 // ------------------------------------------------------------------------ breaker and holdings
@@ -190,7 +190,7 @@ export function holdings(status, view) {
 
 // ----------------------------------------------------------------------------------- findings
 
-const SHOWN = 5;
+const SHOWN = 3;
 
 export function findings(found) {
   if (!found.open.length) {
