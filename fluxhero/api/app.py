@@ -13,7 +13,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
 from config.settings import Settings
-from fluxhero.api import data, health, websocket
+from fluxhero.api import data, health, page, websocket
 from fluxhero.api.authentication import Authentication, Identification
 from fluxhero.api.errors import ErrorBoundary, add_handlers
 from fluxhero.api.guards import AnswerHeaders, BodyGuard, HostGuard
@@ -75,6 +75,7 @@ def create_app(
     add_handlers(app, settings)
     app.include_router(health.router(services))
     app.include_router(data.router(services))
+    app.include_router(page.router())
     app.include_router(websocket.router(services, tokens, pace))
     return app
 

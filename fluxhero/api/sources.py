@@ -21,7 +21,7 @@ from fluxhero.archive.manifest import Chain, load_chain
 from fluxhero.durable import storage_errors
 from fluxhero.errors import DamagedFileError
 from fluxhero.integrity.findings import Area, Finding, finding_files, read_findings
-from fluxhero.metrics import breaker, breaker_record, equity, jobs, snapshots
+from fluxhero.metrics import breaker, breaker_record, equity, jobs, snapshot_files, snapshots
 from fluxhero.metrics.breaker_record import BreakerState
 from fluxhero.metrics.exposition import render
 from fluxhero.metrics.samples import sample
@@ -155,7 +155,13 @@ class Sources:
         return chain
 
     def _snapshot_identity(self) -> Hashable:
-        return self._minute(), snapshots.newest_files(self._data_dir, self._clock())
+        folder = self._data_dir / snapshot_files.FOLDER
+        with storage_errors("list", folder):
+            names = folder_identity(folder, newest=_NEWEST)
+            # One written by a clock that was set back by days is seen when the minute is over.
+            days = sorted(folder.glob("[0-9]*-[0-9][0-9]"))[-2:]
+            parts = tuple(folder_identity(day, newest=_NEWEST) for day in days)
+        return self._minute(), names, parts
 
     def _read_snapshot(self) -> Taken:
         latest = snapshots.latest_snapshot(self._data_dir, self._clock())

@@ -135,8 +135,6 @@ def night_shift(now: datetime) -> Script:
     """A year of trading that ends below the warning limit, with two findings open."""
     script = Script(empty_status(now))
     script.equity["curves"] = [_curve(now, "live", 1.0), _curve(now, "paper", 0.35)]
-    live = script.equity["curves"][0]["points"][-1]
-    paper = script.equity["curves"][1]["points"][-1]
     script.status |= {
         "verdict": {
             "level": "warning",
@@ -148,7 +146,7 @@ def night_shift(now: datetime) -> Script:
         "snapshot_at": iso(now - timedelta(minutes=3)),
         "snapshot_age_seconds": 180.0,
         "snapshot_stale": False,
-        "accounts": [_account("live", live), _account("paper", paper)],
+        "accounts": [_account(curve) for curve in script.equity["curves"]],
         "breaker": [
             _state("live", "ok", now - timedelta(days=40), "4.1 % below the high-water mark"),
             _state("paper", "ok", now - timedelta(days=90), "at the high-water mark"),
@@ -263,16 +261,16 @@ def _curve(now: datetime, mode: str, size: float) -> Json:
     return {"mode": mode, "basis": "closed", "points": points}
 
 
-def _account(mode: str, point: list[Any]) -> Json:
-    at, equity, peak, ratio = point
+def _account(curve: Json) -> Json:
+    at, equity, peak, ratio = curve["points"][-1]
     return {
-        "mode": mode,
+        "mode": curve["mode"],
         "basis": "closed",
         "equity": float(equity),
         "peak": float(peak),
         "drawdown_usd": float(peak) - float(equity),
         "drawdown_ratio": ratio,
-        "max_ratio": 0.171 if mode == "live" else 0.05,
+        "max_ratio": max(point[3] for point in curve["points"]),
         "under_water_seconds": 9 * 86_400.0,
         "as_of": at,
     }

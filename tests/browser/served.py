@@ -1,4 +1,4 @@
-"""A real uvicorn on a free port of the loopback, in a thread of this process; stopped and started again at will."""
+"""The product's own server on a free port of the loopback, in a thread; stopped and started again at will."""
 
 import socket
 import threading
@@ -8,6 +8,8 @@ from typing import Self
 
 import uvicorn
 from fastapi import FastAPI
+
+from fluxhero.api.connections import server_of
 
 STARTS_WITHIN = 20
 
@@ -28,15 +30,7 @@ class Served:
         return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> Self:
-        config = uvicorn.Config(
-            self._make_app(),
-            host="127.0.0.1",
-            port=self.port,
-            log_config=None,
-            ws="websockets-sansio",
-            timeout_graceful_shutdown=1,
-        )
-        self._server = uvicorn.Server(config)
+        self._server = server_of(self._make_app(), "127.0.0.1", self.port)
         self._thread = threading.Thread(target=self._server.run, daemon=True)
         self._thread.start()
         until = time.monotonic() + STARTS_WITHIN

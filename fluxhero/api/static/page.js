@@ -1,7 +1,7 @@
 // The operations page: logging in, asking, and showing the answers as they change.
 
-import { byMonth, draw, reading, readPoints, sentence, spoken } from "./chart.js";
 import { Live, Refused, get } from "./connection.js";
+import { follow, forgetCurve, showCurve } from "./curve.js";
 import { byId, choose, forget, node, prose, show, webAddress } from "./dom.js";
 import { clock, moment, setClock, tick } from "./format.js";
 import * as panels from "./panels.js";
@@ -11,14 +11,12 @@ const VIEW = "fluxhero.view";
 const POLL_SECONDS = 60;
 const LEAST_GAP = 2000; // a burst of events is one question
 const ALERTS_KEPT = 3;
-const DAY = 86_400_000;
 
 const MODES = ["live", "paper", "legacy"];
-const SPANS = { quarter: ["3 months", 92], year: ["1 year", 366], all: ["all", Infinity] };
 const EVENTS = { fill: "filled", ack: "acknowledged" };
 const WINDOWS = { "1d": "1 day", "7d": "7 days", "30d": "30 days", all: "all" };
 const BOARD = ["reasons", "facts", "tiles", "breaker", "holdings", "findings", "runs", "jobs", "archive", "latency",
-  "trades", "account", "months", "mode-switch", "basis-switch", "span-switch", "event-switch", "window-switch"];
+  "trades", "account", "mode-switch", "basis-switch", "span-switch", "event-switch", "window-switch"];
 
 let token = null;
 let live = null;
@@ -55,7 +53,7 @@ function askForToken(problem = "") {
   byId("login").hidden = false;
   forget(BOARD.map(byId));
   byId("alerts").replaceChildren();
-  byId("chart").hidden = true;
+  forgetCurve();
   byId("token").value = "";
   byId("login-problem").textContent = problem;
   document.title = "FluxHero operations";
@@ -150,7 +148,7 @@ async function askCurve(mine) {
     problem = [429, 401].includes(refused.status) ? null : refusal(refused);
   }
   if (mine !== session) return;
-  equityOld = curve === null;
+  equityOld = curve === null || curve.curves.length === 0;
   equityProblem = problem;
   equity = problem === null ? curve ?? equity : null;
 }
@@ -193,7 +191,7 @@ function tellLine(state, until = 0) {
   byId("board").dataset.line = state;
   retryAt = until;
   byId("retry").hidden = state !== "lost";
-  const since = state === "lost" && status ? `, shown as of ${clock(status.at)}` : "";
+  const since = state === "lost" && status ? `, data of ${clock(status.at)}` : "";
   const text = LINES[state] + since;
   if (byId("line-text").textContent !== text) byId("line-text").textContent = text;
   countDown();
@@ -242,7 +240,7 @@ function render() {
   const prefect = webAddress(status.runs.ui_url);
   byId("prefect").hidden = prefect === null;
   if (prefect) byId("prefect").href = prefect;
-  renderCurve();
+  showCurve({ equity, problem: equityProblem, accounts: status.accounts, unusable: status.unusable }, view, pick);
   byId("board").setAttribute("aria-busy", "false");
   tick();
 }
@@ -296,88 +294,12 @@ function pick(name, options) {
   return view[name];
 }
 
-// --------------------------------------------------------------------------------------- curve
-
-let drawn = null;
-let drawnOf = "";
-let drawnPoints = [];
-
-function renderCurve() {
-  const curve = equity?.curves.find((one) => one.mode === view.mode && one.basis === view.basis);
-  const points = curve ? readPoints(curve.points) : [];
-  show(byId("account"), [points.length, status.unusable, equityProblem, view.mode], () => accountNotes(points));
-  byId("chart").hidden = points.length === 0;
-  if (points.length === 0) return pick("period", []);
-  const days = (points.at(-1).at - points[0].at) / DAY;
-  const spans = Object.entries(SPANS).filter(([key, [, most]]) => key === "all" || days > most);
-  pick("period", spans.map(([key, [text]]) => [key, text]));
-  const from = points.at(-1).at - SPANS[view.period][1] * DAY;
-  drawnPoints = points.filter((point) => point.at >= from);
-  drawCurve();
-}
-
-function accountNotes(points) {
-  const broken = status.unusable.filter((one) => one.mode === view.mode);
-  const why = { no_result: "no result", no_time: "no time" };
-  const notes = broken.map((one) =>
-    node("p", { class: "note" }, `The closed trades of ${one.mode} give no equity: ${one.trades} of them ${one.trades === 1 ? "has" : "have"} ${why[one.reason] ?? one.reason}.`),
-  );
-  if (equityProblem) notes.push(node("p", { class: "note" }, prose(equityProblem)));
-  else if (points.length === 0 && equity !== null && notes.length === 0) {
-    notes.push(node("p", { class: "empty" }, prose(emptyText())));
-  }
-  return notes;
-}
-
-const emptyText = () =>
-  status.accounts.length
-    ? "No curve yet: the next snapshot draws it."
-    : "No closed trade, cash flow or recorded value yet. `fluxhero ingest` brings a ledger in, `fluxhero snapshot` measures it.";
-
-function drawCurve() {
-  const plot = byId("plot");
-  const limits = { warning: Number(equity.warning), critical: Number(equity.critical) };
-  const same = JSON.stringify([plot.clientWidth, limits, drawnPoints, view.mode, view.basis]);
-  if (same === drawnOf) return;
-  drawnOf = same;
-  const name = `${view.mode}, ${panels.BASES[view.basis]}`;
-  drawn = draw(plot, drawnPoints, limits);
-  byId("chart-says").textContent = sentence(drawnPoints, limits, name);
-  byId("months").replaceChildren(byMonth(drawnPoints, name));
-  const scrub = byId("scrub");
-  scrub.max = String(drawnPoints.length - 1);
-  scrub.value = scrub.max;
-  point(drawnPoints.length - 1, false);
-}
-
-function point(index, marked = true) {
-  const one = drawnPoints[index];
-  if (!one) return;
-  byId("readout").replaceChildren(...reading(one));
-  byId("scrub").setAttribute("aria-valuetext", spoken(one));
-  drawn.move(marked ? index : -1);
-}
-
-function rest() {
-  if (document.activeElement === byId("scrub")) point(Number(byId("scrub").value));
-  else point(drawnPoints.length - 1, false);
-}
-
 // --------------------------------------------------------------------------------------- start
 
 byId("login").addEventListener("submit", logIn);
 byId("log-out").addEventListener("click", () => askForToken());
 byId("retry").addEventListener("click", () => live?.retry());
-byId("scrub").addEventListener("input", (event) => point(Number(event.target.value)));
-byId("scrub").addEventListener("focus", rest);
-byId("scrub").addEventListener("blur", rest);
-byId("plot").addEventListener("pointermove", (event) => {
-  if (drawn && event.pointerType !== "touch") point(drawn.at(event.clientX - byId("plot").getBoundingClientRect().left));
-});
-byId("plot").addEventListener("pointerleave", rest);
-new ResizeObserver(() => {
-  if (status && equity && drawnPoints.length && !byId("chart").hidden) drawCurve();
-}).observe(byId("plot"));
+follow();
 window.addEventListener("online", () => live?.retry());
 document.addEventListener("visibilitychange", () => {
   if (document.visibilityState !== "visible") return;

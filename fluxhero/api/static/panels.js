@@ -19,17 +19,21 @@ const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 
 // ------------------------------------------------------------------------------------ verdict
 
+// What the verdict says already is not said again, but for what to do about it.
 export function reasons(status) {
-  const damaged = status.problems.map((problem) => ({
-    level: "unknown",
-    text: [problem.what && !problem.message.includes(problem.what) ? `${problem.what}:` : "", problem.message, problem.next_step]
-      .filter(Boolean)
-      .join(" "),
-  }));
-  const told = new Set(status.verdict.reasons.map((reason) => reason.text));
-  return [...status.verdict.reasons, ...damaged.filter((reason) => !told.has(reason.text))].map((reason) =>
-    node("li", {}, tag(reason.level, reason.level), " ", prose(reason.text)),
-  );
+  const { verdict, problems } = status;
+  const problemOf = (text) => problems.find((problem) => text.toLowerCase().includes(problem.message.toLowerCase()));
+  const told = verdict.reasons.map((reason) => ({ ...reason, nextStep: problemOf(reason.text)?.next_step }));
+  for (const problem of problems) {
+    if (told.some((reason) => problemOf(reason.text) === problem)) continue;
+    const where = problem.what && !problem.message.includes(problem.what) ? `${problem.what}: ` : "";
+    told.push({ level: "unknown", text: `${where}${problem.message}`, nextStep: problem.next_step });
+  }
+  return told
+    .filter((reason) => reason.nextStep || !verdict.text.startsWith(reason.text))
+    .map((reason) =>
+      node("li", {}, tag(reason.level, reason.level), prose(reason.text), reason.nextStep ? [" → ", prose(reason.nextStep)] : null),
+    );
 }
 
 export function facts(status) {
@@ -116,7 +120,8 @@ function breakerTile(states) {
 
 function findingsTile(findings) {
   const storage = findings.checked_at ? ["checked ", moment(findings.checked_at, "ago")] : ["never checked"];
-  const level = findings.open.map((finding) => finding.severity).reduce(graver, findings.checked_at ? "ok" : "unknown");
+  const counting = findings.open.filter((finding) => finding.state !== "waived");
+  const level = counting.map((finding) => finding.severity).reduce(graver, findings.checked_at ? "ok" : "unknown");
   return tile("Open findings", level, count(findings.total), storage);
 }
 
@@ -129,8 +134,8 @@ function snapshotTile(status) {
 
 function archiveTile(archive) {
   if (!archive) return tile("Archive", "unknown", UNKNOWN, "cannot be read");
-  const late = archive.lag_seconds > 0 ? `oldest due row waits ${span(archive.lag_seconds)}` : "nothing waits";
-  return tile("Archive", "ok", count(archive.rows), `rows · ${late}`);
+  const late = archive.lag_seconds > 0 ? ` · oldest due waits ${span(archive.lag_seconds)}` : " · nothing waits";
+  return tile("Archive", "ok", count(archive.rows), "rows", archive.lag_seconds === null ? null : late);
 }
 
 // ------------------------------------------------------------------------ breaker and holdings
@@ -185,7 +190,7 @@ export function holdings(status, view) {
 
 // ----------------------------------------------------------------------------------- findings
 
-const SHOWN = 5;
+const SHOWN = 3;
 
 export function findings(found) {
   if (!found.open.length) {
@@ -212,7 +217,7 @@ export function findings(found) {
 function finding(one) {
   return node(
     "li",
-    { class: "finding", "data-level": one.severity },
+    { class: "finding", "data-level": one.state === "waived" ? "plain" : one.severity },
     node(
       "p",
       { class: "finding-head" },
