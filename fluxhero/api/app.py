@@ -13,7 +13,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
 from config.settings import Settings
-from fluxhero.api import websocket
+from fluxhero.api import data, health, page, websocket
 from fluxhero.api.authentication import Authentication, Identification
 from fluxhero.api.errors import ErrorBoundary, add_handlers
 from fluxhero.api.guards import AnswerHeaders, BodyGuard, HostGuard
@@ -23,6 +23,7 @@ from fluxhero.api.rate_limits import Limit, RateLimits
 from fluxhero.api.requests_log import RequestLog
 from fluxhero.api.service_metrics import ServiceMetrics
 from fluxhero.api.services import RunSource, Services
+from fluxhero.api.sources import Sources
 from fluxhero.api.tokens import Tokens
 from fluxhero.api.websocket import Pace
 from fluxhero.archive.batches import utc_now
@@ -59,7 +60,7 @@ def create_app(
     """
     tokens = Tokens(settings)
     hub = Hub()
-    services = Services(settings, runs, hub, ServiceMetrics(hub), clock)
+    services = Services(settings, runs, hub, ServiceMetrics(hub), clock, Sources(settings, clock))
     app = FastAPI(
         title="FluxHero operations",
         version=version("fluxhero-pipeline"),
@@ -72,6 +73,9 @@ def create_app(
     )
     app.state.services = services
     add_handlers(app, settings)
+    app.include_router(health.router(services))
+    app.include_router(data.router(services))
+    app.include_router(page.router())
     app.include_router(websocket.router(services, tokens, pace))
     return app
 

@@ -13,6 +13,7 @@ from config.settings import Settings
 if TYPE_CHECKING:
     from fluxhero.api.hub import Hub
     from fluxhero.api.service_metrics import ServiceMetrics
+    from fluxhero.api.sources import Sources
 
 
 class EventKind(StrEnum):
@@ -89,6 +90,7 @@ class Services:
         hub: to whom events go.
         metrics: what the service counts about itself, with its registry.
         clock: the time now, in UTC.
+        sources: what is read from the data folder and the archive.
     """
 
     settings: Settings
@@ -96,3 +98,4 @@ class Services:
     hub: "Hub"
     metrics: "ServiceMetrics"
     clock: Callable[[], datetime]
+    sources: "Sources"
