@@ -27,7 +27,7 @@ from fluxhero.metrics.equity import (
     equity_curve,
     write_curve,
 )
-from fluxhero.metrics.equity_points import known_modes
+from fluxhero.metrics.equity_points import unusable_by_mode
 from fluxhero.metrics.facts import Account, Holdings
 from fluxhero.metrics.holdings import holding_samples, holdings
 from fluxhero.metrics.jobs import job_samples, read_jobs
@@ -104,7 +104,7 @@ def measure_ledger(run: SnapshotRun) -> Measured:
             *order_samples(connection, run.now),
         ]
         curve = equity_curve(connection, capital)
-        unusable = known_modes(connection).unusable
+        unusable = unusable_by_mode(connection)
     logger.info("ledger: %d accounts, %d numbers", len(found), len(samples))
     return Measured(tuple(found), tuple(held), unusable, tuple(samples), curve)
 
