@@ -107,7 +107,7 @@ WITH steps AS (
         SELECT mode, coalesce(exit_time, updated_at) AS instant, 0::DECIMAL(38, 8) AS paid, realized_pnl AS earned
         FROM trades WHERE status = 'closed'
         UNION ALL
-        SELECT mode, at, CASE kind WHEN 'withdrawal' THEN -abs(amount) WHEN 'deposit' THEN amount ELSE 0 END,
+        SELECT mode, "at", CASE kind WHEN 'withdrawal' THEN -abs(amount) WHEN 'deposit' THEN amount ELSE 0 END,
             CASE kind WHEN 'withdrawal' THEN 0 WHEN 'deposit' THEN 0 WHEN 'fee' THEN -abs(amount) ELSE amount END
         FROM hot.cash_flows
     )
@@ -120,7 +120,7 @@ SELECT mode, instant, {capital} + paid + earned AS equity, {capital} + paid + gr
     PARTITION BY mode ORDER BY instant ROWS UNBOUNDED PRECEDING)) AS peak
 FROM running;
 CREATE TEMP TABLE curve AS
-SELECT mode, instant::DATE AS day, max(instant) AS at, arg_max(equity, instant) AS equity, arg_max(peak, instant) AS peak,
+SELECT mode, instant::DATE AS day, max(instant) AS "at", arg_max(equity, instant) AS equity, arg_max(peak, instant) AS peak,
     max((peak - equity)::DOUBLE / peak::DOUBLE) AS drawdown_ratio
 FROM value GROUP BY mode, day ORDER BY mode, day;
 CREATE TEMP TABLE latest AS
@@ -149,13 +149,13 @@ UNION ALL SELECT 'drawdown_duration_max_seconds', [mode, 'closed'], coalesce(lon
     FROM latest LEFT JOIN droughts USING (mode);
 
 CREATE TEMP TABLE positions AS
-SELECT mode, symbol, side, sum(quantity * entry_price) AS amount FROM trades WHERE status = 'open'
+SELECT mode, symbol, side, sum(quantity::DECIMAL(28, 8) * entry_price) AS amount FROM trades WHERE status = 'open'
 GROUP BY mode, symbol, side;
 CREATE TEMP TABLE exposures AS
 SELECT mode, count(*) AS positions, sum(amount) AS exposure, max(amount) AS largest FROM positions GROUP BY mode;
 CREATE TEMP TABLE risks AS
 SELECT mode, count(*) FILTER (stop_loss IS NULL) AS without_stop,
-    sum(greatest(0, CASE side WHEN 'long' THEN entry_price - stop_loss ELSE stop_loss - entry_price END * quantity)) AS risk
+    sum(greatest(0, CASE side WHEN 'long' THEN entry_price - stop_loss ELSE stop_loss - entry_price END * quantity::DECIMAL(20, 8))) AS risk
 FROM trades WHERE status = 'open' GROUP BY mode;
 INSERT INTO result
 SELECT 'positions_open', [mode], positions FROM exposures

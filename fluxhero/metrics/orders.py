@@ -1,31 +1,28 @@
 """Orders by status, and how long brokers took to acknowledge and fill them.
 
-Works on the relation `orders` of a connection, hot and archived rows alike. Latency is reckoned in whole
-microseconds, so that neither the order of rows nor where they are moves a sum. What has no times has no
-series; what is negative (two clocks, or times cut to seconds) is counted apart and in nothing else.
+Latency is reckoned in whole microseconds, so that neither the order of rows nor where they are moves a sum.
+What has no times has no series; what is negative (two clocks, or times cut to seconds) is counted apart and
+in nothing else.
 """
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 
 import duckdb
 
-from fluxhero.engine import literal, moment
+from fluxhero.engine import literal
 from fluxhero.integrity.suites.orders import WORKING
-from fluxhero.ledger.schema import FINAL_ORDERS, FINISHED_ORDERS, MODES
+from fluxhero.ledger.schema import FINAL_ORDERS, FINISHED_ORDERS
 from fluxhero.metrics.histograms import histogram_samples
 from fluxhero.metrics.samples import OTHER, Sample, sample
+from fluxhero.metrics.windows import QUANTILES, WINDOWS, tells, within_sql
 
 BOUNDS: Final = (
     0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0
 )  # fmt: skip
-QUANTILES: Final = (0.5, 0.9, 0.95, 0.99)
-WINDOWS: Final = {"1d": timedelta(days=1), "7d": timedelta(days=7), "30d": timedelta(days=30)}
-ALL_TIME: Final = "all"
 MOST_BROKERS: Final = 10
 UNKNOWN: Final = "unknown"  # a broker nobody named
 ORDER_TYPES: Final = ("market", "limit", "stop", "stop_limit", "trailing_stop")
-_FEWEST: Final = {0.95: 20, 0.99: 100}  # values that a quantile needs to mean something
 _EVENTS: Final = {"ack": "acknowledged_at", "fill": "filled_at"}
 _MICROSECONDS = 1_000_000
 
@@ -34,7 +31,7 @@ def order_samples(connection: duckdb.DuckDBPyConnection, now: datetime) -> list[
     """The metrics of orders.
 
     Args:
-        connection: has the relation `orders` in the ledger's columns, each order once.
+        connection: of `ledger_facts`.
         now: end of the windows.
     """
     connection.execute(_LABELS_SQL)
@@ -70,16 +67,13 @@ FROM named JOIN ranked USING (label);
 CREATE OR REPLACE TEMP TABLE type_labels AS
 SELECT DISTINCT order_type, {_bounded("order_type", ORDER_TYPES)} AS label FROM orders;
 """
-_MODE = f"CASE WHEN mode IN ({_listed(MODES)}) THEN mode ELSE {literal(OTHER)} END"
-# Between any two of these the microseconds can be counted; infinity and mistyped years are outside.
-_CALENDAR = "BETWEEN TIMESTAMPTZ '0001-01-01 00:00:00+00' AND TIMESTAMPTZ '9999-12-31 00:00:00+00'"
 _OF_BROKER = "JOIN broker_labels ON broker_labels.broker IS NOT DISTINCT FROM counted.broker"
 _OF_TYPE = "JOIN type_labels ON type_labels.order_type IS NOT DISTINCT FROM counted.order_type"
 
 
 def _counts(connection: duckdb.DuckDBPyConnection) -> list[Sample]:
     rows = connection.execute(
-        f"SELECT {_MODE} AS mode, label, {_bounded('status', (*FINISHED_ORDERS, *WORKING))} AS status, "
+        f"SELECT mode, label, {_bounded('status', (*FINISHED_ORDERS, *WORKING))} AS status, "
         "sum(n)::BIGINT FROM (SELECT mode, broker, status, count(*) AS n FROM orders GROUP BY ALL) AS counted "
         f"{_OF_BROKER} GROUP BY ALL ORDER BY ALL"
     ).fetchall()
@@ -99,7 +93,7 @@ def _timed_sql(column: str) -> str:
     """Orders with both times, and the latency between them."""
     return (
         f"SELECT mode, broker, order_type, {column} AS moment, epoch_us({column}) - epoch_us(submitted_at) AS latency "
-        f"FROM orders WHERE submitted_at {_CALENDAR} AND {column} {_CALENDAR}"
+        f"FROM orders WHERE submitted_at IS NOT NULL AND {column} IS NOT NULL"
     )
 
 
@@ -112,7 +106,7 @@ def _histograms(connection: duckdb.DuckDBPyConnection, event: str, column: str) 
         f"WITH counted AS (SELECT mode, broker, order_type, "
         f"CASE WHEN latency < 0 THEN -1 {bands}ELSE {len(BOUNDS)} END AS band, "
         f"count(*) AS n, sum(latency) AS total FROM ({_timed_sql(column)}) GROUP BY ALL) "
-        f"SELECT {_MODE} AS mode, broker_labels.label, type_labels.label, band, sum(n)::BIGINT, sum(total)::HUGEINT "
+        f"SELECT mode, broker_labels.label, type_labels.label, band, sum(n)::BIGINT, sum(total)::HUGEINT "
         f"FROM counted {_OF_BROKER} {_OF_TYPE} GROUP BY ALL ORDER BY ALL"
     ).fetchall()
     negative: dict[str, int] = {}
@@ -148,22 +142,18 @@ def _histograms(connection: duckdb.DuckDBPyConnection, event: str, column: str) 
 def _windows(
     connection: duckdb.DuckDBPyConnection, event: str, column: str, now: datetime
 ) -> list[Sample]:
-    conditions = {
-        window: f"FILTER (WHERE moment > {moment(now - length)} AND moment <= {moment(now)})"
-        for window, length in WINDOWS.items()
-    } | {ALL_TIME: ""}
-    quantiles = f"quantile_cont(latency, {list(QUANTILES)})"
     columns = ", ".join(
-        f"count(*) {condition}, {quantiles} {condition}" for condition in conditions.values()
+        f"count(*) FILTER ({within}), quantile_cont(latency, {list(QUANTILES)}) FILTER ({within})"
+        for within in (within_sql("moment", length, now) for length in WINDOWS.values())
     )
     rows = connection.execute(
-        f"SELECT {_MODE} AS mode, type_labels.label, {columns} FROM ({_timed_sql(column)}) AS counted {_OF_TYPE} "
+        f"SELECT mode, type_labels.label, {columns} FROM ({_timed_sql(column)}) AS counted {_OF_TYPE} "
         "WHERE latency >= 0 GROUP BY ALL ORDER BY 1, 2"
     ).fetchall()
     return [
         one
         for mode, order_type, *found in rows
-        for window, count, values in zip(conditions, found[::2], found[1::2], strict=True)
+        for window, count, values in zip(WINDOWS, found[::2], found[1::2], strict=True)
         if count
         for one in _window(event, count, values, mode=mode, order_type=order_type, window=window)
     ]
@@ -178,6 +168,6 @@ def _window(event: str, count: int, values: Any, **labels: str) -> list[Sample]:
                 f"{name}_seconds", value / _MICROSECONDS, count, **labels, quantile=str(quantile)
             )
             for quantile, value in zip(QUANTILES, values, strict=True)
-            if count >= _FEWEST.get(quantile, 1)
+            if tells(quantile, count)
         ),
     ]
