@@ -64,7 +64,9 @@ def configure_logging(settings: Settings) -> None:
     given = [getattr(settings, name) for name in Settings.model_fields]
     secrets = [value.get_secret_value() for value in given if isinstance(value, SecretStr)]
     # A list of secrets shows itself one by one.
-    Record.redactor = Redactor(part.strip() for text in secrets for part in (text, *text.split(",")))
+    Record.redactor = Redactor(
+        part.strip() for text in secrets for part in (text, *text.split(","))
+    )
     logging.setLogRecordFactory(Record)
     handler = StderrHandler(settings.log_format)
     root = logging.getLogger()

@@ -102,19 +102,21 @@ def make_folder(folder: Path) -> None:
         sync_folder(path.parent)
 
 
-def write_atomically(path: Path, content: bytes, *, private: bool = False) -> None:
+def write_atomically(path: Path, content: bytes, *, mode: int | None = None) -> None:
     """Write a whole file or nothing: temporary name, fsync, rename, fsync of the folder.
 
     Args:
-        path: the file, replaced if there is one.
-        content: all of it.
-        private: nobody but its owner may read it, not for a moment.
+        path: the file.
+        content: its bytes.
+        mode: its permissions, before a byte is in it; by default those that the user's umask gives.
     """
     with storage_errors("write", path):
         make_folder(path.parent)
         temporary = _before_written(path)
         try:
-            with open(temporary, "wb", opener=_private if private else None) as file:
+            with temporary.open("wb") as file:
+                if mode is not None:
+                    os.fchmod(file.fileno(), mode)
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
@@ -122,10 +124,6 @@ def write_atomically(path: Path, content: bytes, *, private: bool = False) -> No
         finally:
             temporary.unlink(missing_ok=True)
         sync_folder(path.parent)
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
 
 
 def copy_into_place(content: BinaryIO, target: Path, *, digest: str | None = None) -> None:

@@ -27,8 +27,11 @@ class Measured:
     def __init__(self, samples: Iterable[Sample]) -> None:
         """Index them once; each question after that is a look-up."""
         self._by_name: dict[str, list[tuple[dict[str, str], float]]] = defaultdict(list)
+        self._exact: dict[tuple[str, frozenset[tuple[str, str]]], float] = {}
         for one in samples:
-            self._by_name[one.name.removeprefix(PREFIX)].append((dict(one.labels), one.value))
+            name = one.name.removeprefix(PREFIX)
+            self._by_name[name].append((dict(one.labels), one.value))
+            self._exact[name, frozenset(one.labels)] = one.value
 
     def all(self, name: str, **labels: str) -> Iterator[tuple[dict[str, str], float]]:
         """Labels and value of each sample of this name that has these labels."""
@@ -37,8 +40,8 @@ class Measured:
                 yield found, value
 
     def one(self, name: str, **labels: str) -> float | None:
-        """The value of the first such sample; None if there is none."""
-        return next((value for _, value in self.all(name, **labels)), None)
+        """The value of the sample that has these labels and no others; None if there is none."""
+        return self._exact.get((name, frozenset(labels.items())))
 
     def values(self, label: str, *names: str) -> list[str]:
         """What a label can be, over these metrics, in order."""

@@ -31,6 +31,7 @@ _SAMPLE = re.compile(
     "|sample|default|insecure|yourtoken|yourkey|fluxhero|testtoken|authtoken"
 )
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
+_OWNER_ONLY = stat.S_IRUSR | stat.S_IWUSR
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +123,8 @@ def make_secret(file: Path) -> None:
         except ConfigurationError:
             _log.warning("the token in %s could not be used, and is not kept", file)
         else:
-            write_atomically(previous(file), old, private=True)
-    write_atomically(file, f"{secrets.token_urlsafe(32)}\n".encode(), private=True)
+            write_atomically(previous(file), old, mode=_OWNER_ONLY)
+    write_atomically(file, f"{secrets.token_urlsafe(32)}\n".encode(), mode=_OWNER_ONLY)
 
 
 def _of_files(file: Path) -> tuple[_Token, ...]:

@@ -20,9 +20,9 @@ from fluxhero.metrics.samples import Sample, sample
 from fluxhero.metrics.snapshots import latest_snapshot, newest_files
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-_UNKNOWN_HELP = "A metric of another release."
+UNKNOWN_HELP = "A metric of another release."
 _PLACE = {family.name: place for place, family in enumerate(FAMILIES)}
-_PARTS = ("_bucket", "_count", "_sum")  # in the order they are written
+PARTS = ("_bucket", "_count", "_sum")  # in the order they are written
 _UNREADABLE = "snapshot_files_unreadable"
 
 
@@ -41,7 +41,7 @@ def families_of(samples: Iterable[Sample]) -> Iterator[Metric]:
 
 def _empty(family: Family | None, name: str) -> Metric:
     kind = exposed_type(family)
-    help_text = family.help if family else _UNKNOWN_HELP
+    help_text = family.help if family else UNKNOWN_HELP
     return Metric(name.removesuffix("_total") if kind == "counter" else name, help_text, kind)
 
 
@@ -67,7 +67,7 @@ def order(one: Sample) -> tuple[object, ...]:
     if family is None or family.kind is not Kind.HISTOGRAM:
         return (one.labels, 0, 0.0)
     labels = tuple(pair for pair in one.labels if pair[0] != "le")
-    part = _PARTS.index(one.name.removeprefix(family.name))
+    part = PARTS.index(one.name.removeprefix(family.name))
     return (labels, part, float(dict(one.labels).get("le", "inf")))
 
 

@@ -1,12 +1,16 @@
-"""The application on a real uvicorn, in a thread of the test's own process."""
+"""The application on a real uvicorn, in a thread of the test's own process, and what it logs."""
 
+import json
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
+import pytest
 from fastapi import FastAPI
 
+from config.logging import JsonFormatter
 from fluxhero.api.connections import server_of
 
 START_SECONDS = 30
@@ -30,3 +34,18 @@ def serving(app: FastAPI) -> Iterator[str]:
     finally:
         server.should_exit = True
         thread.join(START_SECONDS)
+
+
+def logged(
+    caplog: pytest.LogCaptureFixture, logger: str, count: int, **fields: str
+) -> list[dict[str, Any]]:
+    """So many JSON lines of a logger with these fields; the server's thread may be about to write them."""
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        records = [record for record in caplog.records if record.name == logger]
+        lines = [json.loads(JsonFormatter().format(record)) for record in records]
+        lines = [line for line in lines if fields.items() <= line.items()]
+        if len(lines) >= count:
+            return lines
+        assert time.monotonic() < deadline, f"only {len(lines)} of {count} lines"
+        time.sleep(0.01)
