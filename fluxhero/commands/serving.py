@@ -42,6 +42,9 @@ def serve(host: str | None, port: int | None, *, as_json: bool) -> None:
     settings = settings_with_logging()
     given = {"api_host": host, "api_port": port}
     settings = settings.model_copy(update={k: v for k, v in given.items() if v is not None})
+    from fluxhero.api.tokens import Tokens
+
+    Tokens(settings)  # says what is wrong with them before anything slow
     with _listening(settings.api_host, settings.api_port) as listener:
         url = _url(*listener.getsockname()[:2])
         _run(settings, listener, url, as_json=as_json)
