@@ -27,12 +27,13 @@ from tasks.archive import (
     summarise_archive_run,
     verify_batches,
 )
+from tasks.history import HOOKS
 from tasks.locking import exclusively
 from tasks.policy import run_name
 from tasks.reporting import publish_report
 
 
-@flow(name="archive-trades", flow_run_name=run_name, retries=0)
+@flow(name="archive-trades", flow_run_name=run_name, retries=0, **HOOKS)
 def archive_trades(
     retention_days: int | None = None,
     as_of: datetime | None = None,

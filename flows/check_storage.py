@@ -12,6 +12,7 @@ from typing import Any
 from prefect import State, flow
 
 from tasks.ending import ended_as, publish_page
+from tasks.history import HOOKS
 from tasks.integrity import (
     check_bar_values,
     check_ledger_values,
@@ -28,7 +29,7 @@ from tasks.policy import run_name
 from tasks.reporting import publish_report
 
 
-@flow(name="check-storage", flow_run_name=run_name, retries=0)
+@flow(name="check-storage", flow_run_name=run_name, retries=0, **HOOKS)
 def check_storage(deep: bool = False, repair: bool = False) -> State[Any]:
     """Check everything the ledger stands on: files, hot store against archive, and every value.
 

@@ -10,13 +10,14 @@ if __name__ == "__main__":  # Prefect reads its settings when imported, so the c
 from prefect import flow
 
 from fluxhero.ledger.ingest_report import IngestReport
+from tasks.history import HOOKS
 from tasks.ingest import ingest_path, open_ingest_run, prepare_store, summarise_ingest_run
 from tasks.locking import exclusively
 from tasks.policy import run_name
 from tasks.reporting import publish_report
 
 
-@flow(name="ingest-trades", flow_run_name=run_name, retries=0)
+@flow(name="ingest-trades", flow_run_name=run_name, retries=0, **HOOKS)
 def ingest_trades(
     paths: list[str],
     format: str | None = None,

@@ -12,6 +12,7 @@ from datetime import datetime
 from prefect import flow
 
 from fluxhero.market.report import RefreshReport
+from tasks.history import HOOKS
 from tasks.market import (
     choose_symbols,
     fetch_bars,
@@ -24,7 +25,7 @@ from tasks.policy import run_name
 from tasks.reporting import publish_report
 
 
-@flow(name="refresh-market-data", flow_run_name=run_name, retries=0)
+@flow(name="refresh-market-data", flow_run_name=run_name, retries=0, **HOOKS)
 def refresh_market_data(
     symbols: list[str] | None = None,
     timeframe: str = "1Day",

@@ -14,13 +14,14 @@ from prefect import flow
 from fluxhero.archive.report import RestoreReport
 from fluxhero.archive.restore import Wanted
 from tasks.archive import mirror_archive
+from tasks.history import HOOKS
 from tasks.locking import exclusively
 from tasks.policy import run_name
 from tasks.reporting import publish_report
 from tasks.restore import find_archived, open_restore_run, restore_rows, summarise_restore_run
 
 
-@flow(name="restore-trades", flow_run_name=run_name, retries=0)
+@flow(name="restore-trades", flow_run_name=run_name, retries=0, **HOOKS)
 def restore_trades(
     trade_ids: list[str] | None = None,
     batch_id: str | None = None,

@@ -108,7 +108,7 @@ def write_atomically(path: Path, content: bytes, *, mode: int | None = None) -> 
     Args:
         path: the file.
         content: its bytes.
-        mode: its permissions; by default those that the user's umask gives.
+        mode: its permissions, before a byte is in it; by default those that the user's umask gives.
     """
     with storage_errors("write", path):
         make_folder(path.parent)

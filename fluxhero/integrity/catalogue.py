@@ -1,4 +1,4 @@
-"""Every rule of the storage check, gathered from where each is checked."""
+"""Every rule of the storage check, gathered from where each is checked; and what goes by a rule's name."""
 
 from decimal import Decimal
 
@@ -14,6 +14,7 @@ from fluxhero.integrity.suites.positions import positions
 from fluxhero.integrity.suites.trades import trades
 from fluxhero.integrity.waivers import READABLE
 from fluxhero.ledger.formats.contract import nearest
+from fluxhero.metrics.limit_rules import LIMIT_RULES
 
 _USUAL_TOLERANCE: Decimal = Settings.model_fields["pnl_tolerance"].default
 RULES: tuple[Rule, ...] = (
@@ -39,15 +40,15 @@ def rules_by_name() -> dict[str, Rule]:
 
 
 def rule_named(name: str) -> Rule:
-    """The rule of this name.
+    """The rule of this name, of storage checks or of risk limits.
 
     Raises:
         BadInputError: there is none.
     """
-    rules = rules_by_name()
+    rules = rules_by_name() | {rule.name: rule for rule in LIMIT_RULES}
     if name not in rules:
         raise BadInputError(
             f"there is no rule '{name}'{nearest(name, rules)}",
-            next_step="docs/checks.md lists every rule",
+            next_step="docs/checks.md lists the rules of storage checks, docs/metrics.md the limits",
         )
     return rules[name]

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
-from typing import Any, TextIO
+from typing import IO, Any
 
 import duckdb
 import pyarrow as pa
@@ -32,7 +32,7 @@ _NAMES = "SELECT DISTINCT name FROM read_parquet([{files}], hive_partitioning = 
 _Row = tuple[str, str, dict[str, str], float, int]
 
 
-def write_openmetrics(data_dir: Path, first: datetime, last: datetime, stream: TextIO) -> int:
+def write_openmetrics(data_dir: Path, first: datetime, last: datetime, stream: IO[str]) -> int:
     """Write every snapshot of a time; memory stays flat however long that is.
 
     Args:
