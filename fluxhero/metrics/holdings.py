@@ -13,14 +13,19 @@ from fluxhero.metrics.facts import Holdings, Strategy, TradeRisk
 from fluxhero.metrics.samples import Sample, sample
 
 _MODES_SQL = "SELECT mode FROM trades UNION SELECT mode FROM positions ORDER BY mode"
-_POSITIONS_SQL = """
+# Wide enough that no product and no difference of what the ledger can hold is too large for it.
+_WIDE = "DECIMAL(38,8)"
+_POSITIONS_SQL = f"""
 WITH listed AS (SELECT DISTINCT mode FROM positions),
 held AS (
-    SELECT mode, symbol, side, abs(quantity * coalesce(current_price, entry_price)) AS amount
+    SELECT mode, symbol, side, abs(quantity::{_WIDE} * coalesce(current_price, entry_price)) AS amount
     FROM positions WHERE quantity IS DISTINCT FROM 0
     UNION ALL
     SELECT mode, symbol, side, CASE WHEN count(amount) = count(*) THEN sum(amount) END
-    FROM (SELECT mode, symbol, side, abs(quantity * entry_price) AS amount FROM trades WHERE status = 'open')
+    FROM (
+        SELECT mode, symbol, side, abs(quantity::{_WIDE} * entry_price) AS amount
+        FROM trades WHERE status = 'open'
+    )
     ANTI JOIN listed USING (mode)
     GROUP BY mode, symbol, side
 )
@@ -29,21 +34,25 @@ SELECT mode, count(*), CASE WHEN count(amount) = count(*) THEN sum(amount) END, 
 FROM held GROUP BY mode
 """
 # What is lost at the stop where the side says nothing is the worse of both. 0 stands for no stop.
-_RISKS_SQL = """
+_RISKS_SQL = f"""
 WITH opened AS (SELECT * FROM trades WHERE status = 'open'),
 stops AS (
-    SELECT mode, trade_id AS name, strategy, side, quantity, entry_price AS price, stop_loss FROM opened
+    SELECT mode, trade_id AS name, strategy, side, quantity, entry_price AS price, stop_loss
+    FROM opened
     UNION ALL
-    SELECT mode, concat_ws(' ', symbol, side), NULL, side, abs(quantity), coalesce(entry_price, current_price),
-        stop_loss
+    SELECT mode, concat_ws(' ', symbol, side), NULL, side, quantity,
+        coalesce(entry_price, current_price), stop_loss
     FROM positions ANTI JOIN opened USING (mode) WHERE quantity IS DISTINCT FROM 0
 )
-SELECT mode, name, strategy, quantity * CASE side
-    WHEN 'long' THEN greatest(price - stop, 0)
-    WHEN 'short' THEN greatest(stop - price, 0)
-    ELSE abs(price - stop) END
-FROM (SELECT *, nullif(stop_loss, 0) AS stop FROM stops) ORDER BY mode, name
+SELECT mode, name, strategy, CASE WHEN loss > 0 THEN abs(quantity) * loss WHEN loss <= 0 THEN 0 END
+FROM (
+    SELECT *, CASE side WHEN 'long' THEN price - stop WHEN 'short' THEN stop - price
+        ELSE abs(price - stop) END AS loss
+    FROM (SELECT *, nullif(stop_loss, 0)::{_WIDE} AS stop FROM stops)
+)
+ORDER BY mode, name
 """
+_NOTHING: tuple[int, Decimal, None, None] = (0, Decimal(0), None, None)
 
 
 def holdings(connection: duckdb.DuckDBPyConnection) -> list[Holdings]:
@@ -65,9 +74,6 @@ def holdings(connection: duckdb.DuckDBPyConnection) -> list[Holdings]:
         _holdings(mode, tuple(risks[mode]), without_stop[mode], *held.get(mode, _NOTHING))
         for mode in modes
     ]
-
-
-_NOTHING: tuple[int, Decimal, None, None] = (0, Decimal(0), None, None)
 
 
 def _holdings(

@@ -1,5 +1,6 @@
 """What is measured is the whole ledger: hot or archived, each key once, and nothing that is no fact."""
 
+from decimal import Decimal
 from pathlib import Path
 
 import duckdb
@@ -8,9 +9,17 @@ import pytest
 from config.settings import Settings
 from fluxhero.archive.workspace import Workspace
 from fluxhero.errors import DamagedFileError
+from fluxhero.ledger.schema import MODES
+from fluxhero.metrics.equity import account_samples, accounts, equity_curve
+from fluxhero.metrics.equity_points import unusable_by_mode
+from fluxhero.metrics.holdings import holding_samples, holdings
 from fluxhero.metrics.ledger_facts import FACTS, ledger_facts
+from fluxhero.metrics.trades import trade_samples
 from tests import samples
+from tests.house import execute_elsewhere
+from tests.metrics.tables import assert_fit, values
 from tests.protocol import archive, restore, workspace_of
+from tests.samples import AS_OF
 
 Rows = list[tuple[object, ...]]
 
@@ -30,20 +39,34 @@ def ledger(clean_environment: Path) -> Workspace:
 
 
 def everything(workspace: Workspace) -> dict[str, Rows]:
-    found = {}
+    """All facts, and all that is measured of them."""
+    found: dict[str, Rows] = {}
     with ledger_facts(workspace) as connection:
         for table, columns in FACTS.items():
             names = ", ".join(f'"{name}"' for name in columns)
             found[table] = connection.execute(
                 f"SELECT {names} FROM {table} ORDER BY ALL"
             ).fetchall()
+        capital = Decimal(100_000)
+        known = accounts(connection, capital)
+        held = holdings(connection)
+        samples = account_samples(known, connection, AS_OF)
+        samples += trade_samples(connection, AS_OF)
+        samples += holding_samples(held, dict.fromkeys(MODES, capital))
+        curve = equity_curve(connection, capital).to_pylist()
+    assert_fit(samples)
+    found["measured"] = [(one,) for one in (*known, *held, *samples, *curve)]
     return found
 
 
-def test_facts_are_the_same_wherever_the_rows_are(sample: samples.Sample, tmp_path: Path) -> None:
+def test_nothing_moves_wherever_the_rows_are(sample: samples.Sample, tmp_path: Path) -> None:
     workspace = workspace_of(sample, tmp_path / "data")
+    table = {"duckdb": "trades", "sqlite": "live_trades"}[sample.kind]
+    sound = f"UPDATE {table} SET realized_pnl = 0.25 WHERE realized_pnl IS NULL"
+    execute_elsewhere(sample.kind, sample.path, sound)
     before = everything(workspace)
     assert len(before["trades"]) > 500
+    assert len(before["measured"]) > 200
     assert {row[1] for row in before["trades"]} == {"live", "paper", "legacy"}
     assert (len(before["orders"]) > 100) == (sample.kind == "duckdb")
     assert archive(workspace) > 500
@@ -90,7 +113,7 @@ def test_what_is_no_mode_or_no_time_is_no_fact(ledger: Workspace) -> None:
 
 def test_a_store_that_is_not_there_yet_has_no_facts(ledger: Workspace) -> None:
     ledger.store.path.unlink()
-    assert everything(ledger) == {table: [] for table in FACTS}
+    assert everything(ledger) == {name: [] for name in (*FACTS, "measured")}
 
 
 def test_a_damaged_file_is_named(ledger: Workspace) -> None:
@@ -100,3 +123,20 @@ def test_a_damaged_file_is_named(ledger: Workspace) -> None:
     file.write_bytes(b"PAR1 gone PAR1")
     with pytest.raises(DamagedFileError, match=file.name):
         everything(ledger)
+
+
+def test_a_result_that_is_no_amount_of_money_is_none(clean_environment: Path) -> None:
+    """The audited system's NaN counted as fine."""
+    path = clean_environment / "system.db"
+    samples.create_fluxhero_store(path)
+    for number, result in enumerate((float("inf"), float("nan"), 1e300, "none", 5.0), start=1):
+        row = samples.fluxhero_trade(number, realized_pnl=result)
+        samples.insert_sqlite(path, "live_trades", row)
+    samples.insert_sqlite(path, "paper_trades", samples.fluxhero_trade())
+    store = samples.Sample("sqlite", path, frozenset(), frozenset())
+    with ledger_facts(workspace_of(store, clean_environment / "data")) as connection:
+        assert unusable_by_mode(connection) == {"live": 4, "paper": 0}
+        known = accounts(connection, Decimal(100_000))
+        closed = trade_samples(connection, AS_OF)
+    assert [(one.mode, one.equity) for one in known] == [("paper", Decimal("100012.5"))]
+    assert values(closed, "trades_closed_total")["live", "unknown"] == 4
