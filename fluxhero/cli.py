@@ -17,6 +17,7 @@ from click.exceptions import NoArgsIsHelpError
 
 from config.variables import SettingsError
 from fluxhero.commands.archiving import archive, restore
+from fluxhero.commands.breaking import breaker
 from fluxhero.commands.checking import check
 from fluxhero.commands.demonstrating import demo
 from fluxhero.commands.holding import hold
@@ -141,7 +142,9 @@ def cli(context: click.Context, *, debug: bool) -> None:
     context.ensure_object(Boundary).debug = debug
 
 
-_VERBS = (demo, ingest, archive, restore, hold, check, waiver, repairs, refresh, query, status)
+_VERBS = (
+    demo, ingest, archive, restore, hold, check, waiver, repairs, refresh, query, breaker, status,
+)  # fmt: skip
 for _command in _VERBS:
     cli.add_command(_command)
 
