@@ -7,7 +7,6 @@ from datetime import datetime
 from pathlib import Path
 
 import pyarrow as pa
-from fluxhero.metrics.textfile import write_textfile
 from prefect.events import emit_event
 
 from config.settings import Settings
@@ -38,6 +37,7 @@ from fluxhero.metrics.report import AccountLine, HoldingsLine, SnapshotReport, b
 from fluxhero.metrics.samples import Sample
 from fluxhero.metrics.snapshots import Snapshot, write_snapshot
 from fluxhero.metrics.store import store_samples
+from fluxhero.metrics.textfile import write_textfile
 from fluxhero.metrics.trades import trade_samples
 from tasks.policy import io_task
 from tasks.starting import settings_of_run
