@@ -1,6 +1,6 @@
 """Where things stand: what is hot, archived and due, and what to do next. Reads only."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from datetime import datetime, timedelta
 from typing import Literal
@@ -13,7 +13,7 @@ from fluxhero.archive.identity import check_owner
 from fluxhero.archive.manifest import Chain, EventKind, Manifest
 from fluxhero.archive.workspace import Workspace
 from fluxhero.errors import SourceChangedError
-from fluxhero.ledger.store import BatchSpec, PlanRequest, StoreStatistics
+from fluxhero.ledger.store import BatchSpec, PlanRequest, StoreStatistics, TablePlan
 from fluxhero.wording import counted
 
 # Of more rows, only the times are looked at: it would take seconds.
@@ -161,6 +161,31 @@ def collect_status(
     )
 
 
+def oldest_due(
+    workspace: Workspace, chain: Chain, retention_days: int, now: datetime
+) -> OldestDue | None:
+    """The row that has been due for longest; None if nothing is due.
+
+    Only times are looked at, so that of rows with a value that cannot be archived it may be one.
+    """
+    held = held_keys(workspace.layout.holds, now)
+    plans = _plans(workspace, chain, held, now - timedelta(days=retention_days))
+    return _oldest(workspace, [spec for plan in plans for spec in plan.batches], now)
+
+
+def _plans(
+    workspace: Workspace, chain: Chain, held: Mapping[str, frozenset[str]], cutoff: datetime
+) -> Iterator[TablePlan]:
+    """What an archive run would do, by table."""
+    for table in workspace.store.archived_tables:
+        manifests = chain.of_table(table)
+        known = [workspace.archived_file(manifest) for manifest in manifests]
+        request = PlanRequest(cutoff, held[table], workspace.batch_rows)
+        with workspace.scanning(manifests):
+            plan = workspace.store.plan(table, request, known)
+        yield plan
+
+
 def _due(
     workspace: Workspace,
     chain: Chain,
@@ -168,24 +193,14 @@ def _due(
     retention_days: int,
     now: datetime,
 ) -> _Due:
-    cutoff = now - timedelta(days=retention_days)
-    specs: list[BatchSpec] = []
-    purge_only = refused = 0
-    for table in workspace.store.archived_tables:
-        manifests = chain.of_table(table)
-        known = [workspace.archived_file(manifest) for manifest in manifests]
-        request = PlanRequest(cutoff, held[table], workspace.batch_rows)
-        with workspace.scanning(manifests):
-            plan = workspace.store.plan(table, request, known)
-        specs += plan.batches
-        purge_only += sum(plan.purge_only.values())
-        refused += len(plan.refused)
+    plans = [*_plans(workspace, chain, held, now - timedelta(days=retention_days))]
+    specs = [spec for plan in plans for spec in plan.batches]
     rows = sum(spec.rows for spec in specs)
     unusable = _unusable(workspace, specs, now) if rows <= _MOST_LOOKED_INTO else 0
     return _Due(
         rows=rows - unusable,
-        purge_only=purge_only,
-        refused=refused + unusable,
+        purge_only=sum(count for plan in plans for count in plan.purge_only.values()),
+        refused=sum(len(plan.refused) for plan in plans) + unusable,
         oldest=_oldest(workspace, specs, now),
     )
 
