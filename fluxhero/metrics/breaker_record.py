@@ -146,8 +146,9 @@ class BreakerState:
 
 @dataclass(slots=True)
 class Record:
-    """What the file says: the last state of each mode, and what is wrong with it."""
+    """What the file says: the last change and state of each mode, and what is wrong with it."""
 
+    changes: dict[str, Change] = field(default_factory=dict)
     states: dict[str, BreakerState] = field(default_factory=dict)
     damage: str = ""
 
@@ -178,6 +179,7 @@ def read(data_dir: Path) -> Record:
     for number, line in enumerate(read_bytes(path).split(b"\n"), start=1):
         change = _parsed(line)
         if change:
+            record.changes[change.mode] = change
             record.states[change.mode] = _after(change, record.states.get(change.mode))
         elif critical := _TORN_CRITICAL.match(line) if _TORN.fullmatch(line) else None:
             mode = critical[1].decode()
