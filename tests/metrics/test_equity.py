@@ -136,8 +136,10 @@ def test_a_recorded_value_that_is_missing_counts_as_nothing_known(bad: Row) -> N
 
 @pytest.mark.parametrize("bad", [flow("deposit", None), flow("fee", 5, None)])
 def test_a_cash_flow_without_amount_or_time_leaves_both_bases_unknown(bad: Row) -> None:
-    found, _, _ = measured(trades=[trade(5)], equity=[mark(100_000)], cash_flows=[bad])
+    found, _, shown = measured(trades=[trade(5)], equity=[mark(100_000)], cash_flows=[bad])
     assert found == {}
+    assert set(shown) <= {"trades_unusable", "cash_flow_usd"}
+    assert ("live", "deposit") not in shown.get("cash_flow_usd", {})
 
 
 def test_only_deposits_and_withdrawals_move_the_high_water_mark() -> None:
@@ -266,7 +268,7 @@ def test_money_is_summed_to_the_last_digit() -> None:
     """Sums of floats depend on their order, and lose what is small."""
     rows = [trade("0.00000001", hours(i)) for i in range(30)]
     rows += [trade("9999999999.99999999", hours(40)), trade("-9999999999.99999999", hours(41))]
-    found, _, _ = measured(trades=rows, capital="0.1")
+    found, _, _ = measured(trades=rows, capital="1E-1")
     assert found[LIVE].equity == Decimal("0.10000030")
     assert found[LIVE].drawdown == Decimal("9999999999.99999999")
 
