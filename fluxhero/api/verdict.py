@@ -140,6 +140,4 @@ def _sentence(text: str) -> str:
 
 def _ago(age: timedelta) -> str:
     hours = int(age.total_seconds() // 3600)
-    if hours < 1:
-        return counted(int(age.total_seconds() // 60), "minute")
     return counted(hours, "hour") if hours < _HOURS_SHOWN else counted(hours // 24, "day")

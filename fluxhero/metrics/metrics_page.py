@@ -84,7 +84,7 @@ The equity at the end of each day, and the worst drawdown of each month:
 fluxhero query "SELECT timestamp::DATE AS day, arg_max(value, timestamp) AS equity FROM snapshots WHERE name = \
 'trading_equity_usd' AND labels['mode'] = 'live' AND labels['basis'] = 'closed' GROUP BY day ORDER BY day"
 fluxhero query "SELECT date_trunc('month', timestamp) AS month, max(value) AS drawdown FROM snapshots WHERE name = \
-'trading_drawdown_ratio' AND labels['mode'] = 'live' GROUP BY month ORDER BY month"
+'trading_drawdown_ratio' AND labels['mode'] = 'live' AND labels['basis'] = 'closed' GROUP BY month ORDER BY month"
 ```
 
 The 95 % fill latency of market orders over the last 7 days, as it was at each snapshot:

@@ -7,7 +7,7 @@ goes only a while after its rows are in the day's: whoever listed the files can 
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from fluxhero.durable import storage_errors
 from fluxhero.errors import DamagedFileError
 from fluxhero.parquet import DAMAGE, schema_difference
-from fluxhero.recorded import record_path
+from fluxhero.recorded import RECORD_SUFFIX
 
 FOLDER = "snapshots"
 SCHEMA = pa.schema(
@@ -67,7 +67,7 @@ def days(data_dir: Path, first: date = date.min, last: date = date.max) -> list[
     if not root.is_dir():
         return []
     with storage_errors("list", root):
-        folders = {day: path for path in root.iterdir() if (day := _day_of(path, _DAY))}
+        folders = {day: path for path in root.iterdir() if (day := _day_of(path.name, _DAY))}
         parts = {
             day: _recorded_in(path)
             for day, path in folders.items()
@@ -75,7 +75,7 @@ def days(data_dir: Path, first: date = date.min, last: date = date.max) -> list[
         }
         compacted: dict[date, list[Path]] = {}
         for path in _recorded_in(root):
-            day = _day_of(path, _COMPACTED)
+            day = _day_of(path.name, _COMPACTED)
             if day and first <= day <= last:
                 compacted.setdefault(day, []).append(path)
     return [
@@ -88,14 +88,26 @@ def days(data_dir: Path, first: date = date.min, last: date = date.max) -> list[
     ]
 
 
+def days_back(data_dir: Path, last: date) -> Iterator[Day]:
+    """The same from a day backwards; the files of each are looked for only when it is its turn."""
+    root = data_dir / FOLDER
+    if not root.is_dir():
+        return
+    with storage_errors("list", root):
+        names = [path.name for path in root.iterdir()]
+    known = {_day_of(name, _DAY) or _day_of(name, _COMPACTED) for name in names}
+    for day in sorted((day for day in known if day and day <= last), reverse=True):
+        yield from days(data_dir, day, day)
+
+
 def compacted_path(data_dir: Path, day: date, number: int) -> Path:
     """The name of a day's file; of its first, if the number is 1."""
     suffix = f".{number}" if number > 1 else ""
     return data_dir / FOLDER / f"{day.isoformat()}{suffix}.parquet"
 
 
-def _day_of(path: Path, form: re.Pattern[str]) -> date | None:
-    match = form.fullmatch(path.name)
+def _day_of(name: str, form: re.Pattern[str]) -> date | None:
+    match = form.fullmatch(name)
     try:
         return date.fromisoformat(match["day"]) if match else None
     except ValueError:  # a day that no month has
@@ -110,11 +122,11 @@ def compacted_number(path: Path) -> int:
 
 def _recorded_in(folder: Path) -> list[Path]:
     try:
-        names = {path.name for path in folder.iterdir()}
+        paths = {path.name: path for path in folder.iterdir()}
     except FileNotFoundError:  # the last of its files was compacted meanwhile
         return []
-    paths = (folder / name for name in names if name.endswith(".parquet") and name[0] != ".")
-    return sorted(path for path in paths if record_path(path).name in names)
+    ours = sorted(name for name in paths if name.endswith(".parquet") and name[0] != ".")
+    return [paths[name] for name in ours if name + RECORD_SUFFIX in paths]
 
 
 def snapshot_files(

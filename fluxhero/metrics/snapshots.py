@@ -18,7 +18,15 @@ from fluxhero.errors import DamagedFileError
 from fluxhero.metrics.families import Kind, family_of
 from fluxhero.metrics.fitness import refuse_unfit
 from fluxhero.metrics.samples import Sample
-from fluxhero.metrics.snapshot_files import SCHEMA, Day, day_folder, days, files_of, read_file
+from fluxhero.metrics.snapshot_files import (
+    SCHEMA,
+    Day,
+    day_folder,
+    days,
+    days_back,
+    files_of,
+    read_file,
+)
 from fluxhero.recorded import write_recorded
 
 logger = logging.getLogger(__name__)
@@ -99,7 +107,7 @@ def latest_snapshot(data_dir: Path, now: datetime) -> Latest:
     """
     until = now.astimezone(UTC) + AHEAD
     unreadable: list[Path] = []
-    for day in reversed(days(data_dir, last=until.date())):
+    for day in days_back(data_dir, until.date()):
         newest_part = next(_readable(reversed(_until(day, until)), until, unreadable), None)
         found = [
             *([newest_part] if newest_part else []),
@@ -140,7 +148,7 @@ def _sample(row: dict[str, Any]) -> Sample:
 def newest_files(data_dir: Path, now: datetime) -> tuple[tuple[str, int, int, int], ...]:
     """What the newest snapshot depends on, to be compared: while it stays the same, so does that."""
     until = now.astimezone(UTC) + AHEAD
-    for day in reversed(days(data_dir, last=until.date())):
+    for day in days_back(data_dir, until.date()):
         files = [*day.compacted, *_until(day, until)[-1:]]
         if files:
             return tuple(_identity(path) for path in files)
@@ -156,7 +164,8 @@ def _identity(path: Path) -> tuple[str, int, int, int]:
 
 
 def _until(day: Day, until: datetime) -> list[Path]:
-    return [path for path in day.parts if path.stem[:16] <= f"{until:{_RUN_TIME}}"]
+    latest = f"{until:{_RUN_TIME}}"
+    return [path for path in day.parts if path.name[: len(latest)] <= latest]
 
 
 # ------------------------------------------------------------------------------------ over a time

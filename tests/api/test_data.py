@@ -8,12 +8,14 @@ import pyarrow as pa
 import pytest
 
 from fluxhero.api.services import RunLine, Runs
+from fluxhero.durable import sha256
 from fluxhero.integrity.results import failed
 from fluxhero.metrics.breaker import states
 from fluxhero.metrics.breaker_record import path_of
 from fluxhero.metrics.equity import curve_path
 from fluxhero.metrics.jobs import RunOutcome
 from fluxhero.metrics.samples import sample
+from fluxhero.recorded import read_record, record_path
 from tests import samples as stores
 from tests.api.asking import asking
 from tests.api.filled import (
@@ -250,6 +252,16 @@ def test_damage_is_named_and_nothing_goes_down(night: Path) -> None:
         assert "metrics/equity.parquet" in api.error("/api/equity", 503)["message"]
         named = {"name": "trading_equity_usd"}
         assert newest.name in api.error("/api/snapshots/series", 503, **named)["message"]
+        assert "one.parquet" in api.error("/api/evaluations/one.parquet", 503)["message"]
+
+        # As its record says, and yet no Parquet.
+        result.write_bytes(b"PAR1 nonsense PAR1")
+        record = read_record(result)
+        assert record is not None
+        contents = record.contents.model_copy(update={"sha256": sha256(result)})
+        record_path(result).write_text(
+            record.model_copy(update={"contents": contents}).model_dump_json()
+        )
         assert "one.parquet" in api.error("/api/evaluations/one.parquet", 503)["message"]
 
         # Nobody knows what the breaker was: critical, in every mode, and the file is named.

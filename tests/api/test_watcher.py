@@ -1,6 +1,7 @@
 """What `/ws` is told of: news only, each once, whatever is damaged or missing meanwhile."""
 
 import asyncio
+import shutil
 from datetime import timedelta
 from pathlib import Path
 
@@ -113,6 +114,9 @@ def test_damage_and_clocks_are_survived(night: Path, caplog: pytest.LogCaptureFi
     assert watcher.look() == watcher.look() == []
     mine = [one.getMessage() for one in caplog.records if one.name == "fluxhero.api.watcher"]
     assert [text.split(":")[0] for text in mine] == ["cannot watch the drawdown breaker"]
+    shutil.rmtree(night / "snapshots")
+    (night / "snapshots").symlink_to("snapshots")  # leads nowhere
+    assert watcher.look() == []
     every = list((night / "findings").glob("*.parquet"))
     for path in every:
         scribble(path)

@@ -106,6 +106,8 @@ def test_the_newest_that_can_be_read(tmp_path: Path) -> None:
     assert latest_snapshot(tmp_path, NOON - 46 * HOUR).snapshot == snapshot(ahead)
 
     now = NOON - 46 * HOUR - timedelta(minutes=6)  # the third is of time to come
+    measured_later = Snapshot(snapshot(now).run, now + HOUR, (equity(1.0),))
+    write_snapshot(tmp_path, measured_later)
     damage(second)
     assert latest_snapshot(tmp_path, now) == Latest(snapshot(NOON - 48 * HOUR), (second,))
     first.write_bytes(b"PAR1")
