@@ -22,13 +22,14 @@ from tests import samples
 REPOSITORY = Path(__file__).parents[1]
 GOLDEN = Path(__file__).parent / "golden" / "deployments.json"
 REWRITE = "REWRITE_GOLDEN"
-ARCHIVE, RESTORE, INGEST, REFRESH, CHECK, DEEP_CHECK = (
+ARCHIVE, RESTORE, INGEST, REFRESH, CHECK, DEEP_CHECK, SNAPSHOT = (
     "archive-trades/after-close",
     "restore-trades/on-demand",
     "ingest-trades/on-demand",
     "refresh-market-data/before-open",
     "check-storage/daily",
     "check-storage/deep",
+    "snapshot-metrics/regular",
 )
 NEW_YORK = ZoneInfo("America/New_York")
 TRADES = 7
