@@ -32,7 +32,7 @@ from fluxhero.metrics.samples import PREFIX, Sample
 _ROOT = Path(__file__).parent.parent
 _STORE = "ledger.duckdb"
 _CAPITAL = Decimal(100_000_000)
-_NOW = datetime(2023, 3, 4, tzinfo=UTC)  # a moment after the last of the generator's trades
+_NOW = datetime(2023, 3, 6, tzinfo=UTC)  # a moment after the last of the generator's trades
 _HOT = "0.8"  # the part of trades and orders that comes before the hot ones
 
 _ORDERS = """

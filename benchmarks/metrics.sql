@@ -54,7 +54,7 @@ WITH measured AS (
 SELECT 'order_' || event || '_latency_window_samples', [mode, order_type, span], n FROM measured
 UNION ALL
 SELECT 'order_' || event || '_latency_window_seconds',
-    [mode, order_type, span, ([0.5, 0.9, 0.95, 0.99])[i]::VARCHAR], found[i] / 1e6
+    [mode, order_type, span, ([0.5, 0.9, 0.95, 0.99])[i]::DOUBLE::VARCHAR], found[i] / 1e6
 FROM measured, range(1, 5) AS q(i)
 WHERE n >= ([1, 1, 20, 100])[i];
 
@@ -96,7 +96,7 @@ WITH measured AS (
 )
 SELECT 'holding_window_samples', [mode, span], n FROM measured
 UNION ALL
-SELECT 'holding_window_seconds', [mode, span, ([0.5, 0.9, 0.95, 0.99])[i]::VARCHAR], found[i] / 1e6
+SELECT 'holding_window_seconds', [mode, span, ([0.5, 0.9, 0.95, 0.99])[i]::DOUBLE::VARCHAR], found[i] / 1e6
 FROM measured, range(1, 5) AS q(i)
 WHERE n >= ([1, 1, 20, 100])[i];
 

@@ -26,8 +26,7 @@ from fluxhero.commands.ingesting import ingest
 from fluxhero.commands.querying import query
 from fluxhero.commands.refreshing import refresh
 from fluxhero.commands.repairing import repairs
-
-# from fluxhero.commands.serving import serve
+from fluxhero.commands.serving import serve
 from fluxhero.commands.snapshotting import snapshot
 from fluxhero.commands.standing import status
 from fluxhero.commands.waiving import waiver
@@ -162,7 +161,7 @@ _VERBS = (
     query,
     status,
     doctor,
-    # serve,
+    serve,
 )
 for _command in _VERBS:
     cli.add_command(_command)

@@ -7,7 +7,6 @@ from datetime import datetime
 from pathlib import Path
 
 import pyarrow as pa
-from fluxhero.metrics.textfile import write_textfile
 from prefect.events import emit_event
 
 from config.settings import Settings
@@ -27,7 +26,7 @@ from fluxhero.metrics.equity import (
     equity_curve,
     write_curve,
 )
-from fluxhero.metrics.equity_points import known_modes
+from fluxhero.metrics.equity_points import unusable_by_mode
 from fluxhero.metrics.facts import Account, Holdings
 from fluxhero.metrics.holdings import holding_samples, holdings
 from fluxhero.metrics.jobs import job_samples, read_jobs
@@ -38,6 +37,7 @@ from fluxhero.metrics.report import AccountLine, HoldingsLine, SnapshotReport, b
 from fluxhero.metrics.samples import Sample
 from fluxhero.metrics.snapshots import Snapshot, write_snapshot
 from fluxhero.metrics.store import store_samples
+from fluxhero.metrics.textfile import write_textfile
 from fluxhero.metrics.trades import trade_samples
 from tasks.policy import io_task
 from tasks.starting import settings_of_run
@@ -104,7 +104,7 @@ def measure_ledger(run: SnapshotRun) -> Measured:
             *order_samples(connection, run.now),
         ]
         curve = equity_curve(connection, capital)
-        unusable = known_modes(connection).unusable
+        unusable = unusable_by_mode(connection)
     logger.info("ledger: %d accounts, %d numbers", len(found), len(samples))
     return Measured(tuple(found), tuple(held), unusable, tuple(samples), curve)
 

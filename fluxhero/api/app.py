@@ -15,7 +15,8 @@ from starlette.middleware.cors import CORSMiddleware
 from config.settings import Settings
 from fluxhero.api import data, health, page, websocket
 from fluxhero.api.authentication import Authentication, Identification
-from fluxhero.api.errors import ErrorBoundary, add_handlers
+from fluxhero.api.description import DescribedApi
+from fluxhero.api.errors import RESPONSES, ErrorBoundary, add_handlers
 from fluxhero.api.guards import AnswerHeaders, BodyGuard, HostGuard
 from fluxhero.api.hub import Hub
 from fluxhero.api.peers import Peers
@@ -61,7 +62,7 @@ def create_app(
     tokens = Tokens(settings)
     hub = Hub()
     services = Services(settings, runs, hub, ServiceMetrics(hub), clock, Sources(settings, clock))
-    app = FastAPI(
+    app = DescribedApi(
         title="FluxHero operations",
         version=version("fluxhero-pipeline"),
         openapi_url="/api/openapi.json",
@@ -73,7 +74,7 @@ def create_app(
     )
     app.state.services = services
     add_handlers(app, settings)
-    app.include_router(health.router(services))
+    app.include_router(health.router(services), responses=RESPONSES)
     app.include_router(data.router(services))
     app.include_router(page.router())
     app.include_router(websocket.router(services, tokens, pace))

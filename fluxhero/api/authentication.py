@@ -25,7 +25,7 @@ from fluxhero.api.tokens import Tokens
 PROTOCOL: Final = "fluxhero.v1"  # the one that an accepted WebSocket speaks
 BEARER: Final = "base64url.bearer."  # a browser's token follows, in unpadded base64url
 
-_PUBLIC: Final = frozenset({"/", "/livez", "/readyz"})
+PUBLIC: Final = frozenset({"/", "/livez", "/readyz"})
 _PUBLIC_FOLDER: Final = "/static/"
 _LONGEST_TOKEN: Final = 1_024
 _QUERY_SECRET = re.compile(r"token|secret|auth|passw|bearer|api[_-]?key|jwt", re.IGNORECASE)
@@ -118,7 +118,7 @@ class Authentication:
 def is_public(scope: Scope) -> bool:
     """Whether everybody may have this: the page's own files, and whether the service is well."""
     path = scope["path"]
-    return scope["type"] == "http" and (path in _PUBLIC or path.startswith(_PUBLIC_FOLDER))
+    return scope["type"] == "http" and (path in PUBLIC or path.startswith(_PUBLIC_FOLDER))
 
 
 def shown_by(scope: Scope) -> Shown:

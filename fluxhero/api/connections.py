@@ -88,6 +88,8 @@ class HttpConnection(H11Protocol):
             self.transport.abort()
             return
         super().data_received(data)
+        if self.transport.get_protocol() is not self:
+            return  # it is the WebSocket's now, for which no time is set
         if self.conn.their_state in _WHOLE:
             self._request.call_off()
             self._received = 0

@@ -10,6 +10,8 @@ from collections.abc import Callable, Hashable
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from fluxhero.durable import storage_errors
+
 T = TypeVar("T")
 
 
@@ -42,11 +44,16 @@ class Remembered(Generic[T]):
 
 
 def file_identity(path: Path) -> Hashable:
-    """Which version of a file is there; the same as long as there is none."""
-    try:
-        found = path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
+    """Which version of a file is there; the same as long as there is none.
+
+    Raises:
+        StorageIOError: the operating system refuses.
+    """
+    with storage_errors("look at", path):
+        try:
+            found = path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
     return found.st_ino, found.st_size, found.st_mtime_ns
 
 
@@ -56,10 +63,14 @@ def folder_identity(folder: Path, *, newest: int | None = None) -> Hashable:
     Args:
         folder: not what is below it.
         newest: look at the versions of so many with the last names only, where older ones never change.
+
+    Raises:
+        StorageIOError: the operating system refuses.
     """
-    try:
-        names = sorted(os.listdir(folder))  # noqa: PTH208 - names alone, and fast
-    except (FileNotFoundError, NotADirectoryError):
-        return None
+    with storage_errors("list", folder):
+        try:
+            names = sorted(os.listdir(folder))  # noqa: PTH208 - names alone, and fast
+        except (FileNotFoundError, NotADirectoryError):
+            return None
     watched = names if newest is None else names[-newest:]
     return tuple(names), tuple(file_identity(folder / name) for name in watched)

@@ -15,7 +15,7 @@ from config.settings import Settings
 from fluxhero.api.measured import Measured
 from fluxhero.api.models import Curve
 from fluxhero.api.remembered import Remembered, file_identity, folder_identity
-from fluxhero.archive.identity import check_head, read_head
+from fluxhero.archive.identity import HEAD_FILE, check_head, read_head
 from fluxhero.archive.layout import Layout
 from fluxhero.archive.manifest import Chain, load_chain
 from fluxhero.durable import storage_errors
@@ -143,25 +143,21 @@ class Sources:
         return int(self._clock().timestamp() // 60)
 
     def _chain_identity(self) -> Hashable:
-        return folder_identity(self._layout.manifests), file_identity(
-            self._data_dir / "archive-head.json"
-        )
+        return folder_identity(self._layout.manifests), file_identity(self._data_dir / HEAD_FILE)
 
     def _read_chain(self) -> Chain:
-        with storage_errors("read", self._layout.manifests):
-            head = read_head(self._data_dir)
-            chain = load_chain(self._layout)
-            check_head(self._layout, self._data_dir, head, chain)
+        head = read_head(self._data_dir)
+        chain = load_chain(self._layout)
+        check_head(self._layout, self._data_dir, head, chain)
         return chain
 
     def _snapshot_identity(self) -> Hashable:
         folder = self._data_dir / snapshot_files.FOLDER
+        names = folder_identity(folder, newest=_NEWEST)
         with storage_errors("list", folder):
-            names = folder_identity(folder, newest=_NEWEST)
-            # One written by a clock that was set back by days is seen when the minute is over.
             days = sorted(folder.glob("[0-9]*-[0-9][0-9]"))[-2:]
-            parts = tuple(folder_identity(day, newest=_NEWEST) for day in days)
-        return self._minute(), names, parts
+        # One written by a clock that was set back by days is seen when the minute is over.
+        return self._minute(), names, tuple(folder_identity(day, newest=_NEWEST) for day in days)
 
     def _read_snapshot(self) -> Taken:
         latest = snapshots.latest_snapshot(self._data_dir, self._clock())

@@ -129,7 +129,7 @@ def _unfound(data_dir: Path, rule: str, keys: tuple[str, ...]) -> list[str]:
     from fluxhero.integrity.findings import Area, latest_findings
 
     now = datetime.now(UTC)
-    latest = [one for area in Area for one in latest_findings(data_dir, now, area)]
+    latest = [finding for area in Area for finding in latest_findings(data_dir, now, area)]
     found = [finding for finding in latest if finding.rule == rule]
     if any(finding.count > len(finding.keys) > 0 for finding in found):
         return []

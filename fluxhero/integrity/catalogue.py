@@ -1,4 +1,4 @@
-"""Every rule of the storage check, gathered from where each is checked; and what goes by a rule's name."""
+"""Every rule of the storage check and of the risk limits, gathered from where each is checked."""
 
 from decimal import Decimal
 
@@ -31,6 +31,7 @@ RULES: tuple[Rule, ...] = (
     TRADE_PRICE,
     *drift.RULES,
     READABLE,
+    *LIMIT_RULES,
 )
 
 
@@ -40,15 +41,15 @@ def rules_by_name() -> dict[str, Rule]:
 
 
 def rule_named(name: str) -> Rule:
-    """The rule of this name, of storage checks or of risk limits.
+    """The rule of this name.
 
     Raises:
         BadInputError: there is none.
     """
-    rules = rules_by_name() | {rule.name: rule for rule in LIMIT_RULES}
+    rules = rules_by_name()
     if name not in rules:
         raise BadInputError(
             f"there is no rule '{name}'{nearest(name, rules)}",
-            next_step="docs/checks.md lists the rules of storage checks, docs/metrics.md the limits",
+            next_step="docs/checks.md lists every rule",
         )
     return rules[name]

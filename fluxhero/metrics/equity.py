@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fluxhero.durable import storage_errors
+from fluxhero.engine import literal
 from fluxhero.errors import DamagedFileError
 from fluxhero.ledger.schema import CASH_FLOW_KINDS
 from fluxhero.metrics.equity_points import (
@@ -67,7 +68,6 @@ SELECT mode::VARCHAR AS mode, basis, instant::DATE AS day, max(instant) AS "at",
     max({ratio}) AS drawdown_ratio
 FROM ({values}) GROUP BY mode, basis, day ORDER BY mode, basis, day
 """
-
 # Of the last point alone: what an earlier one says is over.
 _OPEN_RESULT_SQL = """
 SELECT mode, arg_max(struct_pack(open_result := unrealized_pnl), "at").open_result
@@ -173,10 +173,10 @@ def _of_account(account: Account, now: datetime) -> list[Sample]:
 
 
 def _flow_samples(connection: duckdb.DuckDBPyConnection) -> list[Sample]:
-    kinds = ", ".join(f"'{kind}'" for kind in CASH_FLOW_KINDS)
+    kinds = ", ".join(map(literal, CASH_FLOW_KINDS))
     rows = connection.execute(
-        f"SELECT mode, CASE WHEN kind IN ({kinds}) THEN kind ELSE '{OTHER}' END AS kind, sum(amount) "
-        f"FROM ({FLOWS_SQL}) GROUP BY ALL HAVING sum(amount) IS NOT NULL ORDER BY ALL"
+        f"SELECT mode, CASE WHEN kind IN ({kinds}) THEN kind ELSE {literal(OTHER)} END AS kind, sum(amount) "
+        f"FROM ({FLOWS_SQL}) GROUP BY ALL HAVING count(amount) = count(*) ORDER BY ALL"
     ).fetchall()
     return [sample("cash_flow_usd", float(total), mode=m, kind=kind) for m, kind, total in rows]
 

@@ -153,7 +153,7 @@ def values_sql(
             marked_usable=_among(modes.marked),
         )
     )
-    return _VALUES_SQL.format(zero=_ZERO, capital=f"{literal(str(initial_capital))}::{_MONEY}")
+    return _VALUES_SQL.format(zero=_ZERO, capital=f"{literal(f'{initial_capital:f}')}::{_MONEY}")
 
 
 def _among(modes: Iterable[str]) -> str:

@@ -40,11 +40,11 @@ stops AS (
     SELECT mode, trade_id AS name, strategy, side, quantity, entry_price AS price, stop_loss
     FROM opened
     UNION ALL
-    SELECT mode, concat_ws(' ', symbol, side), NULL, side, abs(quantity),
+    SELECT mode, concat_ws(' ', symbol, side), NULL, side, quantity,
         coalesce(entry_price, current_price), stop_loss
     FROM positions ANTI JOIN opened USING (mode) WHERE quantity IS DISTINCT FROM 0
 )
-SELECT mode, name, strategy, CASE WHEN loss > 0 THEN quantity * loss WHEN loss <= 0 THEN 0 END
+SELECT mode, name, strategy, CASE WHEN loss > 0 THEN abs(quantity) * loss WHEN loss <= 0 THEN 0 END
 FROM (
     SELECT *, CASE side WHEN 'long' THEN price - stop WHEN 'short' THEN stop - price
         ELSE abs(price - stop) END AS loss
@@ -52,6 +52,7 @@ FROM (
 )
 ORDER BY mode, name
 """
+_NOTHING: tuple[int, Decimal, None, None] = (0, Decimal(0), None, None)
 
 
 def holdings(connection: duckdb.DuckDBPyConnection) -> list[Holdings]:
@@ -73,9 +74,6 @@ def holdings(connection: duckdb.DuckDBPyConnection) -> list[Holdings]:
         _holdings(mode, tuple(risks[mode]), without_stop[mode], *held.get(mode, _NOTHING))
         for mode in modes
     ]
-
-
-_NOTHING: tuple[int, Decimal, None, None] = (0, Decimal(0), None, None)
 
 
 def _holdings(

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from decimal import Decimal
+from decimal import ROUND_DOWN, Decimal
 
 from pydantic import BaseModel, ConfigDict
 
 from fluxhero.integrity.check_report import FindingLine
 from fluxhero.metrics.breaker import BreakerState, Change, Level
+from fluxhero.metrics.exact import loss_percent
 from fluxhero.metrics.facts import Account, Holdings
 from fluxhero.wording import counted
 
@@ -148,8 +149,8 @@ class SnapshotReport(BaseModel):
                 "basis": line.basis,
                 "equity": _money(line.equity),
                 "high-water mark": _money(line.peak),
-                "drawdown": _ratio(line.drawdown_ratio),
-                "worst": _ratio(float(line.worst_ratio)),
+                "drawdown": loss_percent(line.equity, line.peak),
+                "worst": _ratio(line.worst_ratio),
                 "as of": f"{line.at:%Y-%m-%d %H:%M}" if line.at else "",
             }
             for line in self.accounts
@@ -186,7 +187,8 @@ def _told(line: AccountLine) -> str:
     text = f"{line.mode} ({line.basis}) {_money(line.equity)} USD"
     if not line.drawdown:
         return f"{text}, at its high-water mark"
-    return f"{text}, {_ratio(line.drawdown_ratio)} below its high-water mark"
+    below = f"{_money(line.drawdown)} USD ({loss_percent(line.equity, line.peak)})"
+    return f"{text}, {below} below its high-water mark"
 
 
 def _since(at: datetime | None) -> str:
@@ -204,5 +206,6 @@ def _money(amount: Decimal) -> str:
     return f"{amount.quantize(_CENT):,}"
 
 
-def _ratio(ratio: float | None) -> str:
-    return "" if ratio is None else f"{ratio:.2%}"
+def _ratio(ratio: Decimal) -> str:
+    """Cut, not rounded: it never shows a limit before it is reached."""
+    return f"{(ratio * 100).quantize(_CENT, ROUND_DOWN)} %"

@@ -8,12 +8,14 @@ import pyarrow as pa
 import pytest
 
 from fluxhero.api.services import RunLine, Runs
-from fluxhero.integrity.results import failed
+from fluxhero.durable import sha256
+from fluxhero.integrity.results import errored, failed
 from fluxhero.metrics.breaker import states
 from fluxhero.metrics.breaker_record import path_of
 from fluxhero.metrics.equity import curve_path
 from fluxhero.metrics.jobs import RunOutcome
 from fluxhero.metrics.samples import sample
+from fluxhero.recorded import read_record, record_path
 from tests import samples as stores
 from tests.api.asking import asking
 from tests.api.filled import (
@@ -252,6 +254,16 @@ def test_damage_is_named_and_nothing_goes_down(night: Path) -> None:
         assert newest.name in api.error("/api/snapshots/series", 503, **named)["message"]
         assert "one.parquet" in api.error("/api/evaluations/one.parquet", 503)["message"]
 
+        # As its record says, and yet no Parquet.
+        result.write_bytes(b"PAR1 nonsense PAR1")
+        record = read_record(result)
+        assert record is not None
+        contents = record.contents.model_copy(update={"sha256": sha256(result)})
+        record_path(result).write_text(
+            record.model_copy(update={"contents": contents}).model_dump_json()
+        )
+        assert "one.parquet" in api.error("/api/evaluations/one.parquet", 503)["message"]
+
         # Nobody knows what the breaker was: critical, in every mode, and the file is named.
         scribble(path_of(night))
         assert all(state.level == "critical" for state in states(night).values())
@@ -353,6 +365,10 @@ def test_what_makes_a_night_good_or_bad(data: Path) -> None:
         assert verdict()[1].startswith("The figures are 3 hours old")
         api.clock.move(timedelta(days=3))
         assert "Storage was last checked 3 days ago" in str(api.get("/api/status")["verdict"])
+        check(data, api.clock.now - STEP, [errored(rule("files.sha256"), "a", "the disk is away")])
+        assert verdict()[1].startswith("The figures are 3 days old")
+        untold = "Could not be told: 1 check (files.sha256)."
+        assert untold in str(api.get("/api/status")["verdict"])
         many = [failed(rule("files.sha256"), f"archive/{n}.parquet", "changed") for n in range(60)]
         check(data, api.clock.now, many)
         found = api.get("/api/status")

@@ -1,6 +1,8 @@
 """What machines are told: alive, ready, how each part does, and the metrics in Prometheus' format."""
 
+import errno
 import os
+import shutil
 import sqlite3
 import threading
 from contextlib import closing
@@ -27,6 +29,11 @@ class Answers:
         named = {"id": "1", "name": "n", "flow": "f", "state": "S", "state_name": "s"}
         more = {"expected_at": NOW, "seconds": None, "url": None}
         return Runs(next=(RunLine.model_validate({**nothing, **named, **more}),))
+
+
+def refuse(_folder: Path) -> None:
+    """What a disk that is dying says, which cannot be had here."""
+    raise OSError(errno.EIO, "Input/output error")
 
 
 def test_a_sound_installation(night: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,10 +64,15 @@ def test_a_sound_installation(night: Path, monkeypatch: pytest.MonkeyPatch) -> N
         jobs = api.get("/health")["checks"]["jobs"]
         assert jobs["status"] == "warn"
         assert "runs/check-storage.json" in jobs["observed"]
+        monkeypatch.setattr(shutil, "disk_usage", refuse)
+        assert "Input/output error" in api.get("/health", 503)["checks"]["disk_data"]["observed"]
         store.unlink()
         gone = api.get("/health", 503)
         assert (gone["status"], gone["checks"]["store"]["status"]) == ("fail", "fail")
         assert str(night) not in str(gone)
+        store.symlink_to(store)
+        unknown = api.get("/health", 503)["checks"]["store"]
+        assert unknown["observed"].startswith("cannot be looked at: ")
 
 
 def test_damage_and_absence(night: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,6 +84,17 @@ def test_damage_and_absence(night: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         assert checks["store"]["observed"] == "there is no store yet"
         assert checks["jobs"]["observed"] == "the last run did not end well: check-storage"
         assert "no Prefect server" in checks["prefect"]["observed"]
+
+        with monkeypatch.context() as short:
+            short.setattr(health_checks, "DISK_WARN", 2)
+            short.setattr(health_checks, "MEMORY_WARN", 0)
+            short.setattr(health_checks, "MEMORY_FAIL", 101)
+            checks = api.get("/health")["checks"]
+            assert [checks[name]["status"] for name in ("memory", "disk_data")] == ["warn"] * 2
+            short.setattr(health_checks, "DISK_FAIL", 2)
+            short.setattr(health_checks, "MEMORY_FAIL", 0)
+            checks = api.get("/health", 503)["checks"]
+            assert [checks[name]["status"] for name in ("memory", "disk_data")] == ["fail"] * 2
 
         newest = take(night, NOW)
         scribble(newest)
@@ -92,6 +115,10 @@ def test_damage_and_absence(night: Path, monkeypatch: pytest.MonkeyPatch) -> Non
             assert ready.json()["reasons"] == ["archive-manifests", "snapshots"]
             assert stranger.get("/health").status_code == 401
             assert stranger.get("/metrics").status_code == 401
+        shutil.rmtree(night / "snapshots")
+        (night / "snapshots").symlink_to("snapshots")  # leads nowhere
+        assert "Too many levels" in api.get("/health", 503)["checks"]["snapshot"]["observed"]
+        assert api.error("/api/snapshots/latest", 503)["kind"] == "StorageIOError"
         night.rename(night.with_name("away"))
         assert api.get("/readyz", 503)["reasons"][0] == "data-folder"
         assert api.get("/livez") == {"status": "pass"}

@@ -19,6 +19,7 @@ from websockets.asyncio.client import connect as connect_many
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
+from config.logging import Record
 from config.settings import Settings
 from fluxhero.api.app import create_app
 from fluxhero.api.connections import WebSocketConnection
@@ -164,15 +165,18 @@ def test_a_name_that_somebody_rebound_is_refused(service: Service) -> None:
 
 
 def test_a_token_in_the_address_is_refused_and_never_logged(
-    service: Service, caplog: pytest.LogCaptureFixture
+    service: Service, caplog: pytest.LogCaptureFixture, restored_logging: None
 ) -> None:
+    logging.setLogRecordFactory(Record)
+    ours = {"X-Request-ID": "ws-line-by-line"}
     with caplog.at_level(logging.INFO):
-        assert refusal(f"{service.url}?token={TOKEN}", additional_headers=GOOD)[0] == 401
-        assert refusal(f"{service.url}/{TOKEN}?x={TOKEN}")[0] == 401
-        with connect(f"{service.url}?x={TOKEN}", additional_headers=GOOD) as websocket:
+        assert refusal(f"{service.url}?token={TOKEN}", additional_headers=GOOD | ours)[0] == 401
+        assert refusal(f"{service.url}/{TOKEN}?x={TOKEN}", additional_headers=ours)[0] == 401
+        with connect(f"{service.url}?x={TOKEN}", additional_headers=GOOD | ours) as websocket:
             websocket.recv(timeout=10)
-        lines = logged(caplog, "fluxhero.api.requests_log", 3)
-    assert [line["message"] for line in lines] == ["WebSocket none 401"] * 2 + ["WebSocket /ws 101"]
+        lines = logged(caplog, "fluxhero.api.requests_log", 3, request="ws-line-by-line")
+    said = sorted(line["message"] for line in lines)
+    assert said == ["WebSocket /ws 101", *["WebSocket none 401"] * 2]
     assert TOKEN not in str([r.getMessage() for r in caplog.records if "websockets" not in r.name])
 
 

@@ -88,7 +88,9 @@ def tab(chromium: Browser) -> Iterator[Open]:
 
 
 # Chromium itself says so when the server refuses or is gone, whatever the page does about it.
-_OF_THE_BROWSER = re.compile(r"Failed to load resource|WebSocket connection to .* failed")
+_OF_THE_BROWSER = re.compile(
+    "Failed to load resource|WebSocket connection to .* failed: (Error (in|during)|WebSocket is closed)"
+)
 
 
 def _note(tab: Tab, message: ConsoleMessage) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from config.settings import load_settings
 from fluxhero.api.app import create_app
+from fluxhero.api.connections import HttpConnection
 from fluxhero.api.services import NoRuns
 from fluxhero.api.tokens import make_secret
 from fluxhero.api.watcher import watch
@@ -49,7 +50,10 @@ def serve(data: Path) -> Iterator[ServeReal]:
         server.stop()
 
 
-def test_from_nothing_through_a_bad_night(tab: Open, serve: ServeReal, data: Path) -> None:
+def test_from_nothing_through_a_bad_night(
+    tab: Open, serve: ServeReal, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(HttpConnection, "request_seconds", 1)  # which a WebSocket outlives
     make_secret(data / "auth-secret")
     token = (data / "auth-secret").read_text().strip()
     server = serve()
@@ -75,6 +79,10 @@ def test_from_nothing_through_a_bad_night(tab: Open, serve: ServeReal, data: Pat
     assert "too few" in opened.text("#latency")
     assert "equity ends at $130,000" in opened.text("#chart-says")
 
+    page.wait_for_timeout(1_000)
+    assert [url for url in opened.asked if url.startswith("ws:")] == [
+        f"ws://127.0.0.1:{server.port}/ws"
+    ]
     server.stop()
     page.wait_for_selector("#line[data-state=lost]")
     newest = filled.take(data, filled.NOW)

@@ -136,8 +136,10 @@ def test_a_recorded_value_that_is_missing_counts_as_nothing_known(bad: Row) -> N
 
 @pytest.mark.parametrize("bad", [flow("deposit", None), flow("fee", 5, None)])
 def test_a_cash_flow_without_amount_or_time_leaves_both_bases_unknown(bad: Row) -> None:
-    found, _, _ = measured(trades=[trade(5)], equity=[mark(100_000)], cash_flows=[bad])
+    found, _, shown = measured(trades=[trade(5)], equity=[mark(100_000)], cash_flows=[bad])
     assert found == {}
+    assert set(shown) <= {"trades_unusable", "cash_flow_usd"}
+    assert ("live", "deposit") not in shown.get("cash_flow_usd", {})
 
 
 def test_only_deposits_and_withdrawals_move_the_high_water_mark() -> None:
@@ -236,9 +238,17 @@ def test_time_under_water_runs_until_the_mark_is_reached_again() -> None:
     assert later["drawdown_duration_max_seconds"] == {LIVE: 13 * 3600}
     _, _, set_back = measured(trades=rows, now=hours(-20))
     assert set_back["drawdown_duration_seconds"] == {LIVE: 0}
+    lasting, _, _ = measured(trades=[*rows, trade(-1, hours(15))])
+    assert lasting[LIVE].longest_under_water == timedelta(hours=8), "the present one counts, too"
     healed, _, shown = measured(trades=[*rows, trade(1, hours(10))])
     assert healed[LIVE].under_water_since is None
     assert shown["drawdown_duration_seconds"] == {LIVE: 0}
+
+
+def test_the_largest_drawdown_is_a_fraction_not_an_amount() -> None:
+    results = [-50_000, 950_000, -100_000]
+    found, _, _ = measured(trades=[trade(one, hours(at)) for at, one in enumerate(results)])
+    assert found[LIVE].worst_ratio == Decimal("0.5")
 
 
 def test_a_day_ends_at_midnight_utc_and_shows_its_worst() -> None:
@@ -266,7 +276,7 @@ def test_money_is_summed_to_the_last_digit() -> None:
     """Sums of floats depend on their order, and lose what is small."""
     rows = [trade("0.00000001", hours(i)) for i in range(30)]
     rows += [trade("9999999999.99999999", hours(40)), trade("-9999999999.99999999", hours(41))]
-    found, _, _ = measured(trades=rows, capital="0.1")
+    found, _, _ = measured(trades=rows, capital="1E-1")
     assert found[LIVE].equity == Decimal("0.10000030")
     assert found[LIVE].drawdown == Decimal("9999999999.99999999")
 

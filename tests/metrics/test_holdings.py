@@ -43,7 +43,9 @@ def test_open_trades_are_positions_by_symbol_and_side() -> None:
             opened("a", stop_loss=95, strategy="Trend following"),
             opened("b", quantity=5, entry_price=210, stop_loss=0, strategy="mean reversion"),
             opened("c", side="short", stop_loss=103, strategy="MEAN_REVERSION"),
-            opened("d", side="short", stop_loss=90, strategy="reversion"),  # locks in a profit
+            opened(
+                "d", side="short", quantity=-10, stop_loss=90, strategy="reversion"
+            ),  # locks in a profit
             opened("e", symbol="IBM", quantity=1, entry_price=7, stop_loss=None),
             trade(5),
             trade(5, status="cancelled"),
@@ -92,7 +94,10 @@ def test_a_position_without_a_price_leaves_the_exposure_unknown(missing: str) ->
 
 
 def test_a_side_that_nobody_knows_has_the_worse_risk() -> None:
-    rows = [opened("a", side="unknown:7", stop_loss=95), opened("b", side=None, stop_loss=103)]
+    rows = [
+        opened("a", side="unknown:7", stop_loss=95),
+        opened("b", side=None, quantity=-10, stop_loss=103),
+    ]
     assert [risk.amount for risk in held(trades=rows)["live"].risks] == [50, 30]
 
 

@@ -20,7 +20,7 @@ from fluxhero.integrity.findings import (
 )
 from fluxhero.integrity.results import Result, passed
 from fluxhero.integrity.rules import Rule, Severity
-from fluxhero.integrity.waivers import Waiver
+from fluxhero.integrity.waivers import Waiver, read_waivers, waivers_file
 from fluxhero.ledger.view import open_view
 from fluxhero.metrics.facts import Account, Basis, Holdings, Strategy, TradeRisk
 from fluxhero.metrics.families import LIMITS
@@ -33,6 +33,7 @@ from fluxhero.metrics.limits import (
     limit_samples,
     new_breaches,
 )
+from tests.command import Run
 
 NOW = datetime(2026, 3, 2, 22, tzinfo=UTC)
 STEP = timedelta(minutes=5)
@@ -200,6 +201,9 @@ def test_findings_are_written_when_they_change(settings: Settings) -> None:
     keep(data, held(), 1)
     assert files() == 1
     (new,) = new_breaches(keep(data, held(without_stop=1), 2))
+    last = finding_files(data, Area.LIMITS)[-1].stem
+    again = keep_findings(data, last, NOW + 2 * STEP, held(without_stop=1), [])
+    assert new_breaches(again) == [new], "a run that is tried again tells it again"
     assert (new.rule, new.object, new.first_seen) == ("limits.no-stop", "live", NOW + 2 * STEP)
     assert new_breaches(keep(data, held(without_stop=1), 3)) == []
     assert files() == 2
@@ -253,3 +257,20 @@ def test_every_rule_says_what_to_do(rule: Rule) -> None:
     assert rule.name.startswith("limits.")
     for text in (rule.says, rule.means, rule.remedy):
         assert text.endswith("."), text
+
+
+def test_a_limit_that_is_broken_on_purpose_is_waived_like_any_other_finding(run: Run) -> None:
+    settings = Settings()
+    held = [replace(FLAT, positions=1, exposure=Decimal(1), largest=Decimal(1), without_stop=1)]
+    results = judge_limits([account()], held, {}, settings)
+    now = datetime.now(UTC)
+    keep_findings(settings.data_dir, new_run_id(now), now, results, [])
+    added = run("waiver", "add", "--rule", "limits.no-stop", "--key", "live", "--reason", "hedged")
+    assert (added.status, "did not find" in added.out) == (0, False)
+    unknown = run("waiver", "add", "--rule", "limits.no-stop", "--key", "demo", "--reason", "x")
+    assert "did not find demo" in unknown.out
+    waivers = read_waivers(waivers_file(settings.data_dir))
+    later = datetime.now(UTC)
+    found = keep_findings(settings.data_dir, new_run_id(later), later, results, waivers)
+    (waived,) = [one for one in found if one.state.is_open]
+    assert (waived.rule, waived.state) == ("limits.no-stop", State.WAIVED)

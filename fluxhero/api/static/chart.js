@@ -28,7 +28,9 @@ export function roundTicks(low, high, most) {
   const power = 10 ** Math.floor(Math.log10(raw));
   const step = [1, 2, 2.5, 5, 10].map((factor) => factor * power).find((size) => size >= raw);
   const ticks = [];
-  for (let value = Math.ceil(low / step) * step; value <= high + step / 1e6; value += step) ticks.push(value);
+  for (let index = Math.ceil(low / step); index * step <= high + step / 1e6; index += 1) {
+    ticks.push(Number((index * step).toPrecision(12)) + 0); // no dust of binary fractions, and no −0
+  }
   return ticks;
 }
 
@@ -150,10 +152,7 @@ function grid(view, width) {
 function curves(points, view) {
   const at = (point, y) => `${view.x(point.at).toFixed(1)},${y.toFixed(1)}`;
   const line = (y) => `M${points.map((point) => at(point, y(point))).join("L")}`;
-  let mark = `M${at(points[0], view.y(points[0].peak))}`;
-  for (const point of points.slice(1)) {
-    mark += `H${view.x(point.at).toFixed(1)}V${view.y(point.peak).toFixed(1)}`;
-  }
+  const mark = `M${at(points[0], view.y(points[0].peak))}${points.slice(1).map((point, index) => rise(points[index], point, view)).join("")}`;
   const bottom = line((point) => view.depth(point.drawdown));
   const closed = `${bottom}L${at(points.at(-1), view.base)}L${at(points[0], view.base)}Z`;
   return shape(
@@ -165,6 +164,16 @@ function curves(points, view) {
     shape("path", { d: line((point) => view.y(point.equity)), class: "equity" }),
     points.length === 1 ? shape("circle", { cx: view.x(points[0].at), cy: view.y(points[0].equity), r: 3, class: "dot" }) : null,
   );
+}
+
+// From one high-water mark to the next: level until the equity is there, then along with it; a step where a
+// deposit moved it.
+function rise(before, point, view) {
+  const gained = point.equity - before.equity;
+  const [x, y] = [view.x(point.at).toFixed(1), view.y(point.peak).toFixed(1)];
+  if (point.equity < point.peak || gained <= 0) return `H${x}V${y}`;
+  const share = Math.min(1, Math.max(0, (before.peak - before.equity) / gained));
+  return `H${view.x(before.at + share * (point.at - before.at)).toFixed(1)}L${x},${y}`;
 }
 
 function limitLines(limits, view, width) {

@@ -7,6 +7,7 @@ const LOCALE = "en-GB";
 
 const whole = new Intl.NumberFormat(LOCALE);
 const dollars = new Intl.NumberFormat("en-US", { style: "currency", currency: "USD", maximumFractionDigits: 0 });
+const cents = new Intl.NumberFormat("en-US", { style: "currency", currency: "USD" });
 const compact = new Intl.NumberFormat("en-US", {
   style: "currency", currency: "USD", notation: "compact", maximumSignificantDigits: 4,
 });
@@ -19,7 +20,8 @@ const known = (value) => value !== null && value !== undefined && value !== "" &
 
 export const count = (value) => (known(value) ? whole.format(value) : UNKNOWN);
 export const counted = (value, noun) => `${count(value)} ${noun}${Number(value) === 1 ? "" : "s"}`;
-export const money = (value) => (known(value) ? dollars.format(value).replace("-", "−") : UNKNOWN);
+export const money = (value) =>
+  known(value) ? (Math.abs(value) < 1000 ? cents : dollars).format(value).replace("-", "−") : UNKNOWN;
 export const shortMoney = (value) => (known(value) ? compact.format(value).replace("-", "−") : UNKNOWN);
 
 // Rounded down, so that what has not reached a limit never reads as if it had.
