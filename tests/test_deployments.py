@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from config.prefect_env import DEFAULTS, LOCAL_HOST, LOCAL_PORT, _server_answers
+from fluxhero.metrics.jobs import read_jobs
 from tests import samples
 
 REPOSITORY = Path(__file__).parents[1]
@@ -265,6 +266,7 @@ def test_a_worker_runs_the_deployment(
     archived = sorted((tmp_path / "data" / "archive" / "trades").rglob("*.parquet"))
     assert len(archived) == 1
     assert count(store) == 0
+    assert [job.flow for job in read_jobs(tmp_path / "data")] == ["archive-trades"]
     artifacts = post("/artifacts/filter", artifacts={"flow_run_id": {"any_": [str(run_id)]}})
     assert {(one["type"], one["key"]) for one in artifacts} == {
         ("markdown", "archive-trades"),
