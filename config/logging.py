@@ -42,9 +42,12 @@ _bound: contextvars.ContextVar[Mapping[str, str]] = contextvars.ContextVar("flux
 
 
 @contextmanager
-def log_context(*, batch: str | None = None, store: str | None = None) -> Iterator[None]:
-    """Put the batch, the store or both on every record logged inside the block."""
-    new = {key: value for key, value in (("batch", batch), ("store", store)) if value is not None}
+def log_context(
+    *, batch: str | None = None, store: str | None = None, request: str | None = None
+) -> Iterator[None]:
+    """Put the batch, the store, the request's id on every record logged inside the block."""
+    given = {"batch": batch, "store": store, "request": request}
+    new = {key: value for key, value in given.items() if value is not None}
     token = _bound.set({**_bound.get({}), **new})
     try:
         yield
@@ -58,10 +61,11 @@ def configure_logging(settings: Settings) -> None:
     Args:
         settings: level, format, and the secrets that no record may show.
     """
+    given = [getattr(settings, name) for name in Settings.model_fields]
+    secrets = [value.get_secret_value() for value in given if isinstance(value, SecretStr)]
+    # A list of secrets shows itself one by one.
     Record.redactor = Redactor(
-        value.get_secret_value()
-        for value in (getattr(settings, name) for name in Settings.model_fields)
-        if isinstance(value, SecretStr)
+        part.strip() for text in secrets for part in (text, *text.split(","))
     )
     logging.setLogRecordFactory(Record)
     handler = StderrHandler(settings.log_format)

@@ -43,8 +43,19 @@ def prepare_prefect_environment() -> None:
     """Set Prefect's defaults for this process and find the local server, if one runs."""
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
-    if not any(_configured_api_urls()) and _server_answers(LOCAL_HOST, LOCAL_PORT):
-        os.environ["PREFECT_API_URL"] = f"http://{LOCAL_HOST}:{LOCAL_PORT}/api"
+    if not any(_configured_api_urls()) and (found := prefect_api_url()):
+        os.environ["PREFECT_API_URL"] = found
+
+
+def prefect_api_url() -> str | None:
+    """URL of the API that runs are kept by, without a slash at its end; None where there is none.
+
+    It is what somebody configured, whether it answers or not, or else the local server if it runs.
+    """
+    configured = next((url for url in _configured_api_urls() if url), None)
+    if configured is None and _server_answers(LOCAL_HOST, LOCAL_PORT):
+        return f"http://{LOCAL_HOST}:{LOCAL_PORT}/api"
+    return configured and configured.rstrip("/")
 
 
 def starts_temporary_server() -> bool:

@@ -5,28 +5,36 @@ reads `FLUXHERO_…` variables; `load_settings` is how to obtain them.
 """
 
 import os
-import re
 from decimal import Decimal
-from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
-from pydantic import AnyHttpUrl, Field, SecretStr, TypeAdapter, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from config.bounds import MOST_BATCH_ROWS, MOST_DAYS, MOST_SECONDS
+from config.kinds import (
+    ExchangeCode,
+    File,
+    Folder,
+    Fraction,
+    Hosts,
+    HttpUrl,
+    Networks,
+    Origins,
+    PromFile,
+    Rate,
+    StoreUrl,
+    UpperCase,
+    ZoneName,
+)
 from config.variables import PREFIX, SettingsError, names_in, unknown, variable
 
 __all__ = ["PREFIX", "Settings", "SettingsError", "StoreKind", "load_settings", "variable"]
 
 StoreKind = Literal["duckdb", "sqlite"]
-Fraction = Annotated[Decimal, Field(gt=0, le=1, allow_inf_nan=False)]
-
-_STORE_URL = re.compile(r"(duckdb|sqlite):///(.+)")
-_RATE_LIMIT = re.compile(r"[1-9][0-9]*/(second|minute|hour|day)")
-_HTTP_URL = TypeAdapter(AnyHttpUrl)
 
 
 class Settings(BaseSettings):
@@ -42,29 +50,29 @@ class Settings(BaseSettings):
         hide_input_in_errors=True,
     )
 
-    data_dir: Path = Field(
+    data_dir: Folder = Field(
         Path("data"), description="Folder of everything the pipeline keeps; created when missing."
     )
-    store_url: str = Field(
+    store_url: StoreUrl = Field(
         default_factory=lambda given: f"duckdb:///{given['data_dir'] / 'fluxhero.duckdb'}",
         description="Hot store: duckdb:///file (created when missing) or sqlite:///path/to/system.db"
         " (a FluxHero store, used in place). Three slashes: relative path; four: absolute."
         " Default: fluxhero.duckdb in FLUXHERO_DATA_DIR.",
         json_schema_extra={"default": "duckdb:///data/fluxhero.duckdb"},
     )
-    archive_dir: Path = Field(
+    archive_dir: Folder = Field(
         default_factory=lambda given: given["data_dir"] / "archive",
         description="Folder of the Parquet archive and its manifests; worth a backup."
         " Default: archive in FLUXHERO_DATA_DIR.",
         json_schema_extra={"default": "data/archive"},
     )
-    cache_dir: Path = Field(
+    cache_dir: Folder = Field(
         default_factory=lambda given: given["data_dir"] / "cache",
         description="Folder of downloaded and scratch files; safe to delete."
         " Default: cache in FLUXHERO_DATA_DIR.",
         json_schema_extra={"default": "data/cache"},
     )
-    archive_mirror_dir: Path | None = Field(
+    archive_mirror_dir: Folder | None = Field(
         None,
         description="Folder of a second copy of the archive's files, best on another disk; kept by the"
         " archive flow, used by `fluxhero check --repair`. Empty: no second copy.",
@@ -95,7 +103,7 @@ class Settings(BaseSettings):
         le=MOST_BATCH_ROWS,
         description="Most rows in one archive batch; bounds memory, not results.",
     )
-    source_timezone: str = Field(
+    source_timezone: ZoneName = Field(
         "UTC", description="IANA time zone in which times without an offset were written."
     )
     initial_capital: Decimal = Field(
@@ -117,7 +125,7 @@ class Settings(BaseSettings):
         allow_inf_nan=False,
         description="Money by which a recorded result may differ from its prices, quantity and fees.",
     )
-    exchange: str = Field(
+    exchange: ExchangeCode = Field(
         "XNYS", description="Exchange whose calendar bars follow, by its ISO 10383 code."
     )
 
@@ -128,48 +136,48 @@ class Settings(BaseSettings):
         description="Token that gives access to the operations API, 32 characters or more; several,"
         " separated by commas, while one takes the place of another. Empty: FLUXHERO_AUTH_SECRET_FILE.",
     )
-    auth_secret_file: Path = Field(
+    auth_secret_file: File = Field(
         default_factory=lambda given: given["data_dir"] / "auth-secret",
         description="File of that token, made by `fluxhero doctor --make-secret`; only its owner may read"
         " it. Default: auth-secret in FLUXHERO_DATA_DIR.",
         json_schema_extra={"default": "data/auth-secret"},
     )
-    auth_failures: str = Field(
+    auth_failures: Rate = Field(
         "10/minute",
         description="Wrong tokens allowed per client before it has to wait: number/second, minute, …",
     )
-    rate_limit: str = Field(
+    rate_limit: Rate = Field(
         "120/minute", description="Requests allowed per client: number/second, minute, hour or day."
     )
-    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+    cors_origins: Origins = Field(
         (),
         description="Web origins, other than its own, allowed to call the operations API and open its"
         " WebSocket, separated by commas.",
     )
-    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+    allowed_hosts: Hosts = Field(
         (),
         description="Host names, beside the address it listens on and localhost, under which the"
         " operations API answers, separated by commas.",
     )
-    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
+    trusted_proxies: Networks = Field(
         (),
         description="Addresses or networks of reverse proxies whose X-Forwarded-For is believed,"
         " separated by commas.",
     )
-    prefect_ui_url: str | None = Field(
+    prefect_ui_url: HttpUrl | None = Field(
         None,
         description="Where the operations page finds the Prefect UI. Empty: where its API is.",
     )
-    metrics_textfile: Path | None = Field(
+    metrics_textfile: PromFile | None = Field(
         None,
         description="File that each snapshot writes for Prometheus' node exporter, ending in .prom, in its"
         " textfile folder. Empty: none.",
     )
 
-    alpaca_api_url: str = Field(
+    alpaca_api_url: HttpUrl = Field(
         "https://paper-api.alpaca.markets", description="Broker API; the default is paper trading."
     )
-    alpaca_data_url: str = Field(
+    alpaca_data_url: HttpUrl = Field(
         "https://data.alpaca.markets", description="Market data API of the broker."
     )
     alpaca_api_key: SecretStr | None = Field(None, description="Key identifier for both.")
@@ -198,7 +206,7 @@ class Settings(BaseSettings):
         Decimal("0.20"), description="Drawdown that raises a critical alert; not below the warning."
     )
 
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+    log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], UpperCase] = Field(
         "INFO", description="Least severe log record shown: DEBUG, INFO, WARNING or ERROR."
     )
     log_format: Literal["auto", "json", "console"] = Field(
@@ -219,127 +227,6 @@ class Settings(BaseSettings):
     def timezone(self) -> ZoneInfo:
         """The source time zone as an object."""
         return ZoneInfo(self.source_timezone)
-
-    @field_validator("data_dir", "archive_dir", "archive_mirror_dir", "cache_dir")
-    @classmethod
-    def _absolute_folder(cls, path: Path | None) -> Path | None:
-        if path is None:
-            return None
-        path = _absolute(path)
-        if path.exists() and not path.is_dir():
-            raise ValueError(f"{path} exists and is not a folder")
-        return path
-
-    @field_validator("store_url")
-    @classmethod
-    def _store_url(cls, url: str) -> str:
-        match = _STORE_URL.fullmatch(url)
-        if match is None or match[2].strip("/") in ("", ":memory:"):
-            raise ValueError("should read duckdb:///path/to/file or sqlite:///path/to/file")
-        path = _absolute(Path(match[2]))
-        if path.is_dir():
-            raise ValueError(f"{path} is a folder; the store is a file")
-        from_root = Path("/", match[2])
-        if not path.exists() and from_root.is_file():
-            raise ValueError(
-                f"there is no {path}; an absolute path has four slashes: {match[1]}:///{from_root}"
-            )
-        return f"{match[1]}:///{path}"
-
-    @field_validator("source_timezone")
-    @classmethod
-    def _known_zone(cls, name: str) -> str:
-        try:
-            ZoneInfo(name)
-        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-            raise ValueError(
-                "should be an IANA time zone such as UTC, America/New_York or Europe/Berlin"
-            ) from error
-        return name
-
-    @field_validator("exchange")
-    @classmethod
-    def _exchange_code(cls, code: str) -> str:
-        if re.fullmatch(r"[A-Z0-9]{4}|24/7", code) is None:
-            raise ValueError(
-                "should be four letters such as XNYS, or 24/7 for markets that never close"
-            )
-        return code
-
-    @field_validator("auth_secret_file", "metrics_textfile")
-    @classmethod
-    def _absolute_file(cls, path: Path | None) -> Path | None:
-        if path is None:
-            return None
-        path = _absolute(path)
-        if path.is_dir():
-            raise ValueError(f"{path} is a folder; it should be a file")
-        return path
-
-    @field_validator("metrics_textfile")
-    @classmethod
-    def _read_by_node_exporter(cls, path: Path | None) -> Path | None:
-        if path is not None and path.suffix != ".prom":
-            raise ValueError("should end in .prom: the node exporter reads no other file")
-        return path
-
-    @field_validator("alpaca_api_url", "alpaca_data_url", "prefect_ui_url")
-    @classmethod
-    def _http_url(cls, url: str | None) -> str | None:
-        if url is None:
-            return None
-        try:
-            _HTTP_URL.validate_python(url)
-        except ValidationError as error:
-            raise ValueError("should read https://host or https://host/path") from error
-        return url.rstrip("/")
-
-    @field_validator("cors_origins", "allowed_hosts", "trusted_proxies", mode="before")
-    @classmethod
-    def _split_list(cls, value: object) -> object:
-        if not isinstance(value, str):
-            return value
-        return tuple(part.strip().rstrip("/") for part in value.split(",") if part.strip())
-
-    @field_validator("cors_origins")
-    @classmethod
-    def _http_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
-        for origin in origins:
-            if origin != "*" and not re.fullmatch(r"https?://[^/\s]+", origin):
-                raise ValueError(f"{origin!r} should read https://host or http://host:port")
-        return origins
-
-    @field_validator("allowed_hosts")
-    @classmethod
-    def _host_names(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
-        for host in hosts:
-            if re.fullmatch(r"[A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\]", host) is None:
-                raise ValueError(f"{host!r} should be a host name without scheme or port")
-        return hosts
-
-    @field_validator("trusted_proxies")
-    @classmethod
-    def _networks(cls, proxies: tuple[str, ...]) -> tuple[str, ...]:
-        for proxy in proxies:
-            try:
-                ip_network(proxy)
-            except ValueError as error:
-                raise ValueError(
-                    f"{proxy!r} should be an address or a network such as 10.0.0.0/8"
-                ) from error
-        return proxies
-
-    @field_validator("rate_limit", "auth_failures")
-    @classmethod
-    def _rate(cls, text: str) -> str:
-        if _RATE_LIMIT.fullmatch(text) is None:
-            raise ValueError("should read like 120/minute (or /second, /hour, /day)")
-        return text
-
-    @field_validator("log_level", mode="before")
-    @classmethod
-    def _upper(cls, value: object) -> object:
-        return value.upper() if isinstance(value, str) else value
 
     @field_validator("drawdown_critical_pct")
     @classmethod
@@ -379,13 +266,6 @@ def load_settings(env_file: str | Path | None = ".env", **overrides: Any) -> Set
             " .env.example explains every setting",
         )
     return settings
-
-
-def _absolute(path: Path) -> Path:
-    try:
-        return path.expanduser().resolve()
-    except RuntimeError as error:  # a `~name` or symbolic-link loop that leads nowhere
-        raise ValueError(f"{path} does not lead anywhere: {error}") from error
 
 
 def _describe(error: ErrorDetails) -> str:

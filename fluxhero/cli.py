@@ -17,16 +17,21 @@ from click.exceptions import NoArgsIsHelpError
 
 from config.variables import SettingsError
 from fluxhero.commands.archiving import archive, restore
+from fluxhero.commands.breaking import breaker
 from fluxhero.commands.checking import check
 from fluxhero.commands.demonstrating import demo
+from fluxhero.commands.examining import doctor
 from fluxhero.commands.holding import hold
 from fluxhero.commands.ingesting import ingest
 from fluxhero.commands.querying import query
 from fluxhero.commands.refreshing import refresh
 from fluxhero.commands.repairing import repairs
+from fluxhero.commands.serving import serve
+from fluxhero.commands.snapshotting import snapshot
 from fluxhero.commands.standing import status
 from fluxhero.commands.waiving import waiver
 from fluxhero.errors import FluxHeroError
+from fluxhero.release import DISTRIBUTION
 
 USAGE, FAILED, INTERRUPTED, NO_READER = 2, 3, 130, 141
 
@@ -121,7 +126,7 @@ class Verbs(click.Group):
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
-@click.version_option(package_name="fluxhero-pipeline", prog_name="fluxhero")
+@click.version_option(package_name=DISTRIBUTION, prog_name="fluxhero")
 @click.pass_context
 def cli(context: click.Context, *, debug: bool) -> None:
     """Move a trading bot's closed trades to a verified Parquet archive; query both sides as one.
@@ -141,7 +146,23 @@ def cli(context: click.Context, *, debug: bool) -> None:
     context.ensure_object(Boundary).debug = debug
 
 
-_VERBS = (demo, ingest, archive, restore, hold, check, waiver, repairs, refresh, query, status)
+_VERBS = (
+    demo,
+    ingest,
+    archive,
+    restore,
+    hold,
+    check,
+    waiver,
+    repairs,
+    refresh,
+    snapshot,
+    breaker,
+    query,
+    status,
+    doctor,
+    serve,
+)
 for _command in _VERBS:
     cli.add_command(_command)
 

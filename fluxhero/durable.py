@@ -102,13 +102,21 @@ def make_folder(folder: Path) -> None:
         sync_folder(path.parent)
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a whole file or nothing: temporary name, fsync, rename, fsync of the folder."""
+def write_atomically(path: Path, content: bytes, *, mode: int | None = None) -> None:
+    """Write a whole file or nothing: temporary name, fsync, rename, fsync of the folder.
+
+    Args:
+        path: the file.
+        content: its bytes.
+        mode: its permissions, before a byte is in it; by default those that the user's umask gives.
+    """
     with storage_errors("write", path):
         make_folder(path.parent)
         temporary = _before_written(path)
         try:
             with temporary.open("wb") as file:
+                if mode is not None:
+                    os.fchmod(file.fileno(), mode)
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())

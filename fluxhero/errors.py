@@ -18,7 +18,8 @@
     │   ├── MissingArchiveError       the archive this store had is gone
     │   └── SchemaVersionError        written by a newer release
     ├── BadInputError                 the user's input cannot be used (exit status 2)
-    └── AlreadyRunningError           another run holds the archive
+    ├── AlreadyRunningError           another run holds the archive
+    └── AddressError                  the operations API cannot listen there
 
 A message says what happened, to which object, and what to do next.
 """
@@ -127,6 +128,10 @@ class BadInputError(FluxHeroError):
 
 class AlreadyRunningError(FluxHeroError):
     """Another run holds the archive."""
+
+
+class AddressError(FluxHeroError):
+    """The operations API cannot listen on the address."""
 
 
 def first_line(error: BaseException) -> str:

@@ -3,9 +3,11 @@
 The record lies beside the file as `{name}.parquet.json`: size, SHA-256, rows and schema. With it the
 storage check can tell a sound file from a damaged, exchanged or edited one. A writer first records
 both versions, then replaces the file, then drops the earlier version from the record: wherever it is
-killed, the file is one that the record knows.
+killed, the file is one that the record knows. What removes a file first notes in its record that it may
+be missing.
 """
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -42,7 +44,7 @@ class Contents(BaseModel):
 class FileRecord(BaseModel):
     """What is known of a file.
 
-    While `writing`, the file may still be missing, or be the `previous` version.
+    While `writing`, the file may still be missing, or be the `previous` version, or be on its way out.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -83,8 +85,22 @@ def read_record(path: Path) -> FileRecord | None:
         ) from error
 
 
-def write_recorded(path: Path, rows: pa.Table, at: AwareDatetime) -> FileRecord:
+def write_recorded(
+    path: Path,
+    rows: pa.Table,
+    at: AwareDatetime,
+    *,
+    row_group_rows: int | None = None,
+    verify: Callable[[Path], None] | None = None,
+) -> FileRecord:
     """Write a whole file with its record, durably; an earlier version is replaced.
+
+    Args:
+        path: the file.
+        rows: what it is to hold.
+        at: now.
+        row_group_rows: rows a row group, for files of which readers want a part.
+        verify: is given the finished file before it gets its name, and raises if it should not.
 
     Raises:
         StorageIOError: the disk is full or refuses.
@@ -98,8 +114,11 @@ def write_recorded(path: Path, rows: pa.Table, at: AwareDatetime) -> FileRecord:
             compression="zstd",
             write_page_checksum=True,
             store_decimal_as_integer=True,
+            row_group_size=row_group_rows,
         )
         sync_file(partial)
+        if verify:
+            _verified(partial, verify)
         contents = Contents(
             rows=rows.num_rows,
             bytes=partial.stat().st_size,
@@ -113,6 +132,34 @@ def write_recorded(path: Path, rows: pa.Table, at: AwareDatetime) -> FileRecord:
         sync_folder(path.parent)
         _write_record(path, record)
     return record
+
+
+def _verified(partial: Path, verify: Callable[[Path], None]) -> None:
+    try:
+        verify(partial)
+    except BaseException:
+        partial.unlink()
+        raise
+
+
+def remove_recorded(paths: Sequence[Path]) -> None:
+    """Remove files with their records, durably; wherever it is killed, no record misses its file.
+
+    Raises:
+        DamagedFileError: the record of one is damaged; no file is removed.
+        StorageIOError: the operating system refuses.
+    """
+    for path in paths:
+        record = read_record(path)
+        if record:
+            _write_record(path, record.model_copy(update={"writing": True}))
+    for gone in (list(paths), [record_path(path) for path in paths]):
+        for path in gone:
+            with storage_errors("remove", path):
+                path.unlink(missing_ok=True)
+        for folder in {path.parent for path in gone}:
+            with storage_errors("remove files in", folder):
+                sync_folder(folder)
 
 
 def _write_record(path: Path, record: FileRecord) -> None:

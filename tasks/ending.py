@@ -1,4 +1,4 @@
-"""How a storage check ends: a link to its page, and the state of its run."""
+"""How a check or a snapshot ends: a link to its page, and the state of its run."""
 
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from prefect.states import Completed, Failed
 
 from fluxhero.integrity.check_report import CheckReport
 from fluxhero.integrity.rules import Severity
+from fluxhero.metrics.report import SnapshotReport
 from tasks.policy import io_task
 
 
@@ -24,5 +25,14 @@ def ended_as(report: CheckReport) -> State[Any]:
     """The state that a check deserves: Failed when critical, else Completed, named after findings."""
     if report.severity is Severity.CRITICAL:
         return Failed(message=report.verdict, data=report)
+    return _completed(report)
+
+
+def measured_as(report: SnapshotReport) -> State[Any]:
+    """Completed, whatever was measured: a breached limit is the account's failure, not the run's."""
+    return _completed(report)
+
+
+def _completed(report: CheckReport | SnapshotReport) -> State[Any]:
     name = "Completed" if report.ok else "Completed with findings"
     return Completed(name=name, message=report.verdict, data=report)

@@ -30,8 +30,7 @@ from fluxhero.integrity.results import (
 from fluxhero.integrity.scope import Scope
 from fluxhero.integrity.scrub import scrub
 from fluxhero.integrity.values import check_values
-from fluxhero.integrity.waivers import FILE as WAIVERS
-from fluxhero.integrity.waivers import READABLE, Waiver, read_waivers
+from fluxhero.integrity.waivers import READABLE, Waiver, read_waivers, waivers_file
 from fluxhero.ledger.schema import LEDGER_TABLES
 from tasks.policy import io_task
 from tasks.starting import settings_of_run
@@ -173,7 +172,7 @@ def record_check(
 
 def _read_waivers(scope: Scope) -> tuple[list[Waiver], Result]:
     """The waivers, none where they cannot be read: a damaged list must not hide what was found."""
-    path = scope.home / WAIVERS
+    path = waivers_file(scope.data_dir)
     about = object_of(path, scope.data_dir)
     try:
         waivers = read_waivers(path)

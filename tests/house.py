@@ -22,6 +22,7 @@ from fluxhero.archive.manifest import Chain, load_chain
 from fluxhero.archive.report import ArchiveReport, RestoreReport
 from fluxhero.archive.workspace import Workspace
 from fluxhero.integrity.check_report import CheckReport
+from fluxhero.metrics.report import SnapshotReport
 from tests import samples
 from tests.evidence import Found, Row, hot_rows, look
 
@@ -47,8 +48,8 @@ def plain_tasks(module: ModuleType, after: dict[str, Callable[[], object]]) -> I
         name: _followed(value.fn, after[name]) if name in after else value.fn
         for name, value in tasks.items()
     }
-    for name in {"publish_report", "publish_page"} & set(tasks):
-        plain[name] = lambda _key, _report: None
+    for name in {"publish_report", "publish_page", "tell_of_changes"} & set(tasks):
+        plain[name] = lambda *_told: None
     with patch.multiple(module, **plain):
         yield
 
@@ -128,6 +129,16 @@ class House:
         with plain_tasks(module, {}), patch.object(steps, "utc_now", lambda: now):
             state = module.check_storage.fn(deep=deep, repair=repair)
         assert isinstance(state.data, CheckReport)
+        return state.data
+
+    def snapshot(self, *, now: datetime = samples.AS_OF) -> SnapshotReport:
+        """Run the flow as of `samples.AS_OF`."""
+        from flows import snapshot_metrics as module
+        from tasks import metrics as steps
+
+        with plain_tasks(module, {}), patch.object(steps, "utc_now", lambda: now):
+            state = module.snapshot_metrics.fn()
+        assert isinstance(state.data, SnapshotReport)
         return state.data
 
     def look(self) -> Found:

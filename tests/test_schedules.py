@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -84,13 +84,26 @@ def deployments(api_url: str) -> dict[str, str]:
     return {one["id"]: one["name"] for one in found}
 
 
-_WEEK, _SATURDAY = range(1, 6), range(6, 7)
-# Deployment → New York time and weekdays of its runs.
+def every_weekday(hour: int, minute: int) -> Callable[[datetime], bool]:
+    return lambda at: at.isoweekday() < 6 and (at.hour, at.minute) == (hour, minute)
+
+
+def saturday_morning(at: datetime) -> bool:
+    return at.isoweekday() == 6 and (at.hour, at.minute) == (6, 0)
+
+
+def often_while_the_exchange_may_be_open(at: datetime) -> bool:
+    in_session = at.isoweekday() < 6 and 9 <= at.hour <= 16
+    return at.minute % 5 == 0 if in_session else at.minute == 0
+
+
+# Deployment → whether a run belongs at this time in New York.
 _TIMES = {
-    "before-open": ((8, 30), _WEEK),
-    "after-close": ((17, 30), _WEEK),
-    "daily": ((18, 30), _WEEK),
-    "deep": ((6, 0), _SATURDAY),
+    "before-open": every_weekday(8, 30),
+    "after-close": every_weekday(17, 30),
+    "daily": every_weekday(18, 30),
+    "deep": saturday_morning,
+    "regular": often_while_the_exchange_may_be_open,
 }
 
 
@@ -124,8 +137,6 @@ def test_the_archive_is_scheduled_after_the_us_close(server: dict[str, str]) -> 
     starts = [datetime.fromisoformat(run["expected_start_time"]) for run in runs]
     for run, start in zip(runs, starts, strict=True):
         local = start.astimezone(ZoneInfo("America/New_York"))
-        clock, weekdays = _TIMES[names[run["deployment_id"]]]
-        assert (local.hour, local.minute) == clock
-        assert local.isoweekday() in weekdays
+        assert _TIMES[names[run["deployment_id"]]](local), (run["name"], local)
     assert min(starts) > datetime.now(UTC)
     assert "Traceback" not in log

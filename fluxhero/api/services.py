@@ -1,11 +1,19 @@
 """What the operations API works with, handed to it once when it is made: no module of it has state of its own."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import BaseModel, ConfigDict
+
+from config.settings import Settings
+
+if TYPE_CHECKING:
+    from fluxhero.api.hub import Hub
+    from fluxhero.api.service_metrics import ServiceMetrics
+    from fluxhero.api.sources import Sources
 
 
 class EventKind(StrEnum):
@@ -14,6 +22,7 @@ class EventKind(StrEnum):
     RUN = "run"
     SNAPSHOT = "snapshot"
     ALERT = "alert"
+    ALIVE = "alive"  # nothing happened, and the service is there
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,3 +78,24 @@ class NoRuns:
     async def runs(self) -> Runs:
         """Nothing, and why."""
         return Runs(problem="no Prefect server: start one with `prefect server start`")
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """All that routes and background work have to do with; one for each app.
+
+    Attributes:
+        settings: as read once at the start.
+        runs: where flow runs are asked for.
+        hub: to whom events go.
+        metrics: what the service counts about itself, with its registry.
+        clock: the time now, in UTC.
+        sources: what is read from the data folder and the archive.
+    """
+
+    settings: Settings
+    runs: RunSource
+    hub: "Hub"
+    metrics: "ServiceMetrics"
+    clock: Callable[[], datetime]
+    sources: "Sources"

@@ -3,7 +3,6 @@
 import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from importlib.metadata import version
 
 from fluxhero.archive.files import FileFacts, compare, read_back, write_file
 from fluxhero.archive.identity import record_head
@@ -17,6 +16,7 @@ from fluxhero.ledger.rejected import Rejected
 from fluxhero.ledger.rows import hash_algorithm
 from fluxhero.ledger.store import BatchSpec
 from fluxhero.memory import keep_freed_memory
+from fluxhero.release import release
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ def stage(
                 "correction": str(spec.correction).lower(),
                 "cutoff": spec.cutoff.isoformat(),
                 "created_at": archived_at.isoformat(),
-                "software_version": version("fluxhero-pipeline"),
+                "software_version": release(),
             },
         )
     return StagedBatch(name, sequence, spec, archived_at, batch.rows.num_rows, batch.refused)
@@ -128,7 +128,7 @@ def publish(workspace: Workspace, store_id: str, chain: Chain, verified: Verifie
         correction=staged.spec.correction,
         cutoff=staged.spec.cutoff,
         created_at=staged.archived_at,
-        software_version=version("fluxhero-pipeline"),
+        software_version=release(),
         file=described(layout, staged.batch_id, facts),
         previous_sha256=chain.head,
     )

@@ -119,16 +119,17 @@ def withdraw(rule: str, keys: tuple[str, ...], *, as_json: bool) -> None:
 
 
 def _file(data_dir: Path) -> Path:
-    from fluxhero.integrity.waivers import FILE
+    from fluxhero.integrity.waivers import waivers_file
 
-    return data_dir / "integrity" / FILE
+    return waivers_file(data_dir)
 
 
 def _unfound(data_dir: Path, rule: str, keys: tuple[str, ...]) -> list[str]:
     """Which of the keys the last check did not name, so far as it names them all."""
-    from fluxhero.integrity.findings import latest_findings
+    from fluxhero.integrity.findings import Area, latest_findings
 
-    latest = latest_findings(data_dir, datetime.now(UTC))
+    now = datetime.now(UTC)
+    latest = [finding for area in Area for finding in latest_findings(data_dir, now, area)]
     found = [finding for finding in latest if finding.rule == rule]
     if any(finding.count > len(finding.keys) > 0 for finding in found):
         return []

@@ -1,4 +1,4 @@
-"""Every rule of the storage check, gathered from where each is checked."""
+"""Every rule of the storage check and of the risk limits, gathered from where each is checked."""
 
 from decimal import Decimal
 
@@ -14,6 +14,7 @@ from fluxhero.integrity.suites.positions import positions
 from fluxhero.integrity.suites.trades import trades
 from fluxhero.integrity.waivers import READABLE
 from fluxhero.ledger.formats.contract import nearest
+from fluxhero.metrics.limit_rules import LIMIT_RULES
 
 _USUAL_TOLERANCE: Decimal = Settings.model_fields["pnl_tolerance"].default
 RULES: tuple[Rule, ...] = (
@@ -30,6 +31,7 @@ RULES: tuple[Rule, ...] = (
     TRADE_PRICE,
     *drift.RULES,
     READABLE,
+    *LIMIT_RULES,
 )
 
 

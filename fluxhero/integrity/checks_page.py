@@ -18,6 +18,7 @@ _AREAS = {
     "files": "Archive files",
     "holds": "Holds",
     "ledger": "Hot store, archive, orders and cash against each other",
+    "limits": "Risk limits, held against by every snapshot",
     "mirror": "Mirror",
     "orders": "Orders: values",
     "positions": "Positions: values",
@@ -34,7 +35,8 @@ _INTRODUCTION = """\
 `fluxhero check` holds everything the ledger stands on against these rules. A rule passes, fails, or
 could not be told, which is never a pass. **Critical**: the record of money is damaged or about to be;
 the flow run ends Failed. **Error**: a row or file is wrong and nobody should calculate with it.
-**Warning**: unusual, and worth a look. Whatever counts makes the command end with 1.
+**Warning**: unusual, and worth a look. Whatever counts makes the command end with 1. The risk limits are
+not checked by it but by `fluxhero snapshot`, in the same way.
 
 [integrity.md](integrity.md) tells how checks, repairs, waivers and the quarantine work together.
 """

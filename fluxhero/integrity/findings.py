@@ -1,6 +1,7 @@
 """Findings: what every check found, as Parquet, so that a fault has a life: new, known, resolved.
 
-A run writes one file with a line for each fault, and one for each rule that is kept elsewhere. A fault is
+A run writes one file with a line for each fault, and one for each rule that is kept elsewhere. Each area
+has files of its own, so that a run of one says nothing about the faults of another. A fault is
 the same one as before when rule and object are; it is new again when it has grown by a row. It is
 resolved when its rule was checked and it was not found; where the rule could not be checked, or part
 of it, it stays as it was.
@@ -57,6 +58,18 @@ SCHEMA = pa.schema(
         ("resolved_at", _TIME),
     ]
 )
+
+
+class Area(StrEnum):
+    """What a check looks at: how things are stored, or the account's risk limits."""
+
+    STORAGE = "storage"
+    LIMITS = "limits"
+
+    def folder(self, data_dir: Path) -> Path:
+        """Where the files of its runs lie."""
+        home = data_dir / FOLDER
+        return home if self is Area.STORAGE else home / self
 
 
 class State(StrEnum):
@@ -187,10 +200,16 @@ def _carried(fault: Finding) -> State:
 
 
 def write_findings(
-    data_dir: Path, run: str, at: datetime, findings: Sequence[Finding], *, deep: bool
+    data_dir: Path,
+    run: str,
+    at: datetime,
+    findings: Sequence[Finding],
+    *,
+    deep: bool,
+    area: Area = Area.STORAGE,
 ) -> Path:
     """Keep a run's findings."""
-    path = data_dir / FOLDER / f"{run}.parquet"
+    path = area.folder(data_dir) / f"{run}.parquet"
     rows = [_row(run, at, deep, finding) for finding in findings]
     write_recorded(path, pa.Table.from_pylist(rows, schema=SCHEMA), at)
     return path
@@ -203,29 +222,36 @@ def _row(run: str, at: datetime, deep: bool, finding: Finding) -> dict[str, Any]
     return row | texts | lists | {"run": run, "checked_at": at, "deep": deep}
 
 
-def finding_files(data_dir: Path) -> list[Path]:
-    """The files of all runs, oldest first; what has no record is another program's."""
-    folder = data_dir / FOLDER
+def finding_files(data_dir: Path, area: Area = Area.STORAGE) -> list[Path]:
+    """The files of all runs of an area, oldest first; what has no record is another program's."""
+    folder = area.folder(data_dir)
     paths = (path for path in folder.glob("*.parquet") if not path.name.startswith("."))
     return sorted(path for path in paths if record_path(path).exists())
 
 
-def latest_findings(data_dir: Path, now: datetime) -> list[Finding]:
-    """What the last run until now found; of one whose file is damaged, the run before.
+def latest_findings(data_dir: Path, now: datetime, area: Area = Area.STORAGE) -> list[Finding]:
+    """What the last run of an area until now found; of one whose file is damaged, the run before.
 
     A damaged file is itself found by the scrub, so nothing is hidden by going on without it. A run of
     time to come had a wrong clock: it would be the last one until then.
     """
     until = f"{now:{_RUN_TIME}}"
-    for path in reversed([one for one in finding_files(data_dir) if one.stem[:16] <= until]):
+    files = [one for one in finding_files(data_dir, area) if one.stem[:16] <= until]
+    for path in reversed(files):
         try:
-            return _read(path)
+            return read_findings(path)
         except DamagedFileError as error:
             logger.warning("%s; going by the run before it", error)
     return []
 
 
-def _read(path: Path) -> list[Finding]:
+def read_findings(path: Path) -> list[Finding]:
+    """What one run found.
+
+    Raises:
+        DamagedFileError: its file or the record of it cannot be read.
+        StorageIOError: the operating system refuses.
+    """
     read_record(path)
     with storage_errors("read", path):
         try:

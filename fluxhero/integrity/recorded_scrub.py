@@ -1,8 +1,10 @@
 """The pipeline's own Parquet files beside the archive, against the records that lie beside them.
 
 In the cache, a file without a record is another program's: only whether it can be read is checked.
+Snapshots are taken and compacted while a check runs: what goes in order, or is being written, is no fault.
 """
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,7 +67,8 @@ UNFINISHED = Rule(
     "Run `fluxhero check --repair`, which removes it, or remove it by hand.",
 )
 RECORDED_RULES = (RECORD, PRESENT, SHA256, STRUCTURE, COLUMNS, UNFINISHED)
-_OWN = (FOLDER, "profiles", "snapshots", "evaluations")
+_OWN = (FOLDER, "profiles", "snapshots", "evaluations", "metrics")
+_SETTLING_SECONDS = 0.3  # after which a file that somebody is writing has its name, or has grown
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +99,14 @@ def scrub_recorded(scope: Scope, memory: Passed) -> list[Result]:
             results += judged
             files += [file] if file else []
         results += _unfinished(scope, folder)
+    files = [file for file in files if not _removed(file.path)]
     suspicious = {file.path for file in files if _suspicious(file)}
     chosen = due(scope, memory, [file.path for file in files], suspicious)
     wholes = dict(zip(chosen, read_all([Wanted(path) for path in chosen]), strict=True))
     for file in files:
         whole = wholes.get(file.path)
+        if _removed(file.path):
+            continue
         judged = list(_judge(scope, file, whole))
         if any(result.outcome is not Outcome.PASSED for result in judged):
             memory.forget(file.path)
@@ -113,6 +119,8 @@ def scrub_recorded(scope: Scope, memory: Passed) -> list[Result]:
 
 
 def _look(scope: Scope, path: Path, *, owned: bool) -> tuple[list[Result], _File | None]:
+    if _removed(path):
+        return [], None
     about = object_of(path, scope.data_dir)
     results = []
     record: FileRecord | None = None
@@ -127,7 +135,7 @@ def _look(scope: Scope, path: Path, *, owned: bool) -> tuple[list[Result], _File
         elif record:
             results.append(passed(RECORD, about))
     if not path.is_file():
-        if record and not record.writing:
+        if record and not _removed(path):
             results.append(failed(PRESENT, about, f"{path} is gone", file=path))
         return results, None
     if record:
@@ -135,10 +143,23 @@ def _look(scope: Scope, path: Path, *, owned: bool) -> tuple[list[Result], _File
     try:
         footer = read_footer(path)
     except StorageIOError as error:
+        if _removed(path):
+            return [], None
         return [*results, errored(STRUCTURE, about, error.what)], None
     if not owned and not footer.problem and not footer.recorded:
         record = None  # a bot wrote the file since, as it may in a cache that both use
     return results, _File(path, record, footer)
+
+
+def _removed(path: Path) -> bool:
+    """Whether a file is not there, and its record says that it need not be, or has gone with it."""
+    if path.exists():
+        return False
+    try:
+        record = read_record(path)
+    except DamagedFileError:
+        return False
+    return record is None or record.writing
 
 
 def _suspicious(file: _File) -> bool:
@@ -197,6 +218,20 @@ def _column_problem(file: _File, record: FileRecord) -> str:
 
 def unfinished_in(folder: Path) -> list[Path]:
     """Half-written files and records of killed writers anywhere in a folder."""
+    found = {path: _size(path) for path in _half_written(folder)}
+    if found:
+        time.sleep(_SETTLING_SECONDS)
+    return [path for path, size in found.items() if size is not None and size == _size(path)]
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return None
+
+
+def _half_written(folder: Path) -> list[Path]:
     found = [path for path in folder.rglob(".*.parquet.partial") if path.is_file()]
     for place in {folder, *(path for path in folder.rglob("*") if path.is_dir())}:
         found += half_written(place, r".+\.parquet\.json")

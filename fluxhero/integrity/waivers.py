@@ -19,7 +19,7 @@ from fluxhero.integrity.results import Result
 from fluxhero.integrity.rules import Rule, Severity
 from fluxhero.locks import locked
 
-FILE = "waivers.json"
+_FILE = "waivers.json"
 READABLE = Rule(
     "waivers.readable",
     Severity.ERROR,
@@ -48,6 +48,11 @@ class Waiver(BaseModel):
 
 
 _WAIVERS = TypeAdapter(list[Waiver])
+
+
+def waivers_file(data_dir: Path) -> Path:
+    """Where the waivers of checks and limits are kept."""
+    return data_dir / "integrity" / _FILE
 
 
 def read_waivers(path: Path) -> list[Waiver]:

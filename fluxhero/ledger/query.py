@@ -21,9 +21,10 @@ from fluxhero.archive.workspace import Workspace
 from fluxhero.engine import literal, one_row
 from fluxhero.errors import BadInputError, FluxHeroError, first_line
 from fluxhero.integrity.findings import FOLDER
-from fluxhero.ledger import bars_view
+from fluxhero.ledger import bars_view, snapshots_view
 from fluxhero.ledger.partial import NOT_LOADED
 from fluxhero.ledger.view import VIEWS, open_view
+from fluxhero.metrics import snapshot_files
 
 TIMEOUT = 60.0  # seconds
 # What makes DuckDB look at tables that the text does not name.
@@ -83,13 +84,20 @@ def run_query(
 
     Raises:
         BadInputError: it is not one reading statement, or DuckDB refuses it.
-        DamagedFileError: it came upon a file of the archive or the cache that is damaged or gone.
+        DamagedFileError: it came upon a file of the archive, the cache or the snapshots that is damaged
+            or gone.
         FluxHeroError: it took longer than `timeout`.
     """
     _check_statement(sql)
     with suppress(_ColumnMissingError):
         return _run(workspace, sql, limit, timeout, _columns_in(sql))
     return _run(workspace, sql, limit, timeout, None)
+
+
+def _readable(workspace: Workspace) -> list[Path]:
+    """Folders whose files a statement may read by name."""
+    results = [workspace.data_dir / name for name in (FOLDER, snapshot_files.FOLDER)]
+    return [workspace.layout.root, *results, workspace.cache_dir]
 
 
 class _ColumnMissingError(Exception):
@@ -105,8 +113,7 @@ def _run(
 ) -> QueryResult:
     tables = _named_in(sql)
     with open_view(workspace, tables, columns) as connection:
-        folders = [workspace.layout.root, workspace.data_dir / FOLDER, workspace.cache_dir]
-        _lock_down(connection, folders)
+        _lock_down(connection, _readable(workspace))
         with _explained(timeout), _damage_named(workspace, tables), _watchdog(connection, timeout):
             _check_plan(connection, sql)
             connection.execute(sql)
@@ -214,7 +221,7 @@ def _watchdog(connection: duckdb.DuckDBPyConnection, timeout: float) -> Iterator
 
 @contextmanager
 def _damage_named(workspace: Workspace, tables: Sequence[str]) -> Iterator[None]:
-    """Where a file of archive or cache is what the query failed on, say so rather than what DuckDB does.
+    """Where a damaged file is what the query failed on, say so rather than what DuckDB does.
 
     A file is only read for it when DuckDB speaks of that file, or has no words of its own for what
     it met: a mistake in the SQL must not cost a look at the whole archive.
@@ -225,8 +232,12 @@ def _damage_named(workspace: Workspace, tables: Sequence[str]) -> Iterator[None]
         if NOT_LOADED not in str(error):
             for manifest in _suspects(workspace.chain().manifests, error, tables):
                 workspace.prove_file(manifest)
-            wordless = type(error) in _WORDLESS and bars_view.NAME in tables
-            bars_view.prove_bars(workspace.cache_dir, None if wordless else str(error))
+            wordless = tables if type(error) in _WORDLESS else ()
+            for name, prove, folder in (
+                (bars_view.NAME, bars_view.prove_bars, workspace.cache_dir),
+                (snapshots_view.NAME, snapshots_view.prove_snapshots, workspace.data_dir),
+            ):
+                prove(folder, None if name in wordless else str(error))
         raise
 
 

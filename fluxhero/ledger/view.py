@@ -18,13 +18,13 @@ from fluxhero.archive.identity import check_owner
 from fluxhero.archive.manifest import Chain, EventKind, Manifest
 from fluxhero.archive.workspace import Workspace
 from fluxhero.engine import connect, literal, one_row
-from fluxhero.integrity.findings import SCHEMA, finding_files
-from fluxhero.ledger import bars_view
+from fluxhero.integrity.findings import SCHEMA, Area, finding_files
+from fluxhero.ledger import bars_view, snapshots_view
 from fluxhero.ledger.rows import ARCHIVED_AT
 from fluxhero.ledger.schema import ALL_TABLES, LEDGER_TABLES, Table
 
 BATCHES, FINDINGS = "batches", "findings"
-VIEWS = (*ALL_TABLES, BATCHES, FINDINGS, bars_view.NAME)
+VIEWS = (*ALL_TABLES, BATCHES, FINDINGS, snapshots_view.NAME, bars_view.NAME)
 LOCATION, BATCH_ID = "_location", "_batch_id"
 
 ArchivedRows = Callable[[Table, pa.Table], pa.Table]
@@ -37,8 +37,8 @@ def open_view(
     """Yield a connection that has the ledger as views.
 
     `trades` and `orders` have three columns more than the ledger: `_location` (hot or archive),
-    `_archived_at` and `_batch_id`. `batches` has one row a manifest, `findings` what every storage
-    check found, `bars` the cache of bars.
+    `_archived_at` and `_batch_id`. `batches` has one row a manifest, `findings` what every check of
+    storage and limits found, `snapshots` what was measured when, `bars` the cache of bars.
 
     Args:
         workspace: the store and its archive; neither is changed.
@@ -70,6 +70,8 @@ def open_view(
                     _create_batches(connection, chain)
                 elif name == FINDINGS:
                     _create_findings(connection, workspace.data_dir)
+                elif name == snapshots_view.NAME:
+                    snapshots_view.create_snapshots(connection, workspace.data_dir)
                 elif name == bars_view.NAME:
                     bars_view.create_bars(connection, workspace.cache_dir)
                 elif name in store.archived_tables:
@@ -174,13 +176,18 @@ def _create_batches(connection: duckdb.DuckDBPyConnection, chain: Chain) -> None
 
 
 def _create_findings(connection: duckdb.DuckDBPyConnection, data_dir: Path) -> None:
-    files = ", ".join(literal(str(path)) for path in finding_files(data_dir))
-    if files:
-        connection.execute(
-            f"CREATE VIEW {FINDINGS} AS FROM read_parquet([{files}], union_by_name = true)"
-        )
+    files = {area: finding_files(data_dir, area) for area in Area}
+    parts = [
+        f"SELECT *, {literal(area.value)} AS area FROM read_parquet("
+        f"[{', '.join(literal(str(path)) for path in paths)}], union_by_name = true)"
+        for area, paths in files.items()
+        if paths
+    ]
+    if parts:
+        connection.execute(f"CREATE VIEW {FINDINGS} AS {' UNION ALL BY NAME '.join(parts)}")
     else:
-        connection.from_arrow(SCHEMA.empty_table()).create(FINDINGS)
+        schema = SCHEMA.append(pa.field("area", pa.string()))
+        connection.from_arrow(schema.empty_table()).create(FINDINGS)
 
 
 def _restored(chain: Chain, manifest: Manifest) -> int:

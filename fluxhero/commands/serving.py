@@ -1,0 +1,126 @@
+"""`fluxhero serve`: the operations API and its page, until it is told to stop."""
+
+import os
+import signal
+import socket
+from typing import TYPE_CHECKING
+
+import click
+
+from fluxhero.commands.output import show_json
+from fluxhero.commands.parameters import json_option
+from fluxhero.commands.running import settings_with_logging
+
+if TYPE_CHECKING:
+    from config.settings import Settings
+    from fluxhero.api.services import Services
+
+_WAITING = 2_048  # connections that nobody has accepted yet
+_MOST_FILES = 8_192  # a WebSocket client is one
+_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with, not listened on
+
+
+@click.command(short_help="The operations API and its page.")
+@click.option("--host", help="Address to listen on (default: FLUXHERO_API_HOST).")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65_535),
+    help="Port to listen on (default: FLUXHERO_API_PORT); 0: any free one.",
+)
+@json_option
+def serve(host: str | None, port: int | None, *, as_json: bool) -> None:
+    """Serve the operations page, /health, /metrics and the rest of the API until interrupted.
+
+    Everything but the empty page and /livez needs the token of FLUXHERO_AUTH_SECRET_FILE; `fluxhero
+    doctor --make-secret` makes it. Nothing here changes the ledger or trades.
+
+    \b
+    Examples:
+      fluxhero serve
+      fluxhero serve --port 9000
+    """
+    settings = settings_with_logging()
+    given = {"api_host": host, "api_port": port}
+    settings = settings.model_copy(update={k: v for k, v in given.items() if v is not None})
+    from fluxhero.api.tokens import Tokens
+
+    Tokens(settings)  # says what is wrong with them before anything slow
+    with _listening(settings.api_host, settings.api_port) as listener:
+        url = _url(*listener.getsockname()[:2])
+        _run(settings, listener, url, as_json=as_json)
+
+
+def _run(settings: "Settings", listener: socket.socket, url: str, *, as_json: bool) -> None:
+    from config.logging import configure_logging
+    from config.prefect_env import prepare_prefect_environment
+
+    prepare_prefect_environment()
+    from fluxhero.api.app import create_app
+    from fluxhero.api.connections import server_of
+    from fluxhero.api.prefect_runs import PrefectRuns
+    from fluxhero.api.watcher import watch
+
+    runs = PrefectRuns(_prefect_api(), settings.prefect_ui_url)
+
+    async def follow(services: "Services") -> None:
+        await runs.follow(services.hub)
+
+    configure_logging(settings)  # again: Prefect has been imported
+    app = create_app(settings, runs=runs, background=(watch, follow))
+    server = server_of(app, settings.api_host, settings.api_port)
+    _allow_many_files()
+    _say(url, as_json=as_json)
+    # uvicorn ends in order on either signal and raises it again then.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        server.run(sockets=[listener])
+    except KeyboardInterrupt:
+        click.echo("Stopped.", err=True)
+
+
+def _prefect_api() -> str:
+    """The Prefect API that is configured, or where the local one will be once somebody starts it."""
+    from config.prefect_env import LOCAL_HOST, LOCAL_PORT, prefect_api_url
+
+    return prefect_api_url() or f"http://{LOCAL_HOST}:{LOCAL_PORT}/api"
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    """A socket that listens.
+
+    Raises:
+        AddressError: another program does, or the address is not ours.
+    """
+    from fluxhero.errors import AddressError
+
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=_WAITING)
+    except OSError as error:
+        raise AddressError(
+            f"cannot listen on {host} port {port}: {os.strerror(error.errno or 0)}",
+            next_step="end the program that has the port, or give another one with --port",
+        ) from error
+
+
+def _url(host: str, port: int) -> str:
+    host = _EVERYWHERE.get(host, host)
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
+
+
+def _allow_many_files() -> None:
+    """Raise this process's own limit of open files, as far as it may."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST_FILES if hard == resource.RLIM_INFINITY else min(_MOST_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _say(url: str, *, as_json: bool) -> None:
+    if as_json:
+        show_json({"url": url, "pid": os.getpid()})
+    else:
+        click.secho(f"The operations page is at {url}", bold=True)
+        click.echo("Log in with the token; Ctrl-C stops the service.")
