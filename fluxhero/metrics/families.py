@@ -262,12 +262,20 @@ STORAGE: tuple[Family, ...] = (
     _counter("restored_rows_total", "Rows ever brought back from the archive.", "table"),
     _gauge(
         "archive_lag_seconds",
-        "How long the oldest eligible trade has been due for archival; 0 if none is.",
+        "How long the oldest eligible trade or order has been due for archival; 0 if none is.",
         formula="now − retention − close time",
     ),
     _gauge("quarantined_rows", "Rows in quarantine that nobody has resolved.", "reason"),
-    _counter("integrity_failures_total", "Checks that failed, over all runs.", "check"),
-    _gauge("findings_open", "Findings of the last storage check that are open.", "severity"),
+    _counter(
+        "integrity_failures_total",
+        "Runs in which a check failed on something that is not waived.",
+        "check",
+    ),
+    _gauge(
+        "findings_open",
+        "Findings of the last storage check that are open and not waived.",
+        "severity",
+    ),
     _gauge("integrity_last_run_timestamp_seconds", "When storage was last checked."),
     _gauge(
         "integrity_last_ok_timestamp_seconds",

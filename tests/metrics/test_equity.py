@@ -238,9 +238,17 @@ def test_time_under_water_runs_until_the_mark_is_reached_again() -> None:
     assert later["drawdown_duration_max_seconds"] == {LIVE: 13 * 3600}
     _, _, set_back = measured(trades=rows, now=hours(-20))
     assert set_back["drawdown_duration_seconds"] == {LIVE: 0}
+    lasting, _, _ = measured(trades=[*rows, trade(-1, hours(15))])
+    assert lasting[LIVE].longest_under_water == timedelta(hours=8), "the present one counts, too"
     healed, _, shown = measured(trades=[*rows, trade(1, hours(10))])
     assert healed[LIVE].under_water_since is None
     assert shown["drawdown_duration_seconds"] == {LIVE: 0}
+
+
+def test_the_largest_drawdown_is_a_fraction_not_an_amount() -> None:
+    results = [-50_000, 950_000, -100_000]
+    found, _, _ = measured(trades=[trade(one, hours(at)) for at, one in enumerate(results)])
+    assert found[LIVE].worst_ratio == Decimal("0.5")
 
 
 def test_a_day_ends_at_midnight_utc_and_shows_its_worst() -> None:
