@@ -636,9 +636,12 @@ def test_the_demo_can_be_run_twice(
         "Check everything that was stored",
         "Flip one bit in a file of the archive, and check again, reading every byte",
         "Mend it from the second copy of the archive",
+        "Measure the account and the store",
         "Status",
     ]
-    checked, damaged, mended = document["steps"][6:9]
+    checked, damaged, mended, measured = document["steps"][6:10]
+    assert {line["mode"] for line in measured["accounts"]} == {"live", "paper"}
+    assert measured["breached"] == []
     real = {line["rule"]: set(line["rows"]) for line in checked["findings"]}
     assert set(real) == {"trades.pnl", "trades.pnl-sign"}
     assert len(real["trades.pnl"] | real["trades.pnl-sign"]) == 11, "the known ones, and only those"

@@ -23,13 +23,14 @@ from tests import samples
 REPOSITORY = Path(__file__).parents[1]
 GOLDEN = Path(__file__).parent / "golden" / "deployments.json"
 REWRITE = "REWRITE_GOLDEN"
-ARCHIVE, RESTORE, INGEST, REFRESH, CHECK, DEEP_CHECK = (
+ARCHIVE, RESTORE, INGEST, REFRESH, CHECK, DEEP_CHECK, SNAPSHOT = (
     "archive-trades/after-close",
     "restore-trades/on-demand",
     "ingest-trades/on-demand",
     "refresh-market-data/before-open",
     "check-storage/daily",
     "check-storage/deep",
+    "snapshot-metrics/regular",
 )
 NEW_YORK = ZoneInfo("America/New_York")
 TRADES = 7
@@ -118,7 +119,9 @@ def without_volatile(value: Any) -> Any:
 def test_deploying_twice_leaves_one_deployment_of_each(
     deployments: dict[str, dict[str, Any]],
 ) -> None:
-    assert sorted(deployments) == sorted([ARCHIVE, RESTORE, INGEST, REFRESH, CHECK, DEEP_CHECK])
+    assert sorted(deployments) == sorted(
+        [ARCHIVE, RESTORE, INGEST, REFRESH, CHECK, DEEP_CHECK, SNAPSHOT]
+    )
 
 
 @pytest.mark.server
@@ -192,7 +195,8 @@ def test_two_runs_do_not_write_the_store_at_once(deployments: dict[str, dict[str
     for name, one in deployments.items():
         assert one["global_concurrency_limit"]["limit"] == 1, name
         assert one["concurrency_options"]["collision_strategy"] == "CANCEL_NEW", name
-        assert (one["work_pool_name"], one["work_queue_name"]) == ("fluxhero", "store"), name
+        queue_name = "watch" if name == SNAPSHOT else "store"  # a snapshot only reads the store
+        assert (one["work_pool_name"], one["work_queue_name"]) == ("fluxhero", queue_name), name
     (queue,) = post("/work_queues/filter", work_queues={"name": {"any_": ["store"]}})
     assert queue["concurrency_limit"] == 1
 

@@ -88,16 +88,13 @@ class HttpConnection(H11Protocol):
             self.transport.abort()
             return
         super().data_received(data)
-        if self.conn.their_state in _WHOLE:
+        if self.transport.get_protocol() is not self:  # it is a WebSocket's now
+            self._request.call_off()
+        elif self.conn.their_state in _WHOLE:
             self._request.call_off()
             self._received = 0
         else:
             self._request.set(self.request_seconds, self._too_slow)
-
-    def handle_websocket_upgrade(self, event: h11.Request) -> None:
-        """Leave the connection to the WebSocket."""
-        self._request.call_off()
-        super().handle_websocket_upgrade(event)
 
     def on_response_complete(self) -> None:
         """Go on with a request that came along with the one answered, and may not be whole."""

@@ -88,14 +88,17 @@ class PrefectRuns:
         self._lock = asyncio.Lock()
         self._known = Runs()
         self._until = 0.0
+        self._news = 0
 
     async def runs(self) -> Runs:
         """The runs as they stood at most two seconds ago; of a server that does not answer, why."""
         async with self._lock:
             if time.monotonic() >= self._until:
+                news = self._news
                 self._known = await self._asked()
                 kept = KEEP_PROBLEM_SECONDS if self._known.problem else KEEP_SECONDS
-                self._until = time.monotonic() + kept
+                # What happened while the server was answering may not be in the answer.
+                self._until = time.monotonic() + kept if news == self._news else 0.0
             return self._known
 
     async def follow(self, hub: Publisher) -> None:
@@ -108,11 +111,15 @@ class PrefectRuns:
             try:
                 async for event in self._changes():
                     pause = FIRST_PAUSE_SECONDS
-                    self._until = 0.0  # whoever asks now wants to see it
-                    hub.publish(event)
+                    if event is None and not self._known.problem:
+                        continue
+                    self._until, self._news = 0.0, self._news + 1  # who asks now wants to see it
+                    if event is not None:
+                        hub.publish(event)
                 logger.info("the Prefect server closed the stream of events; connecting again")
             except Exception as error:  # noqa: BLE001 - the subscriber raises bare Exception
-                logger.warning(
+                logger.log(
+                    logging.WARNING if pause == FIRST_PAUSE_SECONDS else logging.DEBUG,
                     "no events from the Prefect server at %s (%s); trying again in %.0f s",
                     self._api_url,
                     first_line(error),
@@ -188,18 +195,18 @@ class PrefectRuns:
     def _page(self, run_id: str) -> str:
         return f"{self._ui_url}/runs/flow-run/{run_id}"
 
-    async def _changes(self) -> AsyncIterator[Event]:
+    async def _changes(self) -> AsyncIterator[Event | None]:
+        """Events of our runs; None for another sign of life, such as the connection itself."""
         names = EventFilter(event=EventNameFilter(prefix=["prefect.flow-run."]))
         with temporary_settings({PREFECT_API_URL: self._api_url}):  # or it would start a server
             subscriber = get_events_subscriber(names, reconnection_attempts=0)
         since = datetime.now(UTC)
         async with subscriber:
             logger.info("following the runs of the Prefect server at %s", self._api_url)
+            yield None
             async for told in subscriber:
                 # On connecting it tells of the minute before, too.
-                event = self._event(told) if told.occurred >= since else None
-                if event is not None:
-                    yield event
+                yield self._event(told) if told.occurred >= since else None
 
     def _event(self, told: PrefectEvent) -> Event | None:
         state = told.resource.get("prefect.state-type")

@@ -1,13 +1,13 @@
 """Is my night shift well? What speaks against it, worst first, and the one-word answer."""
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
 from fluxhero.api.services import RunLine, Runs
 from fluxhero.api.status_models import Grade, Reason, StatusAnswer, Verdict
-from fluxhero.integrity.findings import State
+from fluxhero.integrity.findings import Area, State
+from fluxhero.integrity.results import Outcome
 from fluxhero.integrity.rules import Severity
 from fluxhero.wording import counted
 
@@ -19,6 +19,7 @@ LATE: Final = timedelta(minutes=10)
 
 _ORDER: tuple[Grade, ...] = ("critical", "warning", "unknown", "ok")
 _HOURS_SHOWN = 48  # of more, days are
+_RULES_NAMED = 3
 _BAD_STATES = {"FAILED", "CRASHED"}
 
 
@@ -60,14 +61,19 @@ def _of_problems(status: StatusAnswer) -> Iterator[Reason]:
 
 def _of_findings(status: StatusAnswer) -> Iterator[Reason]:
     counting = [line for line in status.findings.open if State(line.state).counts]
-    by_kind = Counter((line.area, line.severity) for line in counting)
-    for (area, severity), number in by_kind.items():
-        rules = [one.rule for one in counting if (one.area, one.severity) == (area, severity)]
-        named = ", ".join(list(dict.fromkeys(rules))[:3])
-        what = "Limits not kept" if area == "limits" else "Findings of the storage check"
+    failed = [line for line in counting if line.outcome == Outcome.FAILED]
+    kinds = dict.fromkeys((line.area, line.severity) for line in failed)
+    for area, severity in kinds:
+        rules = [one.rule for one in failed if (one.area, one.severity) == (area, severity)]
+        what = "Limits not kept" if area == Area.LIMITS else "Findings of the storage check"
         level: Grade = "warning" if severity == Severity.WARNING else "critical"
-        yield Reason(level=level, text=f"{what}: {number:,} of severity {severity} ({named}).")
-    limits_found = {line.area for line in counting} & {"limits"}
+        text = f"{what}: {len(rules):,} of severity {severity} ({_some(rules)})."
+        yield Reason(level=level, text=text)
+    untold = [line.rule for line in counting if line.outcome != Outcome.FAILED]
+    if untold:
+        text = f"Could not be told: {counted(len(untold), 'check')} ({_some(untold)})."
+        yield Reason(level="warning", text=text)
+    limits_found = any(line.area == Area.LIMITS for line in counting)
     for line in status.positions:
         if line.breached and not limits_found:
             text = f"{line.mode} breaches its limits: {', '.join(line.breached)}."
@@ -125,6 +131,12 @@ def _of_runs(runs: Runs, known: set[str], now: datetime) -> Iterator[Reason]:
     late = [run.flow for run in runs.next if run.expected_at and now - run.expected_at > LATE]
     if late:
         yield Reason(level="warning", text=_late(late))
+
+
+def _some(rules: Sequence[str]) -> str:
+    """The first few of them, each once."""
+    named = list(dict.fromkeys(rules))
+    return ", ".join(named[:_RULES_NAMED]) + (", …" if len(named) > _RULES_NAMED else "")
 
 
 def _late(flows: Sequence[str]) -> str:

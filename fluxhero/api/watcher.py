@@ -6,7 +6,7 @@ what cannot be read is neither news nor a reason to stop.
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, TypeVar
@@ -16,6 +16,7 @@ from fluxhero.api.services import Event, EventKind, Services
 from fluxhero.api.sources import Checked, Sources
 from fluxhero.errors import FluxHeroError
 from fluxhero.integrity.findings import Area, Finding
+from fluxhero.integrity.results import Outcome
 from fluxhero.integrity.rules import Severity
 from fluxhero.metrics.breaker_record import BreakerState, Level
 from fluxhero.wording import counted
@@ -23,7 +24,8 @@ from fluxhero.wording import counted
 logger = logging.getLogger(__name__)
 
 POLL_SECONDS: Final = 1.0
-MOST_ALERTS: Final = 20  # of one look; more are told of in one sentence
+MOST_ALERTS: Final = 20  # rules of one look; more are told of in one sentence
+MOST_NAMED: Final = 5  # objects of one rule
 
 T = TypeVar("T")
 _Fault = tuple[Area, str, str]
@@ -124,30 +126,59 @@ def _told_of(finding: Finding) -> bool:
 def _changes(
     at: datetime, area: Area, before: dict[_Fault, Finding], now: dict[_Fault, Finding]
 ) -> Iterator[Event]:
-    fresh = [one for fault, one in now.items() if fault not in before]
-    gone = [one for fault, one in before.items() if fault not in now]
-    for one in fresh[:MOST_ALERTS]:
-        title = f"{one.rule}: {one.object}"
-        yield _alert(at, area, _level(one), title, one.observed, **_details(one))
+    """What is new and what is gone, a sentence for each rule however many objects break it."""
+    fresh = _by_rule(one for fault, one in now.items() if fault not in before)
+    gone = _by_rule(one for fault, one in before.items() if fault not in now)
+    for group in fresh[:MOST_ALERTS]:
+        yield _alert(at, area, _level(group), _title(group), _text(group), **_details(group))
     if len(fresh) > MOST_ALERTS:
-        level = "critical" if any(_level(one) == "critical" for one in fresh) else "warning"
-        more = counted(len(fresh) - MOST_ALERTS, "more finding")
-        yield _alert(at, area, level, more, f"{more} of the last check: `/api/findings` has all.")
-    for one in gone[:MOST_ALERTS]:
-        text = f"{one.rule} on {one.object} is not found any more, or is waived."
-        yield _alert(at, area, "ok", f"Resolved: {one.rule}", text, **_details(one))
+        rest = fresh[MOST_ALERTS:]
+        level = _level([one for group in rest for one in group])
+        more = f"Findings of {counted(len(rest), 'more rule')}"
+        yield _alert(at, area, level, more, f"{more}: `/api/findings` has all.")
+    for group in gone[:MOST_ALERTS]:
+        text = f"{group[0].rule} on {_objects(group)} is not found any more, or is waived."
+        yield _alert(at, area, "ok", f"Resolved: {group[0].rule}", text, **_details(group))
 
 
-def _level(finding: Finding) -> str:
-    return "warning" if finding.severity is Severity.WARNING else "critical"
+def _by_rule(findings: Iterable[Finding]) -> list[list[Finding]]:
+    groups: dict[tuple[str, Outcome], list[Finding]] = {}
+    for one in findings:
+        groups.setdefault((one.rule, one.outcome), []).append(one)
+    return list(groups.values())
 
 
-def _details(finding: Finding) -> dict[str, Any]:
+def _title(group: Sequence[Finding]) -> str:
+    untold = " could not be told" if group[0].outcome is Outcome.ERRORED else ""
+    return f"{group[0].rule}{untold}: {_objects(group)}"
+
+
+def _text(group: Sequence[Finding]) -> str:
+    if len(group) == 1:
+        return group[0].observed
+    return f"{group[0].object}: {group[0].observed} (and {counted(len(group) - 1, 'more object')})"
+
+
+def _objects(group: Sequence[Finding]) -> str:
+    named = ", ".join(one.object for one in group[:MOST_NAMED])
+    more = len(group) - MOST_NAMED
+    return f"{named} and {more:,} more" if more > 0 else named
+
+
+def _level(group: Iterable[Finding]) -> str:
+    """Critical where something is known to be wrong; a check that could not be done is a warning."""
+    wrong = any(
+        one.outcome is Outcome.FAILED and one.severity is not Severity.WARNING for one in group
+    )
+    return "critical" if wrong else "warning"
+
+
+def _details(group: Sequence[Finding]) -> dict[str, Any]:
     return {
-        "rule": finding.rule,
-        "object": finding.object,
-        "severity": str(finding.severity),
-        "count": finding.count,
+        "rule": group[0].rule,
+        "objects": [one.object for one in group[:MOST_NAMED]],
+        "severity": str(group[0].severity),
+        "count": sum(one.count for one in group),
     }
 
 

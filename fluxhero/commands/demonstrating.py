@@ -59,7 +59,7 @@ class Story:
 )
 @json_option
 def demo(folder: Path, *, as_json: bool) -> None:
-    """Ingest, archive, query, restore and check real data, and say what each step did.
+    """Ingest, archive, query, restore, check and measure real data, and say what each step did.
 
     Your own settings, store and archive are not used and not touched. Everything is in one folder,
     which you may remove at any time. Its runs appear in the Prefect server that runs on this machine,
@@ -95,6 +95,7 @@ def _run(story: Story, settings: "Settings", files: "DemoFiles") -> None:
     _restore(story, trade)
     _check(story)
     _damage(story, settings)
+    _snapshot(story)
     _status(story, settings)
 
 
@@ -174,6 +175,20 @@ def _damage(story: Story, settings: "Settings") -> None:
     _findings(story, "Mend it from the second copy of the archive: check --repair", mended)
 
 
+def _snapshot(story: Story) -> None:
+    from flows.snapshot_metrics import snapshot_metrics
+
+    report = report_of(snapshot_metrics(return_state=True))
+    story.step(
+        "Measure the account and the store: snapshot",
+        report.verdict,
+        accounts=[line.model_dump(mode="json") for line in report.accounts],
+        breached=[line.rule for line in report.breached],
+    )
+    for line in report.details():
+        story.note(f"   {line}")
+
+
 def _findings(story: Story, title: str, report: "CheckReport") -> None:
     from fluxhero.integrity.check_text import told
 
@@ -217,6 +232,9 @@ def _next_commands(folder: Path, files: "DemoFiles") -> dict[str, str]:
             f'{own} {command} query "SELECT checked_at, state, rule, object, count, observed FROM findings'
             " WHERE state <> 'sound' ORDER BY checked_at\""
         ),
+        "the operations page: make a token for it, then serve it": (
+            f"{own} {command} doctor --make-secret && {own} {command} serve"
+        ),
         "a bot's own SQLite file, in place, changing nothing": (
             f"{bot} FLUXHERO_STORE_URL={store} {command} archive --dry-run"
         ),
@@ -230,6 +248,7 @@ def _say_where_to_look(folder: Path, commands: Mapping[str, str]) -> None:
     click.echo(f"   {folder}/mirror/           a second copy of them, to mend from")
     click.echo(f"   {folder}/reports/check-latest.html   the check's report; open it in a browser")
     click.echo(f"   {folder}/quarantine/       copies of what the checks found wrong")
+    click.echo(f"   {folder}/snapshots/        what was measured, as Parquet")
     click.echo(f"   {folder}/input/            the data as it was ingested")
     click.secho("\nTry next", bold=True)
     for purpose, command in commands.items():

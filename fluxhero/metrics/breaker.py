@@ -87,6 +87,7 @@ def observe(
 
     A mode without an account, or with one whose value is no number, keeps its state: missing equity is
     never fine. So does a mode whose state comes from a basis that is missing, unless it gets worse.
+    Trying again for the same run tells again what that run changed.
 
     Args:
         data_dir: the data folder.
@@ -114,9 +115,9 @@ def observe(
         for account in accounts
         if account.equity.is_finite() and account.peak.is_finite()
     ]
-    changes: list[Change] = []
     with _locked(data_dir):
         record = breaker_record.read(data_dir)
+        changes = [change for change in record.changes.values() if change.run == run]
         for mode in sorted({one.mode for one in seen}):
             change = _changed(record, [one for one in seen if one.mode == mode], thresholds, run)
             if change:

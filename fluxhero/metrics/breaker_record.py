@@ -20,7 +20,7 @@ from pathlib import Path
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from fluxhero.durable import append_line, link_into_place, read_bytes, write_atomically
+from fluxhero.durable import append_line, link_into_place, storage_errors, write_atomically
 from fluxhero.ledger.schema import MODES
 from fluxhero.metrics.exact import loss_percent
 from fluxhero.metrics.facts import Basis
@@ -146,8 +146,9 @@ class BreakerState:
 
 @dataclass(slots=True)
 class Record:
-    """What the file says: the last state of each mode, and what is wrong with it."""
+    """What the file says: the last change and state of each mode, and what is wrong with it."""
 
+    changes: dict[str, Change] = field(default_factory=dict)
     states: dict[str, BreakerState] = field(default_factory=dict)
     damage: str = ""
 
@@ -173,11 +174,10 @@ def read(data_dir: Path) -> Record:
     """
     path = path_of(data_dir)
     record = Record()
-    if not path.exists():
-        return record
-    for number, line in enumerate(read_bytes(path).split(b"\n"), start=1):
+    for number, line in enumerate(_content(path).split(b"\n"), start=1):
         change = _parsed(line)
         if change:
+            record.changes[change.mode] = change
             record.states[change.mode] = _after(change, record.states.get(change.mode))
         elif critical := _TORN_CRITICAL.match(line) if _TORN.fullmatch(line) else None:
             mode = critical[1].decode()
@@ -190,6 +190,15 @@ def read(data_dir: Path) -> Record:
                 "critical until it is reset."
             )
     return record
+
+
+def _content(path: Path) -> bytes:
+    """A file's bytes; none if there is no file, which is all that may pass for a breaker never used."""
+    with storage_errors("read", path):
+        try:
+            return path.read_bytes()
+        except FileNotFoundError:
+            return b""
 
 
 def _parsed(line: bytes) -> Change | None:
@@ -242,11 +251,9 @@ def replace(data_dir: Path, changes: Sequence[Change], at: datetime) -> None:
 def read_seen(data_dir: Path) -> list[Seen]:
     """What the last observation measured; of a damaged file nothing, as the next one writes it anew."""
     path = data_dir / FOLDER / SEEN_FILE
-    if not path.exists():
-        return []
-    content = read_bytes(path)
+    content = _content(path)
     try:
-        return _SEEN.validate_json(content)
+        return _SEEN.validate_json(content) if content else []
     except ValidationError:
         logger.warning("%s is damaged; the next snapshot writes it anew", path)
         return []

@@ -44,7 +44,8 @@ RISK_TREND = Rule(
     "limits.risk-trend",
     Severity.ERROR,
     "No open trade of a trend strategy loses more than FLUXHERO_MAX_RISK_PCT_TREND of equity at its stop.",
-    "The stop is too far away for the size of the trade.",
+    "The stop is too far away for the size of the trade. A trade is of a trend strategy if its strategy has "
+    "`trend` in its name; one that is of neither kind is held against neither limit.",
     "Move the stop or reduce the trade.",
 )
 RISK_MEAN_REVERSION = Rule(
@@ -52,7 +53,8 @@ RISK_MEAN_REVERSION = Rule(
     Severity.ERROR,
     "No open trade of a mean-reversion strategy loses more than FLUXHERO_MAX_RISK_PCT_MEAN_REV of equity "
     "at its stop.",
-    "The stop is too far away for the size of the trade.",
+    "The stop is too far away for the size of the trade. A trade is of a mean-reversion strategy if its "
+    "strategy has `mean` or `reversion` in its name.",
     "Move the stop or reduce the trade.",
 )
 NO_STOP = Rule(

@@ -108,11 +108,11 @@ token. Ready scrape configuration, alert rules and a dashboard are in the folder
 **Without the API.** Set `FLUXHERO_METRICS_TEXTFILE` to a file in the node exporter's textfile folder, ending in
 `.prom`. Every snapshot replaces it as a whole.
 
-**Fill in the past.** Prometheus knows nothing from before it was installed; the snapshots do.
-`fluxhero snapshot --openmetrics --from 2026-01-01 --to 2026-11-01 > metrics.txt` writes them with their times as
-OpenMetrics text, which Prometheus' own tool makes into blocks of its database:
+**Fill in the past.** Prometheus knows nothing from before it was installed; the snapshots do. They are written
+with their times as OpenMetrics text, which Prometheus' own tool makes into blocks of its database:
 
 ```sh
+fluxhero snapshot --openmetrics --from 2026-01-01 --out metrics.txt
 promtool tsdb create-blocks-from openmetrics metrics.txt /var/lib/prometheus/metrics2
 ```
 

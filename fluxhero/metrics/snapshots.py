@@ -145,24 +145,6 @@ def _sample(row: dict[str, Any]) -> Sample:
     return Sample(row["name"], tuple(row["labels"]), row["value"], row["count"])
 
 
-def newest_files(data_dir: Path, now: datetime) -> tuple[tuple[str, int, int, int], ...]:
-    """What the newest snapshot depends on, to be compared: while it stays the same, so does that."""
-    until = now.astimezone(UTC) + AHEAD
-    for day in days_back(data_dir, until.date()):
-        files = [*day.compacted, *_until(day, until)[-1:]]
-        if files:
-            return tuple(_identity(path) for path in files)
-    return ()
-
-
-def _identity(path: Path) -> tuple[str, int, int, int]:
-    try:
-        stat = path.stat()
-    except FileNotFoundError:
-        return str(path), 0, 0, 0
-    return str(path), stat.st_ino, stat.st_ctime_ns, stat.st_size
-
-
 def _until(day: Day, until: datetime) -> list[Path]:
     latest = f"{until:{_RUN_TIME}}"
     return [path for path in day.parts if path.name[: len(latest)] <= latest]

@@ -9,7 +9,7 @@ import pytest
 
 from fluxhero.api.services import RunLine, Runs
 from fluxhero.durable import sha256
-from fluxhero.integrity.results import failed
+from fluxhero.integrity.results import errored, failed
 from fluxhero.metrics.breaker import states
 from fluxhero.metrics.breaker_record import path_of
 from fluxhero.metrics.equity import curve_path
@@ -365,6 +365,10 @@ def test_what_makes_a_night_good_or_bad(data: Path) -> None:
         assert verdict()[1].startswith("The figures are 3 hours old")
         api.clock.move(timedelta(days=3))
         assert "Storage was last checked 3 days ago" in str(api.get("/api/status")["verdict"])
+        check(data, api.clock.now - STEP, [errored(rule("files.sha256"), "a", "the disk is away")])
+        assert verdict()[1].startswith("The figures are 3 days old")
+        untold = "Could not be told: 1 check (files.sha256)."
+        assert untold in str(api.get("/api/status")["verdict"])
         many = [failed(rule("files.sha256"), f"archive/{n}.parquet", "changed") for n in range(60)]
         check(data, api.clock.now, many)
         found = api.get("/api/status")

@@ -9,27 +9,31 @@ from hypothesis import HealthCheck, Phase, given, settings
 from tests.api.asking import asking
 from tests.api.server import TOKEN
 
-EXAMPLES = 12  # of each operation, valid and invalid ones alike
+EXAMPLES = 8  # of each operation, valid and invalid ones alike
 
 
 @pytest.mark.filterwarnings("default")  # what schemathesis' own dependencies warn of
 def test_the_api_keeps_to_its_description_whatever_is_asked(night: Path) -> None:
     import schemathesis
     from schemathesis.generation import GenerationMode
+    from schemathesis.specs.openapi import checks
 
     headers = {"Authorization": f"Bearer {TOKEN}"}
-    with asking() as asker:
+    # A name or a range of dates may be of the right type and still make no sense; a parameter that nobody
+    # knows is left alone.
+    lenient = [checks.positive_data_acceptance, checks.negative_data_rejection]
+    with asking(auth_failures="100000/minute") as asker:
         url = str(asker.client.base_url)
-        schema = schemathesis.openapi.from_url(f"{url}api/openapi.json", headers=headers)
+        schema = schemathesis.openapi.from_url(f"{url}/api/openapi.json", headers=headers)
         operations = [result.ok() for result in schema.get_all_operations()]
         assert {"/livez", "/metrics", "/api/status"} <= {each.path for each in operations}
         for operation in operations:
             for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
-                _attack(operation, mode, headers)
+                _attack(operation, mode, headers=headers, excluded_checks=lenient)
         assert asker.client.get("/livez").status_code == 200
 
 
-def _attack(operation: Any, mode: Any, headers: dict[str, str]) -> None:
+def _attack(operation: Any, mode: Any, **how: Any) -> None:
     if mode == mode.NEGATIVE and not list(operation.iter_parameters()):
         return
 
@@ -42,7 +46,7 @@ def _attack(operation: Any, mode: Any, headers: dict[str, str]) -> None:
     )
     @given(case=operation.as_strategy(generation_mode=mode))
     def attack(case: Any) -> None:
-        case.call_and_validate(headers=headers)
+        case.call_and_validate(**how)
 
     attack()
 

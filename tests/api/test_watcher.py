@@ -12,8 +12,9 @@ from fluxhero.api.app import create_app
 from fluxhero.api.services import Event, EventKind, NoRuns, Services
 from fluxhero.api.sources import Sources
 from fluxhero.api.watcher import Watcher, watch
+from fluxhero.integrity.catalogue import RULES
 from fluxhero.integrity.findings import Area
-from fluxhero.integrity.results import failed, passed
+from fluxhero.integrity.results import errored, failed, passed
 from fluxhero.metrics.breaker import reset
 from fluxhero.metrics.breaker_record import path_of
 from tests.api.asking import Clock
@@ -64,7 +65,9 @@ def test_only_news_is_told_and_each_once(data: Path) -> None:
     check(data, NOW, [EXPOSED], Area.LIMITS)
     events = watcher.look()
     assert told(events) == [("alert", "storage", "critical"), ("alert", "limits", "critical")]
-    assert events[0].data["object"] == "archive/trades/a.parquet"
+    assert events[0].data["objects"] == ["archive/trades/a.parquet"]
+    assert events[0].data["title"] == "files.sha256: archive/trades/a.parquet"
+    assert events[0].data["text"] == "its bytes have changed"
     clock.move(STEP)
     check(data, NOW + STEP, [DAMAGED])  # known by now
     assert watcher.look() == []
@@ -77,12 +80,20 @@ def test_only_news_is_told_and_each_once(data: Path) -> None:
     assert told(watcher.look()) == [("alert", "limits", "ok")]
 
     clock.move(STEP)
+    # However many objects break a rule, it is said once; what could not be told is no proof of a fault.
     many = [failed(rule("files.stray"), f"{n:02}", "stray") for n in range(30)]
-    check(data, NOW + 3 * STEP, many)
-    events = watcher.look()
+    check(data, NOW + 3 * STEP, [*many, errored(rule("store.sound"), "the store", "it is locked")])
+    stray, untold = watcher.look()
+    assert stray.data["title"] == "files.stray: 00, 01, 02, 03, 04 and 25 more"
+    assert stray.data["text"] == "00: stray (and 29 more objects)"
+    assert (stray.data["level"], stray.data["count"]) == ("warning", 30)
+    assert untold.data["title"] == "store.sound could not be told: the store"
+    assert (untold.data["level"], untold.data["severity"]) == ("warning", "critical")
+    clock.move(STEP)
+    check(data, NOW + 4 * STEP, [failed(one, "x", "wrong") for one in RULES[:25]])
+    events = [event for event in watcher.look() if event.data["level"] != "ok"]
     assert len(events) == 21
-    assert events[-1].data["title"] == "10 more findings"
-    assert {event.data["level"] for event in events} == {"warning"}
+    assert events[-1].data["title"] == f"Findings of {25 - 20} more rules"
 
 
 def test_what_was_there_before_is_no_news(night: Path) -> None:

@@ -22,7 +22,7 @@ from websockets.sync.client import connect
 from config.logging import Record
 from config.settings import Settings
 from fluxhero.api.app import create_app
-from fluxhero.api.connections import WebSocketConnection
+from fluxhero.api.connections import HttpConnection, WebSocketConnection
 from fluxhero.api.hub import Hub
 from fluxhero.api.services import Event, EventKind, NoRuns, Services
 from fluxhero.api.tokens import make_secret, previous
@@ -205,6 +205,16 @@ def test_a_token_that_loses_its_validity_ends_the_connection(settings: Settings)
             websocket.recv(timeout=10)
             previous(settings.auth_secret_file).unlink()
             assert close_code(websocket) == 1008
+
+
+def test_it_lasts_longer_than_a_request_may(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(HttpConnection, "request_seconds", 0.2)
+    for service in served(Service(settings_of(tmp_path), SOON)):
+        with connect(service.url, additional_headers=GOOD) as websocket:
+            kinds = [json.loads(websocket.recv(timeout=10))["kind"] for _ in range(6)]
+            assert kinds == ["alive"] * 6
 
 
 def test_it_does_not_listen(service: Service) -> None:

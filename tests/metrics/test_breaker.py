@@ -112,6 +112,17 @@ def test_warning_follows_the_drawdown_and_critical_stays(tmp_path: Path) -> None
     ]
 
 
+def test_a_run_that_is_tried_again_tells_again_what_it_changed(tmp_path: Path) -> None:
+    watch(tmp_path, account("150000"), account("150000", mode="paper"))
+    accounts = (account("120000"), account("127000", mode="paper"))
+    told = watch(tmp_path, *accounts, after=1)
+    size = path_of(tmp_path).stat().st_size
+    assert len(told) == 2
+    assert watch(tmp_path, *accounts, after=1) == told
+    assert path_of(tmp_path).stat().st_size == size
+    assert watch(tmp_path, *accounts, after=2) == []
+
+
 def test_modes_are_apart_and_the_worse_basis_counts(tmp_path: Path) -> None:
     told = watch(
         tmp_path,
@@ -191,7 +202,7 @@ def test_half_a_line_neither_loses_the_state_nor_makes_it_fine(tmp_path: Path) -
         whole = length >= len(line) - 1
         live = "critical" if whole or length >= tell_tale else "warning"
         assert levels(tmp_path) == {"live": live, "paper": "critical"}, length
-        told = watch(tmp_path, account("119999.99"), after=1)
+        told = watch(tmp_path, account("119999.99"), after=2)
         assert [one.after for one in told] == ([Level.CRITICAL] if live == "warning" else [])
         assert levels(tmp_path) == {"live": "critical", "paper": "critical"}
     # A torn reset resets nothing, and can be done again.
@@ -313,7 +324,7 @@ def test_a_killed_process_leaves_a_record_that_can_be_read(tmp_path: Path) -> No
         worker.join()
         assert not breaker_record.read(tmp_path).damage
         assert levels(tmp_path)["paper"] == "critical"
-    (told,) = watch(tmp_path, account("120000"))
+    (told,) = watch(tmp_path, account("120000"), after=5_000)
     assert told.after is Level.CRITICAL
 
 

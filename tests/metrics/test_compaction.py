@@ -30,7 +30,6 @@ from fluxhero.metrics.snapshot_files import Day, day_folder, days
 from fluxhero.metrics.snapshots import (
     Latest,
     latest_snapshot,
-    newest_files,
     rows_of,
     series,
     write_snapshot,
@@ -255,7 +254,6 @@ def test_who_listed_a_day_before_it_was_compacted_reads_it_all_the_same(
     monkeypatch.setattr(snapshots, "days", lambda *_: [listed] if retried.pop() else days(tmp_path))
     assert series(tmp_path, ["trading_equity_usd"], NOON, TOMORROW).num_rows == 2
     monkeypatch.setattr(snapshots, "days_back", lambda *_: [listed])
-    assert [size for *_, size in newest_files(tmp_path, TOMORROW)] == [0]
     assert latest_snapshot(tmp_path, TOMORROW) == Latest(None), "gone is not damaged"
 
     write_several(tmp_path, NOON - 24 * HOUR, HOUR, 1)

@@ -13,15 +13,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.request import urlopen
 
-import pyarrow.parquet as pq
 import pytest
-from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_open
 from prometheus_client.parser import text_string_to_metric_families as parse
 
 from fluxhero.errors import DamagedFileError
 from fluxhero.metrics.compaction import compact_snapshots
-from fluxhero.metrics.exposition import SnapshotCollector, families_of, render
+from fluxhero.metrics.exposition import families_of, render
 from fluxhero.metrics.families import MEASURED
 from fluxhero.metrics.openmetrics import write_openmetrics
 from fluxhero.metrics.samples import Sample, sample
@@ -103,42 +101,6 @@ def test_promtool_has_nothing_to_say() -> None:
         ["promtool", "check", "metrics"], input=text, capture_output=True, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
-
-
-def test_a_registry_shows_the_newest_snapshot_and_reads_it_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    now = NOON
-    registry = CollectorRegistry()
-    registry.register(SnapshotCollector(tmp_path, lambda: now))
-    value = registry.get_sample_value
-    labels = {"mode": "live", "basis": "closed"}
-    assert value("trading_snapshot_files_unreadable") == 0
-    assert value("trading_equity_usd", labels) is None
-    write_snapshot(tmp_path, snapshot(NOON, equity(1.0)))
-    assert value("trading_equity_usd", labels) == 1
-    with monkeypatch.context() as patch:
-        patch.setattr(
-            pq, "read_table", lambda *_a, **_k: pytest.fail("the same file is read again")
-        )
-        assert value("trading_equity_usd", labels) == 1
-        assert b"trading_equity_usd" in generate_latest(registry)
-    newer = write_snapshot(tmp_path, snapshot(NOON + HOUR, equity(2.0)))
-    assert value("trading_equity_usd", labels) == 1, "it is of time to come"
-    now = NOON + HOUR
-    assert value("trading_equity_usd", labels) == 2
-    sound = newer.read_bytes()
-    damage(newer)
-    assert value("trading_equity_usd", labels) == 1
-    assert value("trading_snapshot_files_unreadable") == 1
-    newer.write_bytes(sound)
-    assert value("trading_equity_usd", labels) == 2
-    assert value("trading_snapshot_files_unreadable") == 0
-    now = NOON + 24 * HOUR
-    compact_snapshots(tmp_path, now, grace=timedelta())
-    assert value("trading_equity_usd", labels) == 2
-    with pytest.raises(ValueError, match="Duplicated"):
-        registry.register(SnapshotCollector(tmp_path, lambda: now))
 
 
 # ------------------------------------------------------------------------------------- OpenMetrics

@@ -201,6 +201,9 @@ def test_findings_are_written_when_they_change(settings: Settings) -> None:
     keep(data, held(), 1)
     assert files() == 1
     (new,) = new_breaches(keep(data, held(without_stop=1), 2))
+    last = finding_files(data, Area.LIMITS)[-1].stem
+    again = keep_findings(data, last, NOW + 2 * STEP, held(without_stop=1), [])
+    assert new_breaches(again) == [new], "a run that is tried again tells it again"
     assert (new.rule, new.object, new.first_seen) == ("limits.no-stop", "live", NOW + 2 * STEP)
     assert new_breaches(keep(data, held(without_stop=1), 3)) == []
     assert files() == 2

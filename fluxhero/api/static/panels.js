@@ -152,7 +152,7 @@ export function breaker(states) {
         node("b", {}, state.mode),
         tag(state.level, state.level),
         state.since ? node("span", { class: "soft small" }, "since ", moment(state.since)) : null,
-        state.reason ? node("p", { class: "soft small" }, prose(state.reason)) : null,
+        state.reason && state.level !== "ok" ? node("p", { class: "soft small" }, prose(state.reason)) : null,
         state.level === "critical"
           ? node("p", { class: "small" }, "Latched until ", code(`fluxhero breaker reset --mode ${state.mode} --reason …`))
           : null,
