@@ -5,7 +5,9 @@ anywhere reads as critical for every mode, since nobody knows what it said. A li
 left half-written is no damage: it stands for a change that was told to nobody, and the next observation
 makes it again. If as much of it is there as says critical, it counts.
 
-Beside it lies `breaker-seen.json`: what the last observation measured, changed or not.
+Beside it lies `breaker-seen.json`: what the last observation measured, changed or not. It is written after
+the record, so a mode that it names has a line; where the record has none any more, something removed it,
+and the mode is critical.
 """
 
 import hashlib
@@ -174,6 +176,9 @@ def read(data_dir: Path) -> Record:
     """
     path = path_of(data_dir)
     record = Record()
+    observed = {
+        seen.mode for seen in read_seen(data_dir)
+    }  # before the record, which is written first
     for number, line in enumerate(_content(path).split(b"\n"), start=1):
         change = _parsed(line)
         if change:
@@ -189,6 +194,9 @@ def read(data_dir: Path) -> Record:
                 f"line {number} of {path} is damaged, so nobody knows what the breaker was; it counts as "
                 "critical until it is reset."
             )
+    for mode in sorted(observed - record.states.keys()):
+        lost = f"{path} has lost what it said of {mode}; it counts as critical until it is reset."
+        record.states[mode] = BreakerState(mode, Level.CRITICAL, None, lost)
     return record
 
 

@@ -241,9 +241,27 @@ def test_a_damaged_record_is_critical_until_it_is_reset(tmp_path: Path) -> None:
     assert [one.mode for one in reset(tmp_path, None, "all of it", now=NOW + STEP)] == [
         "live",
         "paper",
-        "legacy",
-    ]
+    ], "the last observation knew of these"
+    (path.parent / breaker_record.SEEN_FILE).unlink()
+    path.write_bytes(b"\xff\n")
+    reset(tmp_path, None, "nobody knows of any", now=NOW + 2 * STEP)
+    assert set(levels(tmp_path)) == {"live", "paper", "legacy"}
     assert set(levels(tmp_path).values()) == {"ok"}
+
+
+def test_a_record_that_is_gone_is_not_one_that_was_never_written(tmp_path: Path) -> None:
+    watch(tmp_path, account("120000"), account("150000", mode="paper"))
+    for lose in (Path.unlink, Path.touch):
+        lose(path_of(tmp_path))
+        assert levels(tmp_path) == {"live": "critical", "paper": "critical"}
+        assert "lost what it said of paper" in states(tmp_path)["paper"].reason
+        assert watch(tmp_path, account("150000"), after=1) == []
+        assert levels(tmp_path) == {"live": "critical", "paper": "critical"}
+    assert [one.mode for one in reset(tmp_path, "paper", "restored", now=NOW)] == ["paper"]
+    assert levels(tmp_path) == {"live": "critical", "paper": "ok"}
+    reset(tmp_path, None, "looked at it", now=NOW)
+    watch(tmp_path, account("150000"), account("150000", mode="paper"), after=2)
+    assert levels(tmp_path) == {"live": "ok", "paper": "ok"}
 
 
 def test_what_a_newer_release_wrote_is_not_taken_for_fine(tmp_path: Path) -> None:
