@@ -38,8 +38,8 @@ def snapshot_metrics() -> State[Any]:
     measured = measure_ledger(run)
     storage = measure_storage(run)
     judged = judge_account(run, measured)
+    tell_of_changes(judged)  # first: a disk that keeps no numbers must not keep this quiet
     report = record_snapshot(run, measured, storage, judged)
-    tell_of_changes(judged)
     compact_past_days(run)
     publish_report("snapshot-metrics", report)
     return measured_as(report)

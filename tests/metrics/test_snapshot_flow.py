@@ -6,11 +6,12 @@ from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
 from config.logging import configure_logging
-from fluxhero.errors import DamagedFileError, ForeignStoreError
+from fluxhero.errors import DamagedFileError, ForeignStoreError, StorageIOError
 from fluxhero.integrity.findings import Area, State, finding_files, latest_findings
 from fluxhero.integrity.waivers import add_waivers, waivers_file
 from fluxhero.ledger.query import run_query
@@ -20,7 +21,7 @@ from fluxhero.metrics.snapshots import latest_snapshot
 from tests import samples
 from tests.archive.conftest import KINDS, make_house
 from tests.command import Run
-from tests.house import House
+from tests.house import House, plain_tasks
 from tests.integrity import sound
 
 NOW = samples.AS_OF
@@ -131,6 +132,25 @@ def test_an_exact_loss_of_a_fifth_is_critical_and_stays_so(ledger: House) -> Non
     again = ledger.snapshot(now=NOW + timedelta(minutes=10))
     assert again.ok
     assert states(ledger.data)["live"].level is Level.OK
+
+
+def test_a_trip_is_told_although_its_numbers_cannot_be_kept(
+    ledger: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flows import snapshot_metrics as module
+    from tasks import metrics as steps
+
+    result(ledger, 1, -20_000)
+    monkeypatch.setenv("FLUXHERO_METRICS_TEXTFILE", str(ledger.store / "no-folder" / "x.prom"))
+    told: list[steps.Judged] = []
+    with (
+        plain_tasks(module, {}),
+        patch.object(steps, "utc_now", lambda: NOW),
+        patch.object(module, "tell_of_changes", told.append),
+        pytest.raises(StorageIOError),
+    ):
+        module.snapshot_metrics.fn()
+    assert [change.after for change in told[0].changes] == [Level.CRITICAL]
 
 
 def test_just_less_than_the_warning_is_fine(ledger: House) -> None:
