@@ -21,7 +21,7 @@ from pydantic import (
 from pydantic_settings import NoDecode
 
 _STORE_URL = re.compile(r"(duckdb|sqlite):///(.+)")
-_RATE = re.compile(r"[1-9][0-9]*/(second|minute|hour|day)")
+_RATE = re.compile(r"[1-9][0-9]{0,8}/(second|minute|hour|day)")
 _HOST = re.compile(r"[A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\]")
 _HTTP_URL = TypeAdapter(AnyHttpUrl)
 
@@ -101,7 +101,9 @@ def _http_url(url: str) -> str:
 
 def _rate(text: str) -> str:
     if _RATE.fullmatch(text) is None:
-        raise ValueError("should read like 120/minute (or /second, /hour, /day)")
+        raise ValueError(
+            "should read like 120/minute (or /second, /hour, /day), with nine digits at most"
+        )
     return text
 
 

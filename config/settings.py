@@ -14,7 +14,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from config.bounds import MOST_BATCH_ROWS, MOST_DAYS, MOST_SECONDS
+from config.bounds import MOST_BATCH_ROWS, MOST_COUNT, MOST_DAYS, MOST_MONEY, MOST_SECONDS
 from config.kinds import (
     ExchangeCode,
     File,
@@ -109,6 +109,7 @@ class Settings(BaseSettings):
     initial_capital: Decimal = Field(
         Decimal(100_000),
         gt=0,
+        le=MOST_MONEY,
         allow_inf_nan=False,
         description="Account value before the first trade; drawdown and returns start from it.",
     )
@@ -195,7 +196,9 @@ class Settings(BaseSettings):
     max_total_exposure_pct: Fraction = Field(
         Decimal("0.50"), description="Largest sum of open positions, as a fraction of capital."
     )
-    max_open_positions: int = Field(5, ge=1, description="Most positions open at one time.")
+    max_open_positions: int = Field(
+        5, ge=1, le=MOST_COUNT, description="Most positions open at one time."
+    )
     correlation_threshold: Fraction = Field(
         Decimal("0.7"), description="Correlation from which two positions count as one risk."
     )
