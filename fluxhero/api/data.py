@@ -40,6 +40,7 @@ from fluxhero.metrics.samples import Sample
 
 MOST_DAYS: Final = 400  # of one series
 MOST_NAMES: Final = 10
+_WEEK: Final = timedelta(days=7)
 _EARLIEST, _LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 
 Limit = Annotated[int, Query(ge=1, le=1000)]
@@ -165,7 +166,7 @@ def _snapshots(routes: APIRouter, services: Services) -> None:
     ) -> SeriesAnswer:
         """Metrics over a time, the last seven days if none is named; `label` reads `mode:live`."""
         until = last or services.clock()
-        since = first or until - timedelta(days=7)
+        since = first or max(until, _EARLIEST) - _WEEK
         _refuse_span(since, until)
         _refuse_names(name)
         wanted = dict(one.split(":", 1) for one in label)

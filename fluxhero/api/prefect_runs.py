@@ -6,7 +6,6 @@ server, and takes one that does not answer for a `problem` to show, not for an e
 
 import asyncio
 import contextlib
-import json
 import logging
 import ssl
 import time
@@ -28,7 +27,6 @@ from prefect.events.clients import get_events_subscriber
 from prefect.events.filters import EventFilter, EventNameFilter
 from prefect.exceptions import PrefectException
 from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
-from pydantic import ValidationError
 from websockets.exceptions import WebSocketException
 
 from fluxhero.api.services import Event, EventKind, RunLine, Runs
@@ -55,8 +53,8 @@ _UNREACHABLE = (
     WebSocketException,
     OSError,
     TimeoutError,
-    ValidationError,
-    json.JSONDecodeError,
+    ValueError,  # what is no JSON, no text, or no run
+    RecursionError,
 )
 
 

@@ -215,6 +215,7 @@ SENSELESS: list[tuple[str, int, dict[str, object]]] = [
     ("snapshots/series", 422, {"name": EQUITY, "from": "2026-09-25T11:00:00"}),
     ("snapshots/series", 422, {"name": EQUITY, "from": "2026-09-26T00:00:00Z"}),
     ("snapshots/series", 422, {"name": EQUITY, "from": "0001-01-01T00:00:00+14:00"}),
+    ("snapshots/series", 422, {"name": EQUITY, "to": "0001-01-01T00:00:00Z"}),
     ("snapshots/series", 422, {"name": EQUITY, "from": "2020-01-01T00:00:00Z"}),
     ("snapshots/series", 422, {"name": EQUITY, "label": "mode"}),
     ("equity", 422, {"mode": "../x"}),
