@@ -197,3 +197,14 @@ def test_every_make_target_named_exists() -> None:
 def test_no_page_names_a_machine() -> None:
     for page in PAGES:
         assert not re.search(r"/(home|Users|root)/", read(page)), name_of(page)
+
+
+def test_every_fault_of_the_audited_system_has_a_test() -> None:
+    lines = read(DOCS / "audited-faults.md").splitlines()
+    rows = [line for line in lines if line.startswith("| ") and not line.startswith("| fault ")]
+    assert rows
+    for row in rows:
+        named = re.findall(r"`(tests/[a-z_/]+\.py)::(test_[a-z0-9_]+)`", row)
+        assert named, row
+        for file, test in named:
+            assert f"def {test}(" in read(REPOSITORY / file), f"{file} has no {test}"

@@ -1,6 +1,9 @@
 """The read endpoints over real files: what they say of a bad night, of an empty ledger, and of damage."""
 
+import asyncio
 import re
+import socket
+import threading
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -8,7 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from fluxhero.api.services import EventKind, RunLine, Runs
+from fluxhero.api.services import EventKind, NoRuns, RunLine, Runs
 from fluxhero.durable import sha256
 from fluxhero.integrity.results import errored, failed
 from fluxhero.metrics.breaker import states
@@ -33,6 +36,7 @@ from tests.api.filled import (
     take,
     trip,
 )
+from tests.api.server import TOKEN
 from tests.archive.conftest import make_house
 
 EQUITY = "trading_equity_usd"
@@ -391,3 +395,31 @@ def test_every_route_parameter_and_event_is_documented(data: Path) -> None:
     }
     assert {name for name in parameters if f"`{name}=" not in page} == set()
     assert all(f"| `{kind}` |" in page for kind in EventKind)
+
+
+class _Slow(NoRuns):
+    """A Prefect server whose first answer is waited for."""
+
+    def __init__(self) -> None:
+        self.asked, self.answer = threading.Event(), threading.Event()
+
+    async def runs(self) -> Runs:
+        self.asked.set()
+        while not self.answer.is_set():
+            await asyncio.sleep(0.01)
+        return await super().runs()
+
+
+def test_who_leaves_before_the_answer_takes_nobody_along(night: Path) -> None:
+    slow = _Slow()
+    with asking(slow) as api:
+        host, port = api.client.base_url.host, api.client.base_url.port
+        with socket.create_connection((host, port or 0)) as leaving:
+            line = (
+                f"GET /api/status HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {TOKEN}\r\n\r\n"
+            )
+            leaving.sendall(line.encode())
+            assert slow.asked.wait(30)
+        assert api.client.get("/livez").status_code == 200
+        slow.answer.set()
+        assert api.get("/api/status")["snapshot_at"] is not None

@@ -410,3 +410,24 @@ def test_background_work_that_fails_begins_again_and_ends_with_the_service(
     assert begun == [app.state.services] * 2
     assert ended == [True]
     assert "background work failed and begins again" in caplog.text
+
+
+def test_no_route_changes_anything_and_a_foreign_page_gets_nowhere(tmp_path: Path) -> None:
+    app = create_app(Settings(data_dir=tmp_path, auth_secret=TOKEN), runs=NoRuns())
+    paths = ("/", "/livez", "/health", "/metrics", "/api/status", "/api/batches", "/api/breaker")
+    foreign = {
+        "Origin": "https://evil.example",
+        "Content-Type": "text/plain",
+    }  # asks for no preflight
+    with serving(app) as url, httpx.Client(base_url=url, trust_env=False) as client:
+        for path in paths:
+            for method in ("POST", "PUT", "PATCH", "DELETE"):
+                allowed = client.request(method, path, headers={**GOOD, **foreign}, content="{}")
+                assert allowed.status_code == 405, (method, path)
+                assert not {"POST", "PUT", "PATCH", "DELETE"} & {
+                    *allowed.headers["Allow"].split(", ")
+                }
+            answer = client.post(path, headers=foreign, content="{}")
+            assert answer.status_code == (405 if path in {"/", "/livez"} else 401)
+            assert "Access-Control-Allow-Origin" not in answer.headers
+    assert list(tmp_path.iterdir()) == []

@@ -134,6 +134,30 @@ def test_a_server_that_is_away(
     assert len([text for text in said if "no events from the Prefect server" in text]) == 1
 
 
+def test_who_asked_and_left_does_not_keep_others_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prefect_runs, "ANSWER_SECONDS", 0.3)
+
+    async def scenario() -> None:
+        async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            asked.set()
+            await reader.read()
+            writer.close()
+
+        asked = asyncio.Event()
+        server = await asyncio.start_server(silent, "127.0.0.1", 0)
+        source = PrefectRuns(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/api")
+        first = asyncio.create_task(source.runs())
+        await asked.wait()
+        first.cancel()
+        runs = await source.runs()
+        assert first.cancelled()
+        assert runs.problem is not None
+        assert "takes too long" in runs.problem
+        server.close()
+
+    asyncio.run(scenario())
+
+
 @pytest.mark.parametrize(
     ("answer", "problem"),
     [

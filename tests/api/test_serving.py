@@ -13,7 +13,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from fluxhero.api.tokens import make_secret
+from config.settings import load_settings
+from fluxhero.api.tokens import Tokens, make_secret
 from fluxhero.commands import serving
 from tests.api.server import TOKEN
 from tests.command import Run
@@ -96,6 +97,13 @@ def test_without_a_good_token_it_does_not_start(run: Run, monkeypatch: pytest.Mo
     assert ended.status == 2
     assert "changeme" not in ended.err
     assert not ended.out
+    monkeypatch.delenv("FLUXHERO_AUTH_SECRET")
+    Path(".env").write_text(f"FLUXHERO_AUTH_SECRET={'sample' * 8}\n")
+    ended = run("serve", "--port", "0")
+    assert ended.status == 2
+    assert "the token in FLUXHERO_AUTH_SECRET is a sample" in ended.err
+    Path(".env").write_text(f"FLUXHERO_AUTH_SECRET={TOKEN}\n")
+    assert Tokens(load_settings()).principal_of(TOKEN.encode())
 
 
 def test_an_address_that_is_not_ours(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

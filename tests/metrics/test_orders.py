@@ -73,6 +73,11 @@ def test_orders_are_counted_by_what_became_of_them(connection: duckdb.DuckDBPyCo
     assert working == {"new": 1, "done_for_day": 1, "partially_filled": 1, "held": 1, "other": 2}
 
 
+def test_no_number_of_orders_is_too_many_to_count(connection: duckdb.DuckDBPyConnection) -> None:
+    found = measured(connection, *(order(number, status="filled") for number in range(1_501)))
+    assert found["orders_total", "live", "alpaca", "filled"].value == 1_501
+
+
 def test_without_times_there_is_no_series(connection: duckdb.DuckDBPyConnection) -> None:
     found = measured(connection, order(1), order(2, submitted_at=None, filled_at=NOW))
     assert {key[0] for key in found} == {"orders_total"}

@@ -153,6 +153,15 @@ def test_a_trip_is_told_although_its_numbers_cannot_be_kept(
     assert [change.after for change in told[0].changes] == [Level.CRITICAL]
 
 
+def test_runs_of_one_second_overwrite_nothing(ledger: House) -> None:
+    result(ledger, 1, 500)
+    runs = {ledger.snapshot(now=NOW + timedelta(milliseconds=n)).run for n in range(4)}
+    assert len({run[:16] for run in runs}) == 1, "their names begin with the same second"
+    kept = run_query(ledger.workspace, "SELECT count(DISTINCT run) FROM snapshots").rows
+    assert list(kept) == [(len(runs),)]
+    assert len(runs) > 2
+
+
 def test_just_less_than_the_warning_is_fine(ledger: House) -> None:
     result(ledger, 1, 50_000)
     ledger.add(
