@@ -32,6 +32,7 @@ from fluxhero.commands.standing import status
 from fluxhero.commands.waiving import waiver
 from fluxhero.errors import FluxHeroError
 from fluxhero.release import DISTRIBUTION
+from fluxhero.wording import printable
 
 USAGE, FAILED, INTERRUPTED, NO_READER = 2, 3, 130, 141
 
@@ -83,7 +84,7 @@ class Boundary:
         if self.debug:
             click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
         ending = _explain(error)
-        click.echo(str(ending), err=True)
+        click.echo(printable(str(ending), keep="\n\t"), err=True)
         if self.as_json:
             click.echo(ending.document())
         raise SystemExit(ending.exit_status) from None

@@ -3,7 +3,7 @@
 import pytest
 
 from fluxhero.archive.report import RestoreReport
-from fluxhero.wording import counted
+from fluxhero.wording import counted, printable
 
 
 @pytest.mark.parametrize(
@@ -25,6 +25,12 @@ def test_a_plural_of_its_own() -> None:
         "1 equity",
         "2 equity",
     )
+
+
+def test_data_moves_no_cursor_and_forges_no_line() -> None:
+    assert printable("BRK.B é 日本 100\N{NO-BREAK SPACE}%") == "BRK.B é 日本 100\N{NO-BREAK SPACE}%"
+    assert printable("\x1b[2JA\r\nB\N{RIGHT-TO-LEFT OVERRIDE}C") == r"\x1b[2JA\r\nB\u202eC"
+    assert printable("a\n\tb\x9b\N{LINE SEPARATOR}", keep="\n\t") == "a\n\tb\\x9b\\u2028"
 
 
 def test_a_restores_verdict() -> None:

@@ -146,7 +146,7 @@ def _snapshots(routes: APIRouter, services: Services) -> None:
             run=snapshot.run if snapshot else None,
             at=snapshot.at if snapshot else None,
             age_seconds=(services.clock() - snapshot.at).total_seconds() if snapshot else None,
-            unreadable=tuple(shown(str(path), settings.data_dir) for path in found.unreadable),
+            unreadable=tuple(shown(str(path), settings) for path in found.unreadable),
             total=len(samples),
             limit=limit,
             offset=offset,

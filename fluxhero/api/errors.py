@@ -18,6 +18,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from config.settings import Settings
+from fluxhero.api.sources import shown
 from fluxhero.errors import BadInputError, FluxHeroError, IntegrityError, TransientError
 
 _log = logging.getLogger(__name__)
@@ -112,7 +113,6 @@ async def respond(scope: Scope, receive: Receive, send: Send, error: ApiError) -
 
 def add_handlers(app: FastAPI, settings: Settings) -> None:
     """Give every error that leaves a route the one shape."""
-    folder = f"{settings.data_dir}/"
 
     async def known(_request: Request, error: Exception) -> JSONResponse:
         if isinstance(error, ApiError):
@@ -120,7 +120,7 @@ def add_handlers(app: FastAPI, settings: Settings) -> None:
         if isinstance(error, RequestValidationError):
             return _invalid(error).response()
         if isinstance(error, FluxHeroError):
-            return _of_ours(error, folder).response()
+            return _of_ours(error, settings).response()
         return _of_http(error).response()
 
     for kind in (ApiError, RequestValidationError, FluxHeroError, HTTPException):
@@ -140,9 +140,9 @@ def _invalid(error: RequestValidationError) -> ApiError:
     )
 
 
-def _of_ours(error: FluxHeroError, folder: str) -> ApiError:
-    """An error of the product's tree; the data folder's own path is nobody's business."""
-    what, next_step = error.what.replace(folder, ""), error.next_step.replace(folder, "")
+def _of_ours(error: FluxHeroError, settings: Settings) -> ApiError:
+    """An error of the product's tree."""
+    what, next_step = shown(error.what, settings), shown(error.next_step, settings)
     kind = type(error).__name__
     if isinstance(error, BadInputError):
         return ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, kind, what, next_step=next_step)

@@ -163,7 +163,7 @@ class HealthChecks:
         return Check(status="fail", observed=self._told(error))
 
     def _told(self, error: FluxHeroError) -> str:
-        return shown(error.what, self._settings.data_dir)
+        return shown(error.what, self._settings)
 
 
 def _cpu() -> Check:

@@ -62,6 +62,7 @@ class Sources:
 
     def __init__(self, settings: Settings, clock: Callable[[], datetime]) -> None:
         """Nothing is read yet."""
+        self._settings = settings
         self._data_dir = settings.data_dir
         self._layout = Layout(settings.archive_dir)
         self._clock = clock
@@ -192,7 +193,7 @@ class Sources:
 
     def _read_breaker(self) -> tuple[BreakerState, ...]:
         found = breaker.states(self._data_dir).values()
-        return tuple(replace(one, reason=shown(one.reason, self._data_dir)) for one in found)
+        return tuple(replace(one, reason=shown(one.reason, self._settings)) for one in found)
 
     def _curve_identity(self) -> Hashable:
         path = equity.curve_path(self._data_dir)
@@ -216,9 +217,10 @@ class Sources:
         return Curves(curves, record.written_at if record else None)
 
 
-def shown(text: str, data_dir: Path) -> str:
-    """A message without the data folder's own path, which is nobody's business."""
-    return text.replace(f"{data_dir}{os.sep}", "")
+def shown(text: str, settings: Settings) -> str:
+    """A message without the paths of the data folder and the archive, which are nobody's business."""
+    text = text.replace(f"{settings.data_dir}{os.sep}", "")
+    return text.replace(f"{settings.archive_dir}{os.sep}", f"archive{os.sep}")
 
 
 def plain(money: Decimal) -> str:

@@ -44,7 +44,7 @@ T = TypeVar("T")
 class _Parts:
     """Asks the sources, and notes what cannot be read."""
 
-    data_dir: Path
+    settings: Settings
     problems: list[Problem] = field(default_factory=list)
 
     def of(self, part: Part, read: Callable[[], T], otherwise: T) -> T:
@@ -56,8 +56,8 @@ class _Parts:
                 Problem(
                     part=part,
                     what=None,
-                    message=shown(error.what, self.data_dir),
-                    next_step=shown(error.next_step, self.data_dir),
+                    message=shown(error.what, self.settings),
+                    next_step=shown(error.next_step, self.settings),
                 )
             )
             return otherwise
@@ -65,7 +65,7 @@ class _Parts:
     def passed_over(self, part: Part, paths: Iterable[Path]) -> None:
         """Files that are damaged, and in whose place older ones are shown."""
         for path in paths:
-            name = shown(str(path), self.data_dir)
+            name = shown(str(path), self.settings)
             self.problems.append(
                 Problem(
                     part=part,
@@ -78,7 +78,7 @@ class _Parts:
 
 def status_of(settings: Settings, sources: Sources, runs: Runs, now: datetime) -> StatusAnswer:
     """How everything stands."""
-    parts = _Parts(settings.data_dir)
+    parts = _Parts(settings)
     nothing = Taken(Latest(None), Measured(()))
     taken = parts.of("snapshot", sources.snapshot, nothing)
     parts.passed_over("snapshot", taken.latest.unreadable)

@@ -14,6 +14,8 @@ from typing import Any, Protocol
 
 import click
 
+from fluxhero.wording import printable
+
 _WIDTH_OF_PIPES = 10_000
 _NARROWEST_COLUMN = 10
 _MOST_ROWS = 20  # of a report's table
@@ -48,9 +50,9 @@ def show_report(report: Report, *, as_json: bool, tabled: bool = True) -> None:
         document = report.model_dump(mode="json")
         show_json({"verdict": report.verdict, "ok": report.ok, **document})
         return
-    click.secho(report.verdict, bold=True)
+    click.secho(printable(report.verdict), bold=True)
     for line in report.details():
-        click.echo(f"  {line}")
+        click.echo(f"  {printable(line)}")
     rows = report.table() if tabled else []
     show_records(rows[:_MOST_ROWS])
     if len(rows) > _MOST_ROWS:
@@ -205,7 +207,7 @@ def text(value: Any) -> str:
         return exact_json.dump(plain(value))
     if isinstance(value, Decimal) and value.is_finite():
         return format(value, "f")
-    return str(value)
+    return printable(str(value), keep="\n\t")
 
 
 def size(count: int) -> str:

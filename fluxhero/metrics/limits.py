@@ -36,7 +36,7 @@ from fluxhero.metrics.limit_rules import (
     RISK_TREND,
 )
 from fluxhero.metrics.samples import Sample, sample
-from fluxhero.wording import counted
+from fluxhero.wording import counted, printable
 
 _NO_EQUITY = "the equity is not known"
 _NO_PRICE = "a position has no price"
@@ -123,7 +123,7 @@ def _judge_holdings(held: Holdings, equity: Decimal | None, settings: Settings) 
             held.largest,
             equity,
             settings.max_position_size_pct,
-            f"{held.largest_symbol} is",
+            f"{printable(held.largest_symbol or '')} is",
         ),
         failed(
             POSITIONS_OPEN,
@@ -191,7 +191,7 @@ def _judge_risks(
         rule,
         held.mode,
         f"{held.mode}: {counted(len(broken), 'trade')} above {ratio_percent(limit)} of the equity of "
-        f"{money(equity)}; {worst.trade} risks {money(worst.amount)}, {percent(worst.amount, equity)}",
+        f"{money(equity)}; {printable(worst.trade)} risks {money(worst.amount)}, {percent(worst.amount, equity)}",
         count=len(broken),
         checked=len(risks),
         keys=tuple(risk.trade for risk in broken),

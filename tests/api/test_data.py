@@ -282,6 +282,21 @@ def test_damage_is_named_and_nothing_goes_down(night: Path) -> None:
         assert api.get("/api/snapshots/latest")["unreadable"] == []
 
 
+def test_an_archive_elsewhere_is_not_named(night: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    elsewhere = night.parent / "elsewhere"
+    (elsewhere / "manifests").mkdir(parents=True)
+    (elsewhere / "manifests" / "00000001-trades-live-202501-a5fad948.json").write_bytes(b"{")
+    monkeypatch.setenv("FLUXHERO_ARCHIVE_DIR", str(elsewhere))
+    with asking() as api:
+        for answer in (
+            api.error("/api/batches", 503),
+            api.get("/api/status"),
+            api.get("/health", 503),
+        ):
+            assert "archive/manifests/00000001-trades" in str(answer)
+            assert str(elsewhere) not in str(answer)
+
+
 def test_a_clock_set_back_and_snapshots_of_time_to_come(night: Path) -> None:
     take(night, NOW + timedelta(days=3), [sample("equity_usd", 1, mode="live", basis="closed")])
     with asking() as api:

@@ -11,6 +11,7 @@ from unittest.mock import patch
 import pytest
 
 from config.logging import configure_logging
+from fluxhero.commands.output import show_report, show_table
 from fluxhero.errors import DamagedFileError, ForeignStoreError, StorageIOError
 from fluxhero.integrity.findings import Area, State, finding_files, latest_findings
 from fluxhero.integrity.waivers import add_waivers, waivers_file
@@ -358,3 +359,19 @@ def test_options_that_make_no_sense_are_refused(run: Run, arguments: list[str], 
     shown = run("snapshot", *arguments)
     assert shown.status == 2
     assert says in shown.err
+
+
+def test_a_symbol_that_is_no_symbol_is_spelt_out(
+    ledger: House, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result(ledger, 1, 500)
+    name = "\x1b[2J\r\n- EVIL"
+    position = {"mode": "live", "symbol": name, "side": "long", "quantity": Decimal(9_000)}
+    samples.insert_duckdb(ledger.store, "positions", position | {"entry_price": Decimal(10)})
+    report = ledger.snapshot()
+    assert r"live: \x1b[2J\r\n- EVIL is worth 90,000.00" in report.markdown()
+    show_report(report, as_json=False)
+    show_table(["symbol"], [[name]])
+    shown = capsys.readouterr().out
+    assert "\x1b" not in shown
+    assert r"\x1b[2J" in shown
