@@ -40,6 +40,8 @@ from fluxhero.metrics.samples import Sample
 
 MOST_DAYS: Final = 400  # of one series
 MOST_NAMES: Final = 10
+MOST_ROWS: Final = 1_000_000  # that are read for one answer
+MOST_POINTS: Final = 50_000  # of all series in one answer
 _WEEK: Final = timedelta(days=7)
 _EARLIEST, _LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 
@@ -170,7 +172,10 @@ def _snapshots(routes: APIRouter, services: Services) -> None:
         _refuse_span(since, until)
         _refuse_names(name)
         wanted = dict(one.split(":", 1) for one in label)
-        rows = snapshots.series(settings.data_dir, name, since, until, wanted, max_points)
+        rows = snapshots.series(
+            settings.data_dir, name, since, until, wanted, max_points, most_rows=MOST_ROWS
+        )
+        _refuse_many(rows.num_rows)
         points: dict[tuple[str, tuple[tuple[str, str], ...]], list[tuple[datetime, float]]] = {}
         columns = (rows[column].to_pylist() for column in ("name", "labels", "timestamp", "value"))
         for named, labels, at, value in zip(*columns, strict=True):
@@ -223,6 +228,14 @@ def _refuse_names(names: Sequence[str]) -> None:
             raise BadInputError(
                 "there is no metric of this name", next_step="docs/metrics.md lists every metric"
             )
+
+
+def _refuse_many(points: int) -> None:
+    if points > MOST_POINTS:
+        raise BadInputError(
+            f"the answer would have {points:,} points, and {MOST_POINTS:,} is the limit",
+            next_step="narrow it down by 'label', or ask for fewer points of each series by 'max_points'",
+        )
 
 
 def _sample(one: Sample) -> SampleLine:

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fluxhero.engine import literal, scratch
-from fluxhero.errors import DamagedFileError
+from fluxhero.errors import BadInputError, DamagedFileError
 from fluxhero.metrics.families import Kind, family_of
 from fluxhero.metrics.fitness import refuse_unfit
 from fluxhero.metrics.samples import Sample
@@ -28,6 +28,7 @@ from fluxhero.metrics.snapshot_files import (
     read_file,
 )
 from fluxhero.recorded import write_recorded
+from fluxhero.wording import counted
 
 logger = logging.getLogger(__name__)
 
@@ -169,6 +170,8 @@ def series(
     last: datetime,
     labels: Mapping[str, str] | None = None,
     max_points: int | None = None,
+    *,
+    most_rows: int | None = None,
 ) -> pa.Table:
     """What was measured over a time, in the columns of `SCHEMA`: by name, labels and time.
 
@@ -179,8 +182,10 @@ def series(
         last: until then.
         labels: only samples that have these, whatever else they have.
         max_points: at most so many of each series, evenly over the time; the last one always.
+        most_rows: at most so many are read, whatever their labels.
 
     Raises:
+        BadInputError: there are more rows.
         DamagedFileError: a file of that time cannot be read.
     """
     since, until = first.astimezone(UTC), last.astimezone(UTC)
@@ -192,9 +197,14 @@ def series(
             [SCHEMA.empty_table(), *(read_file(path, where=where) for path in files_of(day))]
         )
 
-    listed = days(data_dir, since.date(), until.date())
-    tables = [reading(data_dir, day, read) for day in listed]
-    rows = pa.concat_tables([SCHEMA.empty_table(), *tables])
+    rows = SCHEMA.empty_table()
+    for day in days(data_dir, since.date(), until.date()):
+        rows = pa.concat_tables([rows, reading(data_dir, day, read)])
+        if most_rows is not None and rows.num_rows > most_rows:
+            raise BadInputError(
+                f"there are more than {counted(most_rows, 'number')} of these names in that time",
+                next_step="ask for a shorter time or for fewer names",
+            )
     kept = [f"labels[{literal(name)}] = {literal(value)}" for name, value in (labels or {}).items()]
     with scratch() as engine:
         engine.register("rows", rows)

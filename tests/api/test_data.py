@@ -11,6 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from fluxhero.api import data as data_routes
 from fluxhero.api.services import EventKind, NoRuns, RunLine, Runs
 from fluxhero.durable import sha256
 from fluxhero.integrity.results import errored, failed
@@ -235,6 +236,34 @@ def test_what_makes_no_sense_is_refused(data: Path) -> None:
         for path, status, parameters in SENSELESS:
             error = api.error(f"/api/{path}", status, **parameters)
             assert error["message"], path
+
+
+def test_what_would_take_all_memory_is_refused(
+    night: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take(night, NOW)
+    with asking() as api:
+        whole = api.get(
+            "/api/snapshots/series", name="trading_trades_closed_total", max_points=5000
+        )
+        assert sum(len(line["points"]) for line in whole["series"]) == 4
+        for limit, step in (("MOST_POINTS", "narrow it down"), ("MOST_ROWS", "a shorter time")):
+            with monkeypatch.context() as patch:
+                patch.setattr(data_routes, limit, 3)
+                many = api.error(
+                    "/api/snapshots/series",
+                    422,
+                    name="trading_trades_closed_total",
+                    max_points=5000,
+                )
+                assert step in many["next_step"]
+        narrow = api.get(
+            "/api/snapshots/series",
+            name="trading_trades_closed_total",
+            label="outcome:win",
+            max_points=5000,
+        )
+        assert [len(line["points"]) for line in narrow["series"]] == [2]
 
 
 def test_damage_is_named_and_nothing_goes_down(night: Path) -> None:
