@@ -21,6 +21,10 @@ _PAIR = re.compile(
         (?P<value>"[^"]*"|'[^']*'|[^\s,;&"'}\])]+)""",
     re.IGNORECASE | re.VERBOSE,
 )
+# The password of `https://user:password@host`.
+_IN_ADDRESS = re.compile(
+    r"(?P<user>\b[a-z][a-z0-9+.-]{0,20}://[^\s/:@]*:)[^\s/@]+(?=@)", re.IGNORECASE
+)
 
 
 class Redactor:
@@ -35,9 +39,10 @@ class Redactor:
         self._values = re.compile("|".join(map(re.escape, known))) if known else None
 
     def text(self, text: str) -> str:
-        """The text without known secret values and without values of tell-tale keys."""
+        """The text without known secret values, values of tell-tale keys and passwords in addresses."""
         if self._values is not None:
             text = self._values.sub(MASK, text)
+        text = _IN_ADDRESS.sub(rf"\g<user>{MASK}", text)
         return _PAIR.sub(rf"\g<key>\g<scheme>{MASK}", text)
 
     def value(self, value: object, key: str = "") -> object:

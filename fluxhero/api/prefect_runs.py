@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Protocol
+from urllib.parse import urlsplit
 from uuid import UUID
 
 import certifi
@@ -80,7 +81,7 @@ class PrefectRuns:
             flows: names of the flows whose runs are shown.
         """
         self._api_url = api_url.rstrip("/")
-        self._ui_url = (ui_url or self._api_url.removesuffix("/api")).rstrip("/")
+        self._ui_url = ui_url.rstrip("/") if ui_url else _without_login(self._api_url)
         self._flows = frozenset(flows)
         self._tls = ssl.create_default_context(cafile=certifi.where())
         self._lock = asyncio.Lock()
@@ -229,6 +230,12 @@ class PrefectRuns:
             url=self._page(run_id),
         )
         return Event(EventKind.RUN, told.occurred, line.model_dump(mode="json"))
+
+
+def _without_login(api_url: str) -> str:
+    """Where the UI is, by the address of the API; pages show it."""
+    parts = urlsplit(api_url.removesuffix("/api"))
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl().rstrip("/")
 
 
 def _problem(error: Exception) -> str:

@@ -121,7 +121,7 @@ def test_a_server_that_is_away(
     monkeypatch.setattr(prefect_runs, "FIRST_PAUSE_SECONDS", 0.01)
 
     async def scenario() -> None:
-        source = PrefectRuns(f"http://127.0.0.1:{port}/api")
+        source = PrefectRuns(f"http://me:pa55@127.0.0.1:{port}/api")
         runs = await source.runs()
         assert runs.problem == "the Prefect server is away: see that `prefect server start` runs"
         assert runs.ui_url == f"http://127.0.0.1:{port}"

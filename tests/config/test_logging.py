@@ -171,6 +171,8 @@ def test_redaction_leaves_the_rest_alone() -> None:
     redactor = Redactor(["abc", "longer-secret", "longer-secret-still"])
     assert redactor.text("abc longer-secret-still, 5 tokens used") == f"abc {MASK}, 5 tokens used"
     assert redactor.value(("a", 1, {"longer-secret"})) == ("a", 1, {MASK})
+    address = "http://me:pa55@desk.example:4200/api?x=1 and http://desk.example:4200/a@b:c@d"
+    assert redactor.text(address) == address.replace("pa55", MASK)
     assert redactor.value({"token": None, "n": 1.5}) == {"token": None, "n": 1.5}
     moment = object()
     assert redactor.value(moment) is moment
