@@ -21,7 +21,7 @@ from fluxhero.integrity.findings import (
 )
 from fluxhero.integrity.results import Outcome, Result, errored, failed, passed
 from fluxhero.integrity.rules import Rule
-from fluxhero.integrity.waivers import Waiver
+from fluxhero.integrity.waivers import Waiver, waived_count
 from fluxhero.metrics.exact import above, loss_percent, lost, money, percent, ratio_percent
 from fluxhero.metrics.facts import Account, Basis, Holdings, Strategy
 from fluxhero.metrics.limit_rules import (
@@ -249,10 +249,29 @@ def keep_findings(
     files = finding_files(data_dir, Area.LIMITS)
     if files and files[-1].stem == run:
         return before
-    findings = judge(results, before, waivers, at)
+    findings = judge([*results, *_of_vanished(results, before, waivers, at)], before, waivers, at)
     if _open(findings) != _open(before) or not files:
         write_findings(data_dir, run, at, findings, deep=False, area=Area.LIMITS)
     return findings
+
+
+def _of_vanished(
+    results: Sequence[Result], before: Sequence[Finding], waivers: Sequence[Waiver], at: datetime
+) -> list[Result]:
+    """What was open about the account of a mode of which nothing is left: that is no recovery.
+
+    A waiver ends it, for whoever removed the mode on purpose.
+    """
+    judged = {result.object for result in results}
+    rules = {rule.name: rule for rule in (DRAWDOWN_CRITICAL, DRAWDOWN_WARNING, EQUITY_UNKNOWN)}
+    untold = [
+        errored(
+            rules[one.rule], one.object, f"{one.object}: neither trades nor values are left of it"
+        )
+        for one in before
+        if one.state.is_open and one.object not in judged and one.rule in rules
+    ]
+    return [one for one in untold if not waived_count(one, waivers, at)]
 
 
 def _open(findings: Iterable[Finding]) -> set[tuple[object, ...]]:

@@ -223,6 +223,26 @@ def test_findings_are_written_when_they_change(settings: Settings) -> None:
     assert new_breaches(latest_findings(data, NOW + 9 * STEP, Area.LIMITS)) == []
 
 
+def test_a_mode_of_which_nothing_is_left_has_not_recovered(settings: Settings) -> None:
+    data = settings.data_dir
+    live, paper = account("70000"), account("100000", mode="paper")
+    held = [replace(FLAT, positions=1, without_stop=1)]
+    keep(data, judge_limits([live, paper], held, {}, settings), 0)
+    drawdown = {"limits.drawdown-critical", "limits.drawdown-warning"}
+    for night in (1, 2):
+        found = keep(data, judge_limits([paper], [], {}, settings), night)
+        still = [one for one in found if one.state.is_open and one.rule in drawdown]
+        assert {(one.rule, one.object) for one in still} == {(rule, "live") for rule in drawdown}
+        assert {(one.outcome, one.state) for one in still} == {("errored", State.KNOWN)}
+        assert "neither trades nor values" in still[0].observed
+    later = NOW + 9 * STEP
+    removed = [
+        Waiver(rule=rule, key="live", reason="moved", since=NOW, until=later) for rule in drawdown
+    ]
+    found = keep(data, judge_limits([paper], [], {}, settings), 3, tuple(removed))
+    assert not [one for one in found if one.state.is_open and one.rule in drawdown]
+
+
 def test_a_storage_check_and_the_limits_have_lives_of_their_own(settings: Settings) -> None:
     data = settings.data_dir
     keep(data, judge_limits([account("70000")], [], {}, settings), 0)
