@@ -45,6 +45,8 @@ class Hub:
 
     def drop(self, queue: Queue) -> None:
         """Send a listener nothing more; None is the last that its queue holds."""
+        if queue not in self._queues:
+            return
         self._queues.discard(queue)
         self.dropped += 1
         while not queue.empty():

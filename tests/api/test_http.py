@@ -3,14 +3,16 @@
 import asyncio
 import logging
 import re
+import threading
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from fastapi import APIRouter, FastAPI, Request
+from fastapi.responses import StreamingResponse
 from prometheus_client import generate_latest
 
 from config.logging import JsonFormatter, Record
@@ -18,7 +20,7 @@ from config.settings import Settings
 from fluxhero.api import rate_limits
 from fluxhero.api.app import create_app
 from fluxhero.api.errors import ApiError
-from fluxhero.api.services import NoRuns
+from fluxhero.api.services import NoRuns, Services
 from fluxhero.errors import BadInputError, ConfigurationError, DamagedFileError
 from tests.api.server import TOKEN, logged, serving
 
@@ -51,6 +53,14 @@ def app_for(folder: Path, **changes: Any) -> FastAPI:
             "setup": ConfigurationError("wrong", next_step="mend it"),
             "own": ApiError(409, "busy", "it is busy", next_step="wait", headers={"X-Why": "1"}),
         }.get(what, RuntimeError("internal-canary"))
+
+    @routes.get("/try/half")
+    async def half() -> StreamingResponse:
+        async def parts() -> AsyncIterator[bytes]:
+            yield b"half"
+            raise RuntimeError("the other half is gone")
+
+        return StreamingResponse(parts())
 
     app.include_router(routes)
     return app
@@ -154,6 +164,12 @@ def test_every_error_has_one_shape_and_shows_nothing_inside(
     assert fault.headers["X-Content-Type-Options"] == "nosniff"
     logged = next(r for r in caplog.records if r.name == "fluxhero.api.errors")
     assert "internal-canary" in JsonFormatter().format(logged)
+
+
+def test_half_an_answer_does_not_look_whole(client: httpx.Client) -> None:
+    with pytest.raises(httpx.RemoteProtocolError):
+        client.get("/try/half", headers=GOOD)
+    assert client.get("/try/echo/1", headers=GOOD).status_code == 200
 
 
 def test_origins(client: httpx.Client) -> None:
@@ -368,3 +384,29 @@ def test_a_limit_forgets_who_was_not_seen_for_longest() -> None:
 def test_without_a_good_token_there_is_no_application(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="is a sample"):
         create_app(Settings(data_dir=tmp_path, auth_secret="changeme" * 8), runs=NoRuns())
+
+
+def test_background_work_that_fails_begins_again_and_ends_with_the_service(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fluxhero.api.app._PAUSE", 0.0)
+    begun, ended = [], []
+    second = threading.Event()
+
+    async def work(services: Services) -> None:
+        begun.append(services)
+        if len(begun) == 1:
+            raise RuntimeError("the disk is gone")
+        second.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(True)
+
+    settings = Settings(data_dir=tmp_path, auth_secret=TOKEN)
+    app = create_app(settings, runs=NoRuns(), background=[work])
+    with serving(app):
+        assert second.wait(30)
+    assert begun == [app.state.services] * 2
+    assert ended == [True]
+    assert "background work failed and begins again" in caplog.text

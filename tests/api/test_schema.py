@@ -15,6 +15,7 @@ EXAMPLES = 8  # of each operation, valid and invalid ones alike
 @pytest.mark.filterwarnings("default")  # what schemathesis' own dependencies warn of
 def test_the_api_keeps_to_its_description_whatever_is_asked(night: Path) -> None:
     import schemathesis
+    from schemathesis.core.result import Ok
     from schemathesis.generation import GenerationMode
     from schemathesis.specs.openapi import checks
 
@@ -25,7 +26,9 @@ def test_the_api_keeps_to_its_description_whatever_is_asked(night: Path) -> None
     with asking(auth_failures="100000/minute") as asker:
         url = str(asker.client.base_url)
         schema = schemathesis.openapi.from_url(f"{url}/api/openapi.json", headers=headers)
-        operations = [result.ok() for result in schema.get_all_operations()]
+        operations = [
+            result.ok() for result in schema.get_all_operations() if isinstance(result, Ok)
+        ]
         assert {"/livez", "/metrics", "/api/status"} <= {each.path for each in operations}
         for operation in operations:
             for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):

@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from fluxhero.api.tokens import make_secret
+from tests.api.server import TOKEN
 from tests.command import Run
 
 REPOSITORY = Path(__file__).parents[2]
@@ -96,7 +97,8 @@ def test_without_a_good_token_it_does_not_start(run: Run, monkeypatch: pytest.Mo
     assert not ended.out
 
 
-def test_an_address_that_is_not_ours(run: Run) -> None:
+def test_an_address_that_is_not_ours(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLUXHERO_AUTH_SECRET", TOKEN)
     ended = run("serve", "--host", "192.0.2.1", "--port", "8400")
     assert ended.status == 3
     assert "cannot listen on 192.0.2.1 port 8400" in ended.err

@@ -233,7 +233,7 @@ def test_it_does_not_listen(service: Service) -> None:
 def test_who_reads_too_slowly_is_dropped_and_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(WebSocketConnection, "answer_seconds", 0.3)
+    monkeypatch.setattr(WebSocketConnection, "answer_seconds", 2.0)
     for service in served(Service(settings_of(tmp_path), SOON)):
         with (
             connect(service.url, additional_headers=GOOD, max_queue=1, max_size=None) as slow,
@@ -262,6 +262,7 @@ def test_a_queue_that_overflows_ends_with_nothing() -> None:
             assert hub.full
             for _ in range(4):
                 hub.publish(event)
+            hub.drop(queue)
             return [queue.get_nowait() for _ in range(queue.qsize())], hub.dropped
 
     assert asyncio.run(play()) == ([None], 1)
@@ -272,6 +273,20 @@ def test_a_full_house_says_so(service: Service, monkeypatch: pytest.MonkeyPatch)
     with connect(service.url, additional_headers=GOOD) as websocket:
         websocket.recv(timeout=10)
         assert refusal(service.url, additional_headers=GOOD) == (503, "full")
+
+
+def test_a_fault_on_a_connection_is_logged_and_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken() -> datetime:
+        raise RuntimeError("internal-canary")
+
+    app = create_app(settings_of(tmp_path), runs=NoRuns(), clock=broken)
+    with serving(app) as url:
+        feed = url.replace("http:", "ws:") + "/ws"
+        with connect(feed, additional_headers=GOOD) as websocket:
+            assert close_code(websocket) == 1011
+    assert "a request ended in an error that nobody expected" in caplog.text
 
 
 def test_every_client_gets_every_event(service: Service) -> None:
