@@ -29,7 +29,7 @@ from fluxhero.metrics.equity import (
 from fluxhero.metrics.equity_points import unusable_by_mode
 from fluxhero.metrics.facts import Account, Holdings
 from fluxhero.metrics.holdings import holding_samples, holdings
-from fluxhero.metrics.jobs import job_samples, read_jobs
+from fluxhero.metrics.jobs import job_samples, readable_jobs
 from fluxhero.metrics.ledger_facts import ledger_facts
 from fluxhero.metrics.limit_rules import LIMIT_RULES
 from fluxhero.metrics.orders import order_samples
@@ -112,7 +112,7 @@ def measure_ledger(run: SnapshotRun) -> Measured:
 @io_task
 def measure_storage(run: SnapshotRun) -> list[Sample]:
     """Measure the hot store, the archive, the checks' findings and the flows' last runs."""
-    jobs = read_jobs(run.settings.data_dir)
+    jobs = readable_jobs(run.settings.data_dir)
     return [*store_samples(run.settings, run.now), *job_samples(jobs)]
 
 

@@ -1,5 +1,6 @@
 """The read endpoints over real files: what they say of a bad night, of an empty ledger, and of damage."""
 
+import re
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from fluxhero.api.services import RunLine, Runs
+from fluxhero.api.services import EventKind, RunLine, Runs
 from fluxhero.durable import sha256
 from fluxhero.integrity.results import errored, failed
 from fluxhero.metrics.breaker import states
@@ -374,3 +375,18 @@ def test_what_makes_a_night_good_or_bad(data: Path) -> None:
         found = api.get("/api/status")
         assert (len(found["findings"]["open"]), found["findings"]["total"]) == (50, 60)
         assert "60 of severity" in found["verdict"]["text"]
+
+
+def test_every_route_parameter_and_event_is_documented(data: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "api.md").read_text("utf-8")
+    with asking() as api:
+        paths = api.get("/api/openapi.json")["paths"]
+    assert set(re.findall(r"^\| `(/[^`]*)` \|", page, re.M)) == {*paths, "/", "/ws"}
+    parameters = {
+        parameter["name"]
+        for operations in paths.values()
+        for parameter in operations["get"].get("parameters", ())
+        if parameter["in"] == "query"
+    }
+    assert {name for name in parameters if f"`{name}=" not in page} == set()
+    assert all(f"| `{kind}` |" in page for kind in EventKind)

@@ -73,7 +73,7 @@ def test_from_nothing_through_a_bad_night(
     assert "fluxhero breaker reset --mode live" in opened.text("#breaker")
     assert "files.sha256" in opened.text("#findings")
     assert "limits.exposure" in opened.text("#findings")
-    assert page.locator("#findings .do").count() == 2
+    assert page.locator("#findings summary", has_text="What to do").count() == 2
     assert "over" in opened.text("#holdings")
     assert "archive-trades" in opened.text("#jobs")
     assert "too few" in opened.text("#latency")

@@ -5,30 +5,27 @@ import shutil
 import signal
 import socket
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from config.settings import Settings
-from fluxhero.metrics.breaker import Thresholds, breaker_samples, observe, states
-from fluxhero.metrics.facts import Account, Basis
-from fluxhero.metrics.families import family_of
-from fluxhero.metrics.limits import judge_limits, limit_samples
-from fluxhero.metrics.samples import Sample, sample
+from config.settings import load_settings
+from fluxhero.api.app import create_app
+from fluxhero.api.services import NoRuns
+from tests.api.server import TOKEN, serving
+from tests.archive.conftest import make_house
 from tests.deploy.test_files import PROMETHEUS, asked
+from tests.house import House
+from tests.samples import create_duckdb_store
 
-TOKEN = "a-token-of-this-test-and-of-nothing-else"
 WAIT_SECONDS = 60
-NOW = datetime(2026, 3, 2, 22, tzinfo=UTC)
 
 
 def tool(name: str) -> str:
@@ -99,46 +96,6 @@ def free_port() -> int:
         return int(server.getsockname()[1])
 
 
-def exposition(samples: list[Sample]) -> str:
-    """Samples as text, HELP and TYPE once a family."""
-    lines = []
-    for name in dict.fromkeys(one.name for one in samples):
-        family = family_of(name)
-        assert family is not None
-        lines += [f"# HELP {name} {family.help}", f"# TYPE {name} {family.kind.value}"]
-        for one in (one for one in samples if one.name == name):
-            labels = ",".join(f'{label}="{value}"' for label, value in one.labels)
-            lines.append(f"{name}{{{labels}}} {one.value!r}")
-    return "\n".join(lines) + "\n"
-
-
-@contextmanager
-def served(text: Callable[[], str]) -> Iterator[int]:
-    """A server on loopback that has /metrics for whoever has the token; its port."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            known = self.headers["Authorization"] == f"Bearer {TOKEN}"
-            body = text().encode() if known and self.path == "/metrics" else b"no"
-            self.send_response(200 if known else 401)
-            self.send_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *args: Any) -> None:
-            """Say nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        try:
-            yield server.server_port
-        finally:
-            server.shutdown()
-            thread.join()
-
-
 @contextmanager
 def prometheus(folder: Path, target: int) -> Iterator[httpx.Client]:
     """Prometheus itself as the guide starts it, only quicker to scrape; a client of its API."""
@@ -193,26 +150,30 @@ def firing(client: httpx.Client) -> dict[str, Any]:
     }
 
 
-def measured(settings: Settings, equity: str) -> list[Sample]:
-    """What a snapshot of an account of peak 150,000 exposes, as far as this part goes."""
-    money = Decimal(equity)
-    peak = Decimal(150_000)
-    none = timedelta(0)
-    account = Account("live", Basis.CLOSED, NOW, money, peak, Decimal(0), None, none)
-    observe(settings.data_dir, [account], Thresholds.of(settings), now=NOW, run="r")
-    ratio = float((peak - money) / peak)
-    return [
-        sample("drawdown_ratio", ratio, mode="live", basis="closed"),
-        sample("snapshot_timestamp_seconds", time.time()),
-        *limit_samples(judge_limits([account], [], {}, settings), settings),
-        *breaker_samples(states(settings.data_dir)),
-    ]
+@pytest.fixture
+def ledger(clean_environment: Path, monkeypatch: pytest.MonkeyPatch) -> House:
+    """An account of 150,000 at its best, as of yesterday."""
+    house = make_house("duckdb", clean_environment, monkeypatch)
+    create_duckdb_store(house.store)
+    now = datetime.now(UTC)
+    for number, result in ((1, 50_000), (2, 0)):
+        at = now - timedelta(days=1) + timedelta(hours=number)
+        house.add(
+            number, realized_pnl=Decimal(result), entry_time=at - timedelta(hours=1), exit_time=at
+        )
+    return house
 
 
-def test_a_scrape_with_the_token_and_an_alert_that_fires(
-    settings: Settings, installed: Path
-) -> None:
-    samples = measured(settings, "127500.15")
+def fall_to(ledger: House, equity: str) -> None:
+    """Let the last trade have a result that leaves this much, and measure it."""
+    ledger.edit(2, f"realized_pnl = {Decimal(equity) - 150_000}")
+    ledger.snapshot(now=datetime.now(UTC))
+
+
+def test_a_scrape_with_the_token_and_an_alert_that_fires(ledger: House, installed: Path) -> None:
+    """From the store through flow, API and Prometheus to the alert; only the rate of it all is not real."""
+    fall_to(ledger, "127500.15")
+    app = create_app(load_settings(None, auth_secret=TOKEN), runs=NoRuns())
     token = installed / "fluxhero-token"
     token.write_text("an old token\n")
 
@@ -220,16 +181,16 @@ def test_a_scrape_with_the_token_and_an_alert_that_fires(
         found = client.get("/targets").json()["data"]["activeTargets"]
         return found[0] if found and found[0]["health"] != "unknown" else {}
 
-    with served(lambda: exposition(samples)) as port, prometheus(installed, port) as client:
+    with serving(app) as url, prometheus(installed, int(url.rpartition(":")[2])) as client:
         refused = until(target)
         assert (refused["health"], "401" in refused["lastError"]) == ("down", True)
         assert "FluxHeroAbsent" in until(lambda: firing(client))
         token.write_text(TOKEN + "\n")  # without a restart
         until(lambda: target().get("health") == "up")
         until(lambda: not firing(client))
-        samples[:] = measured(settings, "127500")
+        fall_to(ledger, "127500")
         assert set(until(lambda: firing(client))) == {"FluxHeroDrawdownWarning live"}
-        samples[:] = measured(settings, "120000")
+        fall_to(ledger, "120000")
         critical = {"FluxHeroBreakerCritical live", "FluxHeroDrawdownCritical live"}
         until(lambda: set(firing(client)) == critical)
         alert = firing(client)["FluxHeroDrawdownCritical live"]

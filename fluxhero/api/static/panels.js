@@ -226,7 +226,14 @@ function finding(one) {
       node("span", { class: "soft" }, one.object),
     ),
     node("p", {}, prose(one.observed), one.count > 1 ? node("span", { class: "soft" }, ` (${counted(one.count, "row")})`) : null),
-    one.remedy ? node("p", { class: "soft do" }, prose(one.remedy)) : null,
+    one.remedy
+      ? node(
+          "details",
+          { "data-key": `remedy-${one.area}-${one.rule}-${one.object}` },
+          node("summary", {}, "What to do"),
+          node("p", { class: "soft" }, prose(one.remedy)),
+        )
+      : null,
     node(
       "p",
       { class: "soft small when" },
@@ -292,8 +299,8 @@ export function jobs(told) {
       node(
         "span",
         {},
-        job.last_success_at ? moment(job.last_success_at, "ago") : "never",
-        job.last_ok === false ? [" ", tag("critical", "failed since")] : null,
+        job.last_success_at ? moment(job.last_success_at, "ago") : job.last_ok === false ? null : "never",
+        job.last_ok === false ? [" ", tag("critical", job.last_success_at ? "not since" : "never")] : null,
       ),
       seconds(job.last_seconds),
     ]),
