@@ -147,19 +147,21 @@ async def _scrapes(pool: _Pool) -> Measured:
 async def _events(url: str, headers: dict[str, str]) -> Measured:
     """How long after an event each client has it; the event says when it was noticed."""
 
-    async def listen(client: ClientConnection) -> list[float]:
+    async def listen(client: ClientConnection, since: float) -> list[float]:
         delays: list[float] = []
         while len(delays) < _EVENTS:
             message = json.loads(await client.recv())
-            if message["kind"] == "snapshot":
-                delays.append(time.time() - datetime.fromisoformat(message["at"]).timestamp())
+            at = datetime.fromisoformat(message["at"]).timestamp()
+            if message["kind"] == "snapshot" and at > since:
+                delays.append(time.time() - at)
         return delays
 
     clients = [
         await connect(url, additional_headers=headers, ping_interval=None, compression=None)
         for _ in range(_CLIENTS)
     ]
-    delays = await asyncio.gather(*(listen(client) for client in clients))
+    everybody_there = time.time()
+    delays = await asyncio.gather(*(listen(client, everybody_there) for client in clients))
     await asyncio.gather(*(client.close() for client in clients))
     last = [max(of_event) for of_event in zip(*delays, strict=True)]
     return {"median": statistics.median(last) * 1000, "worst": max(last) * 1000}
