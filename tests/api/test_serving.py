@@ -1,5 +1,6 @@
 """`fluxhero serve` as a process of its own: it says where to look, and ends in order."""
 
+import asyncio
 import json
 import os
 import signal
@@ -123,10 +124,18 @@ def test_an_address_that_is_not_ours(run: Run, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_answers_do_not_wait_for_acknowledgements() -> None:
-    """Else each takes 40 ms: what asyncio turns off on its own sockets it leaves on on a given one."""
-    with (
-        serving._listening("127.0.0.1", 0) as listener,
-        socket.create_connection(listener.getsockname()),
-        listener.accept()[0] as connection,
-    ):
-        assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    async def scenario() -> int:
+        at_once: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+        async def met(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            connection = writer.get_extra_info("socket")
+            at_once.set_result(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            writer.close()
+
+        listener = serving._listening("127.0.0.1", 0)
+        async with await asyncio.start_server(met, sock=listener):
+            _, writer = await asyncio.open_connection(*listener.getsockname())
+            writer.close()
+            return await at_once
+
+    assert asyncio.run(scenario())
