@@ -180,15 +180,17 @@ class ConsoleFormatter(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - as above
         """The line, coloured from WARNING up on a terminal, then the fields as name=value."""
-        line = super().formatMessage(record)
+        line = super().formatMessage(record).translate(_UNSEEN)
         if sys.stderr.isatty() and not os.environ.get("NO_COLOR"):
             colour = _COLOURS.get(record.levelname, "")
             line = f"{colour}{line}{_PLAIN if colour else ''}"
         fields = [f"{k}={v}" for k, v in _fields(record).items() if not k.endswith("_id")]
-        return f"{line}  [{' '.join(fields)}]" if fields else line
+        return f"{line}  [{' '.join(fields).translate(_UNSEEN)}]" if fields else line
 
 
 _NOTHING = (None, None, None)
+# What would move a terminal's cursor or change its colours, spelt out.
+_UNSEEN = {n: f"\\x{n:02x}" for n in (*range(32), *range(127, 160)) if chr(n) not in "\n\t"}
 
 
 def _fields(record: logging.LogRecord) -> dict[str, object]:

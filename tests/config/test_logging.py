@@ -75,11 +75,12 @@ def test_readable_on_a_terminal(settings: Settings, monkeypatch: pytest.MonkeyPa
         log.info("archived")
         log.error("refused")
     monkeypatch.setenv("NO_COLOR", "1")
-    log.error("plain")
+    log.error("plain \x1b[2J%s", "\x9b", extra={"why": "\r"})
     first, second, third = stream.getvalue().splitlines()
     assert first.endswith("INFO    fluxhero.test_logging: archived  [batch=b1 store=bot.db]")
     assert second.startswith("\x1b[31m")
     assert "\x1b" not in first + third
+    assert third.endswith(r"plain \x1b[2J\x9b  [why=\x0d]")
 
 
 def test_the_format_can_be_chosen(
