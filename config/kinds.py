@@ -49,6 +49,8 @@ def _file(path: Path) -> Path:
     path = absolute(path)
     if path.is_dir():
         raise ValueError(f"{path} is a folder; it should be a file")
+    if path.exists() and not path.is_file():  # a pipe or a device is read for ever
+        raise ValueError(f"{path} is a pipe or a device; it should be a file")
     return path
 
 

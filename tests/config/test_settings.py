@@ -143,6 +143,7 @@ def test_empty_means_unset(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
         ("LOG_FORMAT", "xml", "'auto', 'json' or 'console'"),
         ("DATA_DIR", "~nobody-of-this-name/x", "does not lead anywhere"),
         ("DATA_DIR", __file__, "exists and is not a folder"),
+        ("AUTH_SECRET_FILE", "/dev/zero", "is a pipe or a device"),
     ],
 )
 def test_a_bad_value_is_named_with_its_remedy(name: str, value: str, expected: str) -> None:
