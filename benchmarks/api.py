@@ -48,8 +48,9 @@ def night() -> None:
         run = metrics.open_snapshot.fn()
         measured = metrics.measure_ledger.fn(run)
         storage = metrics.measure_storage.fn(run)
-        judged = metrics.judge_account.fn(run, measured)
-        metrics.record_snapshot.fn(run, measured, storage, judged)
+        changes = metrics.move_breaker.fn(run, measured)
+        judged = metrics.judge_limits.fn(run, measured)
+        metrics.record_snapshot.fn(run, measured, storage, judged, changes)
         time.sleep(1)
 
 

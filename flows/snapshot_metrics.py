@@ -15,12 +15,14 @@ from tasks.ending import measured_as
 from tasks.history import HOOKS
 from tasks.metrics import (
     compact_past_days,
-    judge_account,
+    judge_limits,
     measure_ledger,
     measure_storage,
+    move_breaker,
     open_snapshot,
     record_snapshot,
-    tell_of_changes,
+    tell_of_breaker,
+    tell_of_limits,
 )
 from tasks.policy import run_name
 from tasks.reporting import publish_report
@@ -37,9 +39,11 @@ def snapshot_metrics() -> State[Any]:
     run = open_snapshot()
     measured = measure_ledger(run)
     storage = measure_storage(run)
-    judged = judge_account(run, measured)
-    tell_of_changes(judged)  # first: a disk that keeps no numbers must not keep this quiet
-    report = record_snapshot(run, measured, storage, judged)
+    changes = move_breaker(run, measured)
+    tell_of_breaker(changes)  # at once: a disk that keeps nothing must not keep this quiet
+    judged = judge_limits(run, measured)
+    tell_of_limits(judged)
+    report = record_snapshot(run, measured, storage, judged, changes)
     compact_past_days(run)
     publish_report("snapshot-metrics", report)
     return measured_as(report)

@@ -67,11 +67,10 @@ class Measured:
 
 @dataclass(frozen=True)
 class Judged:
-    """What the limits and the breaker say."""
+    """What the limits say, and the breaker's states."""
 
     findings: tuple[Finding, ...]
     states: tuple[BreakerState, ...]
-    changes: tuple[Change, ...]
     samples: tuple[Sample, ...]
 
 
@@ -117,19 +116,41 @@ def measure_storage(run: SnapshotRun) -> list[Sample]:
 
 
 @io_task
-def judge_account(run: SnapshotRun, measured: Measured) -> Judged:
-    """Hold the account against the limits of the settings, and move the drawdown breaker."""
-    settings, data_dir = run.settings, run.settings.data_dir
+def move_breaker(run: SnapshotRun, measured: Measured) -> list[Change]:
+    """Move the drawdown breaker; a retry finds the same changes again."""
+    settings = run.settings
     changes = breaker.observe(
-        data_dir, measured.accounts, Thresholds.of(settings), now=run.now, run=run.run
+        settings.data_dir,
+        measured.accounts,
+        Thresholds.of(settings),
+        now=run.now,
+        run=run.run,
     )
     for change in changes:
         (logger.info if change.after is Level.OK else logger.warning)(change.text)
+    return changes
+
+
+@io_task
+def tell_of_breaker(changes: Sequence[Change]) -> None:
+    """Emit an event for each change of the breaker."""
+    for change in changes:
+        emit_event(
+            f"fluxhero.breaker.{change.after}",
+            resource=_account(change.mode),
+            payload={"text": change.text, **change.model_dump(mode="json")},
+        )
+
+
+@io_task
+def judge_limits(run: SnapshotRun, measured: Measured) -> Judged:
+    """Hold the account against the limits of the settings."""
+    settings, data_dir = run.settings, run.settings.data_dir
     results = limits.judge_limits(measured.accounts, measured.holdings, measured.unusable, settings)
     findings = limits.keep_findings(data_dir, run.run, run.now, results, _waivers(data_dir))
     states = breaker.states(data_dir)
     samples = [*limits.limit_samples(results, settings), *breaker.breaker_samples(states)]
-    return Judged(tuple(findings), tuple(states.values()), tuple(changes), tuple(samples))
+    return Judged(tuple(findings), tuple(states.values()), tuple(samples))
 
 
 def _waivers(data_dir: Path) -> list[Waiver]:
@@ -143,7 +164,11 @@ def _waivers(data_dir: Path) -> list[Waiver]:
 
 @io_task
 def record_snapshot(
-    run: SnapshotRun, measured: Measured, storage: Sequence[Sample], judged: Judged
+    run: SnapshotRun,
+    measured: Measured,
+    storage: Sequence[Sample],
+    judged: Judged,
+    changes: Sequence[Change],
 ) -> SnapshotReport:
     """Keep the equity curve, the numbers and the node exporter's file, and write the report."""
     settings = run.settings
@@ -157,7 +182,7 @@ def record_snapshot(
         at=run.now,
         accounts=tuple(AccountLine.of(account) for account in measured.accounts),
         holdings=tuple(HoldingsLine.of(one) for one in measured.holdings),
-        breaker=breaker_lines(judged.states, judged.changes),
+        breaker=breaker_lines(judged.states, changes),
         findings=report_lines(judged.findings, {rule.name: rule for rule in LIMIT_RULES}),
         samples=len(samples),
         file=str(path),
@@ -175,14 +200,8 @@ def compact_past_days(run: SnapshotRun) -> None:
 
 
 @io_task
-def tell_of_changes(judged: Judged) -> None:
-    """Emit an event for each change of the breaker and each limit newly breached or kept again."""
-    for change in judged.changes:
-        emit_event(
-            f"fluxhero.breaker.{change.after}",
-            resource=_account(change.mode),
-            payload={"text": change.text, **change.model_dump(mode="json")},
-        )
+def tell_of_limits(judged: Judged) -> None:
+    """Emit an event for each limit newly breached or kept again."""
     for finding in judged.findings:
         if finding.state in {State.NEW, State.RESOLVED}:
             happened = "breached" if finding.state is State.NEW else "kept"

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -16,7 +16,7 @@ from fluxhero.errors import DamagedFileError, ForeignStoreError, StorageIOError
 from fluxhero.integrity.findings import Area, State, finding_files, latest_findings
 from fluxhero.integrity.waivers import add_waivers, waivers_file
 from fluxhero.ledger.query import run_query
-from fluxhero.metrics.breaker import Level, reset, states
+from fluxhero.metrics.breaker import Change, Level, reset, states
 from fluxhero.metrics.equity import read_curve
 from fluxhero.metrics.jobs import RunOutcome, RunRecord, record_run
 from fluxhero.metrics.snapshots import latest_snapshot
@@ -144,15 +144,15 @@ def test_a_trip_is_told_although_its_numbers_cannot_be_kept(
 
     result(ledger, 1, -20_000)
     monkeypatch.setenv("FLUXHERO_METRICS_TEXTFILE", str(ledger.store / "no-folder" / "x.prom"))
-    told: list[steps.Judged] = []
+    told: list[Sequence[Change]] = []
     with (
         plain_tasks(module, {}),
         patch.object(steps, "utc_now", lambda: NOW),
-        patch.object(module, "tell_of_changes", told.append),
+        patch.object(module, "tell_of_breaker", told.append),
         pytest.raises(StorageIOError),
     ):
         module.snapshot_metrics.fn()
-    assert [change.after for change in told[0].changes] == [Level.CRITICAL]
+    assert [change.after for change in told[0]] == [Level.CRITICAL]
 
 
 def test_runs_of_one_second_overwrite_nothing(ledger: House) -> None:
