@@ -192,7 +192,7 @@ def tell_of_changes(judged: Judged) -> None:
                 payload={
                     "rule": finding.rule,
                     "severity": finding.severity.value,
-                    "text": finding.observed,
+                    "text": f"{finding.object}: {finding.observed}",
                 },
             )
 

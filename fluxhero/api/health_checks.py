@@ -40,7 +40,8 @@ class HealthChecks:
     """Looks at everything, and looks again no sooner than a moment later."""
 
     def __init__(self, settings: Settings, sources: Sources, clock: Callable[[], datetime]) -> None:
-        """Nothing is looked at yet."""
+        """Nothing is looked at yet; how busy the processor is, is measured from here on."""
+        psutil.cpu_percent(interval=None)
         self._settings = settings
         self._sources = sources
         self._clock = clock

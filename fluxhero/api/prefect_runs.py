@@ -44,7 +44,10 @@ OUR_FLOWS = (
     "restore-trades",
     "snapshot-metrics",
 )
-MOST_LAST, MOST_NEXT = 20, 10
+# Snapshots are so frequent that no other run would be among the last and next ones.
+FREQUENT_FLOWS = frozenset({"snapshot-metrics"})
+MOST_LAST, MOST_NEXT = 16, 8
+MOST_LAST_FREQUENT, MOST_NEXT_FREQUENT = 4, 2
 ANSWER_SECONDS = 3.0  # a server that takes longer is as good as none
 KEEP_SECONDS, KEEP_PROBLEM_SECONDS = 2.0, 10.0
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 60.0
@@ -150,24 +153,17 @@ class PrefectRuns:
             yield client
 
     async def _read(self, client: PrefectClient) -> Runs:
-        ours = filters.FlowFilter(name=filters.FlowFilterName(any_=sorted(self._flows)))
-        scheduled = [StateType.SCHEDULED]
-        last, coming, flows = await asyncio.gather(
-            client.read_flow_runs(
-                flow_filter=ours,
-                flow_run_filter=_in_state(filters.FlowRunFilterStateType(not_any_=scheduled)),
-                sort=FlowRunSort.START_TIME_DESC,
-                limit=MOST_LAST,
-            ),
-            client.read_flow_runs(
-                flow_filter=ours,
-                flow_run_filter=_in_state(filters.FlowRunFilterStateType(any_=scheduled)),
-                sort=FlowRunSort.EXPECTED_START_TIME_ASC,
-                limit=MOST_NEXT,
-            ),
-            client.read_flows(flow_filter=ours),
+        often, seldom = self._flows & FREQUENT_FLOWS, self._flows - FREQUENT_FLOWS
+        last, coming, frequent_last, frequent_coming, flows = await asyncio.gather(
+            _last(client, seldom, MOST_LAST),
+            _coming(client, seldom, MOST_NEXT),
+            _last(client, often, MOST_LAST_FREQUENT),
+            _coming(client, often, MOST_NEXT_FREQUENT),
+            client.read_flows(flow_filter=_of(self._flows)),
         )
         names = {flow.id: flow.name for flow in flows}
+        last = sorted([*last, *frequent_last], key=_started, reverse=True)
+        coming = sorted([*coming, *frequent_coming], key=_expected)
         deployments = await _deployment_names(client, [*last, *coming])
         return Runs(
             last=tuple(self._line(run, names, deployments) for run in last),
@@ -246,6 +242,40 @@ def _problem(error: Exception) -> str:
     if isinstance(error, OSError | httpx.TransportError):
         return "the Prefect server is away: see that `prefect server start` runs"
     return "what answers is no Prefect server: see what PREFECT_API_URL says"
+
+
+async def _last(client: PrefectClient, flows: Iterable[str], most: int) -> list[FlowRun]:
+    kind = filters.FlowRunFilterStateType(not_any_=[StateType.SCHEDULED])
+    return await client.read_flow_runs(
+        flow_filter=_of(flows),
+        flow_run_filter=_in_state(kind),
+        sort=FlowRunSort.START_TIME_DESC,
+        limit=most,
+    )
+
+
+async def _coming(client: PrefectClient, flows: Iterable[str], most: int) -> list[FlowRun]:
+    kind = filters.FlowRunFilterStateType(any_=[StateType.SCHEDULED])
+    return await client.read_flow_runs(
+        flow_filter=_of(flows),
+        flow_run_filter=_in_state(kind),
+        sort=FlowRunSort.EXPECTED_START_TIME_ASC,
+        limit=most,
+    )
+
+
+def _of(flows: Iterable[str]) -> filters.FlowFilter:
+    return filters.FlowFilter(name=filters.FlowFilterName(any_=sorted(flows)))
+
+
+def _started(run: FlowRun) -> datetime:
+    return run.start_time or _expected(run)
+
+
+def _expected(run: FlowRun) -> datetime:
+    return (
+        run.next_scheduled_start_time or run.expected_start_time or datetime.max.replace(tzinfo=UTC)
+    )
 
 
 def _in_state(kind: filters.FlowRunFilterStateType) -> filters.FlowRunFilter:

@@ -119,10 +119,12 @@ function breakerTile(states) {
 }
 
 function findingsTile(findings) {
-  const storage = findings.checked_at ? ["checked ", moment(findings.checked_at, "ago")] : ["never checked"];
+  const waived = findings.waived ? ` · ${count(findings.waived)} waived` : null;
+  const storage = findings.checked_at ? ["checked ", moment(findings.checked_at, "ago")] : ["storage never checked"];
   const counting = findings.open.filter((finding) => finding.state !== "waived");
   const level = counting.map((finding) => finding.severity).reduce(graver, findings.checked_at ? "ok" : "unknown");
-  return tile("Open findings", level, count(findings.total), storage);
+  const open = findings.total - findings.waived;
+  return tile("Open findings", level, open || findings.checked_at ? count(open) : UNKNOWN, storage, waived);
 }
 
 function snapshotTile(status) {
@@ -168,7 +170,7 @@ export function holdings(status, view) {
   const row = (name, value, most, shown, limited, ...keys) => {
     const over = keys.some((key) => broken.has(key));
     return [
-      node("span", {}, name, over ? tag("critical", "over") : null),
+      node("span", {}, name, over ? [" ", tag("critical", "over")] : null),
       shown,
       limited,
       most === null || most === undefined ? "" : bar(value, most),
@@ -225,7 +227,7 @@ function finding(one) {
       node("b", {}, one.rule),
       node("span", { class: "soft" }, one.object),
     ),
-    node("p", {}, prose(one.observed), one.count > 1 ? node("span", { class: "soft" }, ` (${counted(one.count, "row")})`) : null),
+    node("p", {}, prose(one.observed), one.count > 1 && !one.observed.includes(count(one.count)) ? node("span", { class: "soft" }, ` (${counted(one.count, "row")})`) : null),
     one.remedy
       ? node(
           "details",
@@ -357,7 +359,7 @@ export function trades(status, view) {
           ["Won, lost, flat", `${count(traded.wins)}, ${count(traded.losses)}, ${count(traded.flat)}`],
           ["Win ratio", percent(traded.win_ratio)],
           ["Result", `${money(result)} (${money(traded.profit)} − ${money(traded.loss)})`],
-          ["Fees, in it", money(traded.fees)],
+          ["Fees, in it", traded.fees === null ? "not recorded" : money(traded.fees)],
           ...(traded.unknown ? [["Without a result", counted(traded.unknown, "trade")]] : []),
           ...(traded.cancelled ? [["Cancelled", counted(traded.cancelled, "trade")]] : []),
         ])
