@@ -253,8 +253,10 @@ const RUN_LEVELS = {
 };
 const RUN_SIGNS = { ok: "✓", busy: "▸", critical: "✕", warning: "!", plain: "○" };
 
+const RUN_WARNS = ["Late", "Completed with findings"];
+
 function runState(run) {
-  const level = run.state_name === "Late" ? "warning" : RUN_LEVELS[run.state] ?? "plain";
+  const level = RUN_WARNS.includes(run.state_name) ? "warning" : RUN_LEVELS[run.state] ?? "plain";
   return node("span", { class: "tag", "data-level": level, title: run.message }, `${RUN_SIGNS[level]} ${run.state_name}`);
 }
 
@@ -326,6 +328,8 @@ const pairs = (rows) =>
 
 // ---------------------------------------------------------------------- latency, trades, orders
 
+const EVENTS = { fill: "From submission to the last fill", ack: "From submission to the broker's acknowledgement" };
+const WINDOWS = { "1d": "of the last day", "7d": "of the last 7 days", "30d": "of the last 30 days", all: "of all orders" };
 const QUANTILES = ["p50", "p90", "p95", "p99"];
 
 export function latency(status, view) {
@@ -333,7 +337,8 @@ export function latency(status, view) {
     (one) => one.mode === view.mode && one.event === view.event && one.window === view.window,
   );
   if (!rows.length) return empty("No order has the times that latency is reckoned from.");
-  return table(
+  const spoken = `${EVENTS[view.event] ?? view.event}, ${WINDOWS[view.window] ?? view.window}.`;
+  const measured = table(
     `Order latency of ${view.mode} by order type`,
     [["Order type", ""], ["Orders", "number"], ...QUANTILES.map((name) => [name, "number"])],
     rows.map((one) => [
@@ -344,6 +349,7 @@ export function latency(status, view) {
       ),
     ]),
   );
+  return [node("p", { class: "soft small" }, spoken), measured];
 }
 
 export function trades(status, view) {
@@ -359,7 +365,7 @@ export function trades(status, view) {
           ["Won, lost, flat", `${count(traded.wins)}, ${count(traded.losses)}, ${count(traded.flat)}`],
           ["Win ratio", percent(traded.win_ratio)],
           ["Result", `${money(result)} (${money(traded.profit)} − ${money(traded.loss)})`],
-          ["Fees, in it", traded.fees === null ? "not recorded" : money(traded.fees)],
+          ["Fees, in the result", traded.fees === null ? "not recorded" : money(traded.fees)],
           ...(traded.unknown ? [["Without a result", counted(traded.unknown, "trade")]] : []),
           ...(traded.cancelled ? [["Cancelled", counted(traded.cancelled, "trade")]] : []),
         ])
