@@ -36,7 +36,7 @@ def breaker() -> None:
 def status(*, as_json: bool) -> None:
     """Show the state of each mode, since when, and why.
 
-    Ends with 0 if every mode is ok; with 1 if one is not, or if no snapshot was taken yet.
+    Ends with 0 if every mode is ok; with 1 if one is not, or if no account was measured yet.
 
     \b
     Example:
@@ -67,7 +67,7 @@ def _verdict(found: "Mapping[str, BreakerState]") -> str:
     from fluxhero.metrics.breaker_record import RESET_COMMAND
 
     if not found:
-        return "Nobody has looked yet: `fluxhero snapshot` measures the drawdown."
+        return "No equity was measured yet: see what `fluxhero snapshot` says."
     worst = max((state.level for state in found.values()), key=lambda level: level.rank)
     modes = ", ".join(mode for mode, state in found.items() if state.level is worst)
     if worst is Level.CRITICAL:

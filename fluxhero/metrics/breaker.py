@@ -196,7 +196,7 @@ def reset(data_dir: Path, mode: str | None, reason: str, *, now: datetime) -> li
         if mode is not None and mode not in known:
             raise BadInputError(
                 f"there is no breaker of mode '{mode}'",
-                next_step=f"choose from {', '.join(known) or 'none: no snapshot was taken yet'}",
+                next_step=f"choose from {', '.join(known) or 'none: no account was measured yet'}",
             )
         everything = [*record.states] or [*MODES] if record.damage else [*known]
         chosen = everything if mode is None else [mode]
