@@ -31,7 +31,7 @@ from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_se
 from pydantic import ValidationError
 from websockets.exceptions import WebSocketException
 
-from fluxhero.api.services import Event, EventKind, RunLine, Runs
+from fluxhero.api.services import NO_SERVER, Event, EventKind, RunLine, Runs
 from fluxhero.errors import first_line
 
 logger = logging.getLogger(__name__)
@@ -75,7 +75,12 @@ class PrefectRuns:
     """The runs of our flows on one Prefect server; a `RunSource`."""
 
     def __init__(
-        self, api_url: str, ui_url: str | None = None, *, flows: Sequence[str] = OUR_FLOWS
+        self,
+        api_url: str,
+        ui_url: str | None = None,
+        *,
+        flows: Sequence[str] = OUR_FLOWS,
+        expected: bool = True,
     ) -> None:
         """Touches nothing yet.
 
@@ -83,10 +88,12 @@ class PrefectRuns:
             api_url: of the server, as http://127.0.0.1:4200/api.
             ui_url: of its UI; where the API is, if nothing is said.
             flows: names of the flows whose runs are shown.
+            expected: whether there should be a server; one that has answered is expected from then on.
         """
         self._api_url = api_url.rstrip("/")
         self._ui_url = (ui_url or self._api_url.removesuffix("/api")).rstrip("/")
         self._flows = frozenset(flows)
+        self._expected = expected
         self._tls = ssl.create_default_context(cafile=certifi.where())
         self._lock = asyncio.Lock()
         self._known = Runs()
@@ -134,11 +141,15 @@ class PrefectRuns:
     async def _asked(self) -> Runs:
         try:
             async with asyncio.timeout(ANSWER_SECONDS), self._client() as client:
-                return await self._read(client)
+                runs = await self._read(client)
         except _UNREACHABLE as error:
+            if not self._expected:
+                return Runs(problem=NO_SERVER)
             problem = _problem(error)
             logger.info("%s (%s: %s)", problem, self._api_url, first_line(error))
             return Runs(ui_url=self._ui_url, problem=problem)
+        self._expected = True
+        return runs
 
     @asynccontextmanager
     async def _client(self) -> AsyncIterator[PrefectClient]:

@@ -52,7 +52,12 @@ def serve(host: str | None, port: int | None, *, as_json: bool) -> None:
 
 def _run(settings: "Settings", listener: socket.socket, url: str, *, as_json: bool) -> None:
     from config.logging import configure_logging
-    from config.prefect_env import prepare_prefect_environment
+    from config.prefect_env import (
+        LOCAL_HOST,
+        LOCAL_PORT,
+        prefect_api_url,
+        prepare_prefect_environment,
+    )
 
     prepare_prefect_environment()
     from fluxhero.api.app import create_app
@@ -60,7 +65,12 @@ def _run(settings: "Settings", listener: socket.socket, url: str, *, as_json: bo
     from fluxhero.api.prefect_runs import PrefectRuns
     from fluxhero.api.watcher import watch
 
-    runs = PrefectRuns(_prefect_api(), settings.prefect_ui_url)
+    api_url = prefect_api_url()
+    runs = PrefectRuns(
+        api_url or f"http://{LOCAL_HOST}:{LOCAL_PORT}/api",  # where somebody may start one yet
+        settings.prefect_ui_url,
+        expected=api_url is not None,
+    )
 
     async def follow(services: "Services") -> None:
         await runs.follow(services.hub)
@@ -76,13 +86,6 @@ def _run(settings: "Settings", listener: socket.socket, url: str, *, as_json: bo
         server.run(sockets=[listener])
     except KeyboardInterrupt:
         click.echo("Stopped.", err=True)
-
-
-def _prefect_api() -> str:
-    """The Prefect API that is configured, or where the local one will be once somebody starts it."""
-    from config.prefect_env import LOCAL_HOST, LOCAL_PORT, prefect_api_url
-
-    return prefect_api_url() or f"http://{LOCAL_HOST}:{LOCAL_PORT}/api"
 
 
 def _listening(host: str, port: int) -> socket.socket:
