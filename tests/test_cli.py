@@ -648,7 +648,7 @@ def test_the_demo_can_be_run_twice(
     found = {line["rule"] for line in damaged["findings"]} - set(real)
     assert found == {"files.sha256", "files.structure", "trades.*"}
     assert {line["rule"] for line in mended["findings"]} == set(real)
-    assert len(document["next"]) == 4
+    assert len(document["next"]) == 5
     trades = sum(row["trades"] for row in document["steps"][4]["rows"])
     assert trades == 308 + 130
     assert not (clean_environment / "the-users-own.db").exists()

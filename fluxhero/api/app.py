@@ -5,7 +5,6 @@ import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
-from importlib.metadata import version
 from typing import Any, Final
 
 from fastapi import FastAPI
@@ -28,6 +27,7 @@ from fluxhero.api.sources import Sources
 from fluxhero.api.tokens import Tokens
 from fluxhero.api.websocket import Pace
 from fluxhero.archive.batches import utc_now
+from fluxhero.release import release
 
 Background = Callable[[Services], Coroutine[Any, Any, None]]
 
@@ -64,7 +64,7 @@ def create_app(
     services = Services(settings, runs, hub, ServiceMetrics(hub), clock, Sources(settings, clock))
     app = DescribedApi(
         title="FluxHero operations",
-        version=version("fluxhero-pipeline"),
+        version=release(),
         openapi_url="/api/openapi.json",
         docs_url=None,  # their pages load scripts from elsewhere
         redoc_url=None,

@@ -1,7 +1,6 @@
 """Routes for machines that watch: is it alive, is it ready, how does it do, and Prometheus' metrics."""
 
 from http import HTTPStatus
-from importlib.metadata import version
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Response
@@ -11,6 +10,7 @@ from fluxhero.api.health_checks import HealthChecks, worst
 from fluxhero.api.models import Health, Liveness, Readiness
 from fluxhero.api.services import Runs, Services
 from fluxhero.metrics.exposition import CONTENT_TYPE
+from fluxhero.release import release
 
 
 def router(services: Services) -> APIRouter:
@@ -39,7 +39,7 @@ def router(services: Services) -> APIRouter:
         return Health(
             status=grade,
             at=services.clock(),
-            version=version("fluxhero-pipeline"),
+            version=release(),
             checks=parts,
         )
 

@@ -102,6 +102,8 @@ class PrefectRuns:
 
     async def runs(self) -> Runs:
         """The runs as they stood at most two seconds ago; of a server that does not answer, why."""
+        if self._known.problem and self._lock.locked():
+            return self._known  # somebody is finding out whether it is back, which takes seconds
         async with self._lock:
             if time.monotonic() >= self._until:
                 news = self._news

@@ -97,13 +97,19 @@ def _listening(host: str, port: int) -> socket.socket:
     from fluxhero.errors import AddressError
 
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # By its protocol asyncio knows that it may send at once; without, each answer waits 40 ms for an ACK.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
-        return socket.create_server((host, port), family=family, backlog=_WAITING)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(_WAITING)
     except OSError as error:
+        listener.close()
         raise AddressError(
             f"cannot listen on {host} port {port}: {os.strerror(error.errno or 0)}",
             next_step="end the program that has the port, or give another one with --port",
         ) from error
+    return listener
 
 
 def _url(host: str, port: int) -> str:

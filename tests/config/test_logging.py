@@ -167,6 +167,13 @@ def test_secrets_by_value_type_and_key(settings: Settings, stderr: Captured) -> 
     assert messages[4]["cfg"] == {"client_secret": MASK, "n": 1}
 
 
+def test_each_of_several_tokens_is_a_secret(settings: Settings, stderr: Captured) -> None:
+    tokens = SecretStr("first-of-two, second-of-two")
+    configure_logging(settings.model_copy(update={"auth_secret": tokens}))
+    log.info("one is first-of-two and the other second-of-two")
+    assert "of-two" not in stderr.getvalue()
+
+
 def test_redaction_leaves_the_rest_alone() -> None:
     redactor = Redactor(["abc", "longer-secret", "longer-secret-still"])
     assert redactor.text("abc longer-secret-still, 5 tokens used") == f"abc {MASK}, 5 tokens used"

@@ -5,20 +5,18 @@ anything, and dies before its n-th call of those that make something durable. Pr
 """
 
 import json
-import os
 import shutil
 import signal
 import sys
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from fluxhero.integrity.repair import repair
 from tests.integrity.archives import Archive, put_back
 from tests.integrity.test_scrub import cut, flip, flip_in_text
+from tests.killed import dying_before, in_child
 
 DURABLE = ("fsync", "replace", "link", "unlink")
 
@@ -42,42 +40,15 @@ def files(archive: Archive) -> dict[str, bytes]:
     }
 
 
-def in_child(work: Callable[[], None]) -> int:
-    child = os.fork()
-    if child == 0:
-        try:
-            work()
-        except BaseException:  # noqa: BLE001 - told by the exit code, and on stderr
-            import traceback
-
-            traceback.print_exc()
-            os._exit(1)
-        os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-
-
 def mend(archive: Archive, kill_at: int | None, counted: Path | None = None) -> None:
     """Check, then repair; die before so many durable calls."""
     results = archive.check()
-    calls = 0
-
-    def wrapped(call: Callable[..., Any]) -> Callable[..., Any]:
-        def counting(*args: Any, **kwargs: Any) -> Any:
-            nonlocal calls
-            if calls == kill_at:
-                os.kill(os.getpid(), signal.SIGKILL)
-            calls += 1
-            return call(*args, **kwargs)
-
-        return counting
-
-    for name in DURABLE:
-        setattr(os, name, wrapped(getattr(os, name)))
+    calls = dying_before(kill_at, DURABLE)
     done = repair(archive.scope(), results)
     if not all(each.ok for each in done):
         raise RuntimeError(str(done))
     if counted:
-        counted.write_text(str(calls))
+        counted.write_text(str(calls()))
 
 
 def judge(archive: Archive, sound: dict[str, bytes], planted: dict[str, bytes]) -> list[str]:

@@ -5,15 +5,12 @@ of those that change the disk, for every so many n. Prints what is wrong as JSON
 """
 
 import json
-import os
 import shutil
 import signal
 import sys
-from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pandas as pd  # noqa: F401 - here, so that no child takes the time
 import pyarrow.dataset as ds  # noqa: F401
@@ -26,7 +23,7 @@ from fluxhero.integrity.results import Outcome
 from fluxhero.integrity.scope import Scope
 from fluxhero.metrics.compaction import compact_snapshots
 from fluxhero.metrics.snapshots import latest_snapshot, series
-from tests.integrity.killed_repair import in_child
+from tests.killed import dying_before, in_child
 from tests.metrics.measured import NOON, snapshot, write_several
 
 CHANGING = ("fsync", "replace", "unlink", "rmdir")
@@ -44,24 +41,11 @@ def build(data: Path) -> None:
 
 def work(data: Path, kill_at: int | None, counted: Path | None = None) -> None:
     """Compact at once, and again when the parts may go; die before so many changes."""
-    calls = 0
-
-    def wrapped(call: Callable[..., Any]) -> Callable[..., Any]:
-        def counting(*args: Any, **kwargs: Any) -> Any:
-            nonlocal calls
-            if calls == kill_at:
-                os.kill(os.getpid(), signal.SIGKILL)
-            calls += 1
-            return call(*args, **kwargs)
-
-        return counting
-
-    for name in CHANGING:
-        setattr(os, name, wrapped(getattr(os, name)))
+    calls = dying_before(kill_at, CHANGING)
     compact_snapshots(data, NOW)
     compact_snapshots(data, NOW + HOUR)
     if counted:
-        counted.write_text(str(calls))
+        counted.write_text(str(calls()))
 
 
 def judge(data: Path, *, finished: bool) -> list[str]:

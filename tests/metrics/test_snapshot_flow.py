@@ -16,6 +16,7 @@ from fluxhero.integrity.waivers import add_waivers, waivers_file
 from fluxhero.ledger.query import run_query
 from fluxhero.metrics.breaker import Level, reset, states
 from fluxhero.metrics.equity import read_curve
+from fluxhero.metrics.jobs import RunOutcome, RunRecord, record_run
 from fluxhero.metrics.snapshots import latest_snapshot
 from tests import samples
 from tests.archive.conftest import KINDS, make_house
@@ -329,3 +330,14 @@ def test_options_that_make_no_sense_are_refused(run: Run, arguments: list[str], 
     shown = run("snapshot", *arguments)
     assert shown.status == 2
     assert says in shown.err
+
+
+def test_one_damaged_history_of_runs_keeps_no_other_number_away(ledger: House) -> None:
+    for flow in ("archive-trades", "check-storage"):
+        record_run(
+            ledger.data, RunRecord(flow=flow, outcome=RunOutcome.OK, ended_at=NOW, seconds=1)
+        )
+    (ledger.data / "runs" / "check-storage.json").write_text("{")
+    ledger.snapshot()
+    assert values(ledger, "job_last_run_success") == {"archive-trades": 1}
+    assert values(ledger, "archive_lag_seconds") == {"": 0}
