@@ -275,11 +275,10 @@ export function runs(told) {
   );
   const next = table(
     "Next runs, soonest first",
-    [["Next", ""], ["Due", ""], ["", "number"]],
+    [["Next", ""], ["Due", ""]],
     told.next.slice(0, 8).map((run) => [
       link(run.url, run.flow, { "data-key": `run-${run.id}`, title: run.name }),
-      moment(run.expected_at),
-      run.state_name === "Late" ? runState(run) : moment(run.expected_at, "ago"),
+      node("span", {}, moment(run.expected_at), run.state_name === "Late" ? [" ", runState(run)] : null),
     ]),
   );
   return [
