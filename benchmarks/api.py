@@ -36,6 +36,7 @@ _MIX = ("/api/status", "/api/findings", "/api/batches", "/api/runs", "/livez")
 _SERVER_CORE, _OTHER_CORE = 0, 1
 
 Measured = dict[str, float]
+_Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 def night() -> None:
@@ -87,9 +88,7 @@ class _Pool:
         self._host, port = url.removeprefix("http://").rstrip("/").split(":")
         self._port = int(port)
         self._head = f"Host: {self._host}\r\nAuthorization: Bearer {token}\r\n\r\n"
-        self._idle: asyncio.LifoQueue[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = (
-            asyncio.LifoQueue()
-        )
+        self._idle: asyncio.LifoQueue[_Connection] = asyncio.LifoQueue()
 
     async def open(self, connections: int) -> None:
         for _ in range(connections):
@@ -97,15 +96,23 @@ class _Pool:
 
     async def get(self, path: str) -> int:
         """Ask, and read the answer to its end."""
-        reader, writer = connection = await self._idle.get()
-        writer.write(f"GET {path} HTTP/1.1\r\n{self._head}".encode())
-        head = (await reader.readuntil(b"\r\n\r\n")).lower()
+        connection = await self._idle.get()
+        try:
+            head = await self._asked(path, connection)
+        except (asyncio.IncompleteReadError, ConnectionError):  # it was idle for too long
+            connection = await asyncio.open_connection(self._host, self._port)
+            head = await self._asked(path, connection)
         if not head.startswith(b"http/1.1 200"):
             raise RuntimeError(f"{path}: {head.decode()}")
         size = int(head.partition(b"content-length:")[2].partition(b"\r\n")[0])
-        await reader.readexactly(size)
+        await connection[0].readexactly(size)
         self._idle.put_nowait(connection)
         return size
+
+    async def _asked(self, path: str, connection: _Connection) -> bytes:
+        reader, writer = connection
+        writer.write(f"GET {path} HTTP/1.1\r\n{self._head}".encode())
+        return (await reader.readuntil(b"\r\n\r\n")).lower()
 
 
 async def _requests(pool: _Pool) -> Measured:

@@ -33,6 +33,9 @@ class _Anything(types.ModuleType):
         return type(name, (), {"__class_getitem__": classmethod(lambda cls, _: cls)})
 
 
+_STATES = ("COMPLETED", "FAILED", "CRASHED", "CANCELLING", "CANCELLED")
+
+
 def _hand_through(function: Callable[..., Any] | None = None, **_options: Any) -> Any:
     """What `flow` and `task` become: decorators that change nothing."""
     return function if function is not None else lambda wrapped: wrapped
@@ -57,6 +60,8 @@ def replace_prefect() -> None:
         setattr(runtime, name, types.SimpleNamespace(id=None, name=None))
     tasks: Any = sys.modules["prefect.tasks"]
     tasks.exponential_backoff = lambda _factor: None
+    objects: Any = sys.modules["prefect.client.schemas.objects"]
+    objects.StateType = types.SimpleNamespace(**{name: name for name in _STATES})
     artifacts: Any = sys.modules["prefect.artifacts"]
     artifacts.create_markdown_artifact = artifacts.create_table_artifact = lambda *_a, **_k: None
 
