@@ -200,7 +200,8 @@ class Settings(BaseSettings):
         5, ge=1, le=MOST_COUNT, description="Most positions open at one time."
     )
     correlation_threshold: Fraction = Field(
-        Decimal("0.7"), description="Correlation from which two positions count as one risk."
+        Decimal("0.7"),
+        description="Correlation from which two positions count as one risk; published, not checked.",
     )
     drawdown_warning_pct: Fraction = Field(
         Decimal("0.15"), description="Drawdown that raises a warning, as a fraction of the peak."

@@ -211,7 +211,7 @@ def tell_of_limits(judged: Judged) -> None:
                 payload={
                     "rule": finding.rule,
                     "severity": finding.severity.value,
-                    "text": finding.observed,
+                    "text": f"{finding.object}: {finding.observed}",
                 },
             )
 

@@ -148,7 +148,7 @@ def trades(measured: Measured) -> tuple[TradeLine, ...]:
             cancelled=_count(measured, "trades_cancelled_total", mode=mode),
             profit=measured.one("profit_usd_total", mode=mode) or 0,
             loss=measured.one("loss_usd_total", mode=mode) or 0,
-            fees=measured.one("fees_usd_total", mode=mode) or 0,
+            fees=measured.one("fees_usd_total", mode=mode),
             win_ratio=measured.one("win_ratio", mode=mode),
         )
         for mode in measured.values("mode", "trades_closed_total", "trades_cancelled_total")

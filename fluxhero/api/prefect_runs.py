@@ -30,7 +30,7 @@ from prefect.exceptions import PrefectException
 from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
 from websockets.exceptions import WebSocketException
 
-from fluxhero.api.services import Event, EventKind, RunLine, Runs
+from fluxhero.api.services import NO_SERVER, Event, EventKind, RunLine, Runs
 from fluxhero.errors import first_line
 
 logger = logging.getLogger(__name__)
@@ -43,7 +43,10 @@ OUR_FLOWS = (
     "restore-trades",
     "snapshot-metrics",
 )
-MOST_LAST, MOST_NEXT = 20, 10
+# Snapshots are so frequent that no other run would be among the last and next ones.
+FREQUENT_FLOWS = frozenset({"snapshot-metrics"})
+MOST_LAST, MOST_NEXT = 16, 8
+MOST_LAST_FREQUENT, MOST_NEXT_FREQUENT = 4, 2
 ANSWER_SECONDS = 3.0  # a server that takes longer is as good as none
 KEEP_SECONDS, KEEP_PROBLEM_SECONDS = 2.0, 10.0
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 60.0
@@ -71,7 +74,12 @@ class PrefectRuns:
     """The runs of our flows on one Prefect server; a `RunSource`."""
 
     def __init__(
-        self, api_url: str, ui_url: str | None = None, *, flows: Sequence[str] = OUR_FLOWS
+        self,
+        api_url: str,
+        ui_url: str | None = None,
+        *,
+        flows: Sequence[str] = OUR_FLOWS,
+        expected: bool = True,
     ) -> None:
         """Touches nothing yet.
 
@@ -79,10 +87,12 @@ class PrefectRuns:
             api_url: of the server, as http://127.0.0.1:4200/api.
             ui_url: of its UI; where the API is, if nothing is said.
             flows: names of the flows whose runs are shown.
+            expected: whether there should be a server; one that has answered is expected from then on.
         """
         self._api_url = api_url.rstrip("/")
         self._ui_url = ui_url.rstrip("/") if ui_url else _without_login(self._api_url)
         self._flows = frozenset(flows)
+        self._expected = expected
         self._tls = ssl.create_default_context(cafile=certifi.where())
         self._lock = asyncio.Lock()
         self._known = Runs()
@@ -132,11 +142,15 @@ class PrefectRuns:
     async def _asked(self) -> Runs:
         try:
             async with asyncio.timeout(ANSWER_SECONDS), self._client() as client:
-                return await self._read(client)
+                runs = await self._read(client)
         except _UNREACHABLE as error:
+            if not self._expected:
+                return Runs(problem=NO_SERVER)
             problem = _problem(error)
             logger.info("%s (%s: %s)", problem, self._api_url, first_line(error))
             return Runs(ui_url=self._ui_url, problem=problem)
+        self._expected = True
+        return runs
 
     @asynccontextmanager
     async def _client(self) -> AsyncIterator[PrefectClient]:
@@ -151,24 +165,17 @@ class PrefectRuns:
             yield client
 
     async def _read(self, client: PrefectClient) -> Runs:
-        ours = filters.FlowFilter(name=filters.FlowFilterName(any_=sorted(self._flows)))
-        scheduled = [StateType.SCHEDULED]
-        last, coming, flows = await asyncio.gather(
-            client.read_flow_runs(
-                flow_filter=ours,
-                flow_run_filter=_in_state(filters.FlowRunFilterStateType(not_any_=scheduled)),
-                sort=FlowRunSort.START_TIME_DESC,
-                limit=MOST_LAST,
-            ),
-            client.read_flow_runs(
-                flow_filter=ours,
-                flow_run_filter=_in_state(filters.FlowRunFilterStateType(any_=scheduled)),
-                sort=FlowRunSort.EXPECTED_START_TIME_ASC,
-                limit=MOST_NEXT,
-            ),
-            client.read_flows(flow_filter=ours),
+        often, seldom = self._flows & FREQUENT_FLOWS, self._flows - FREQUENT_FLOWS
+        last, coming, frequent_last, frequent_coming, flows = await asyncio.gather(
+            _last(client, seldom, MOST_LAST),
+            _coming(client, seldom, MOST_NEXT),
+            _last(client, often, MOST_LAST_FREQUENT),
+            _coming(client, often, MOST_NEXT_FREQUENT),
+            client.read_flows(flow_filter=_of(self._flows)),
         )
         names = {flow.id: flow.name for flow in flows}
+        last = sorted([*last, *frequent_last], key=_started, reverse=True)
+        coming = sorted([*coming, *frequent_coming], key=_expected)
         deployments = await _deployment_names(client, [*last, *coming])
         return Runs(
             last=tuple(self._line(run, names, deployments) for run in last),
@@ -253,6 +260,40 @@ def _problem(error: Exception) -> str:
     if isinstance(error, OSError | httpx.TransportError):
         return "the Prefect server is away: see that `prefect server start` runs"
     return "what answers is no Prefect server: see what PREFECT_API_URL says"
+
+
+async def _last(client: PrefectClient, flows: Iterable[str], most: int) -> list[FlowRun]:
+    kind = filters.FlowRunFilterStateType(not_any_=[StateType.SCHEDULED])
+    return await client.read_flow_runs(
+        flow_filter=_of(flows),
+        flow_run_filter=_in_state(kind),
+        sort=FlowRunSort.START_TIME_DESC,
+        limit=most,
+    )
+
+
+async def _coming(client: PrefectClient, flows: Iterable[str], most: int) -> list[FlowRun]:
+    kind = filters.FlowRunFilterStateType(any_=[StateType.SCHEDULED])
+    return await client.read_flow_runs(
+        flow_filter=_of(flows),
+        flow_run_filter=_in_state(kind),
+        sort=FlowRunSort.EXPECTED_START_TIME_ASC,
+        limit=most,
+    )
+
+
+def _of(flows: Iterable[str]) -> filters.FlowFilter:
+    return filters.FlowFilter(name=filters.FlowFilterName(any_=sorted(flows)))
+
+
+def _started(run: FlowRun) -> datetime:
+    return run.start_time or _expected(run)
+
+
+def _expected(run: FlowRun) -> datetime:
+    return (
+        run.next_scheduled_start_time or run.expected_start_time or datetime.max.replace(tzinfo=UTC)
+    )
 
 
 def _in_state(kind: filters.FlowRunFilterStateType) -> filters.FlowRunFilter:

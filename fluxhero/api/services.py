@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from fluxhero.api.hub import Hub
     from fluxhero.api.service_metrics import ServiceMetrics
     from fluxhero.api.sources import Sources
+
+NO_SERVER: Final = "no Prefect server: start one with `prefect server start`"
 
 
 class EventKind(StrEnum):
@@ -77,7 +79,7 @@ class NoRuns:
 
     async def runs(self) -> Runs:
         """Nothing, and why."""
-        return Runs(problem="no Prefect server: start one with `prefect server start`")
+        return Runs(problem=NO_SERVER)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from fluxhero.api.verdict import STALE, verdict_of
 from fluxhero.archive.manifest import Chain
 from fluxhero.errors import FluxHeroError
 from fluxhero.integrity.catalogue import RULES
-from fluxhero.integrity.findings import Area, Finding
+from fluxhero.integrity.findings import Area, Finding, State
 from fluxhero.integrity.rules import Severity
 from fluxhero.metrics.breaker_record import BreakerState
 from fluxhero.metrics.jobs import Job
@@ -194,12 +194,21 @@ def _findings(checked: dict[Area, Checked]) -> FindingsLine:
         for finding in run.findings
         if finding.state.is_open
     ]
-    still_open.sort(key=lambda line: (_GRAVEST.index(line.severity), line.rule, line.object))
+    still_open.sort(key=_rank)
     return FindingsLine(
         open=tuple(still_open),
         total=len(still_open),
+        waived=sum(map(_waived, still_open)),
         checked_at=checked[Area.STORAGE].at,
     )
+
+
+def _rank(line: FindingLine) -> tuple[bool, int, str, str]:
+    return _waived(line), _GRAVEST.index(line.severity), line.rule, line.object
+
+
+def _waived(line: FindingLine) -> bool:
+    return line.state == State.WAIVED
 
 
 def _job(job: Job) -> JobLine:

@@ -120,7 +120,7 @@ class TradeLine(_Line):
     cancelled: int
     profit: float
     loss: float
-    fees: float
+    fees: float | None
     win_ratio: float | None
 
 
@@ -181,10 +181,11 @@ class FindingLine(_Line):
 
 
 class FindingsLine(_Line):
-    """Open findings, gravest first and at most `MOST_FINDINGS`; `total` counts all of them."""
+    """Open findings, gravest first, waived ones last, at most `MOST_FINDINGS`; `total` counts all of them."""
 
     open: tuple[FindingLine, ...]
     total: int
+    waived: int
     checked_at: datetime | None
 
 

@@ -36,7 +36,7 @@ def breaker() -> None:
 def status(*, as_json: bool) -> None:
     """Show the state of each mode, since when, and why.
 
-    Ends with 0 if every mode is ok; with 1 if one is not, or if no snapshot was taken yet.
+    Ends with 0 if every mode is ok; with 1 if one is not, or if no account was measured yet.
 
     \b
     Example:
@@ -54,7 +54,10 @@ def status(*, as_json: bool) -> None:
         show_json({"verdict": verdict, "ok": ok, "breakers": rows})
     else:
         click.secho(verdict, bold=True)
-        show_records(rows)
+        for row in rows:
+            if row["level"] != Level.OK:
+                click.echo(f"  {row['mode']}: {row['reason']}")
+        show_records([_cells(row) for row in rows])
     if not ok:
         sys.exit(1)
 
@@ -64,13 +67,11 @@ def _verdict(found: "Mapping[str, BreakerState]") -> str:
     from fluxhero.metrics.breaker_record import RESET_COMMAND
 
     if not found:
-        return "Nobody has looked yet: `fluxhero snapshot` measures the drawdown."
+        return "No equity was measured yet: see what `fluxhero snapshot` says."
     worst = max((state.level for state in found.values()), key=lambda level: level.rank)
     modes = ", ".join(mode for mode, state in found.items() if state.level is worst)
     if worst is Level.CRITICAL:
-        return (
-            f"Critical: {modes}. Find out what happened, decide how to go on, then {RESET_COMMAND}"
-        )
+        return f"Critical: {modes}. Find out what happened, decide how to go on, then `{RESET_COMMAND}`."
     if worst is Level.WARNING:
         return f"Warning: {modes}. Look at open positions and their stops before it gets critical."
     return f"Ok: {modes}."
@@ -89,6 +90,20 @@ def _row(state: "BreakerState", seen: "list[Seen]") -> dict[str, Any]:
         "below_peak_now": ", ".join(f"{loss} ({basis})" for basis, loss in now.items()) or None,
         "measured_at": last,
     }
+
+
+def _cells(row: "Mapping[str, Any]") -> dict[str, str]:
+    return {
+        "mode": row["mode"],
+        "level": row["level"],
+        "since": _minute(row["since"]),
+        "below peak now": row["below_peak_now"] or "not known",
+        "measured (UTC)": _minute(row["measured_at"]),
+    }
+
+
+def _minute(at: datetime | None) -> str:
+    return f"{at:%Y-%m-%d %H:%M}" if at else ""
 
 
 @breaker.command("reset", short_help="Put critical breakers back to ok.")

@@ -16,7 +16,8 @@ _INTRODUCTION = """\
 
 Each verb that moves data runs a Prefect flow, so that a run by hand shows in the Prefect UI like a
 scheduled one. It uses the Prefect server that is configured, or the one that runs on this machine;
-with none it starts a temporary one. `query`, `status` and `hold` need no server at all.
+with none it starts a temporary one. `query`, `status`, `hold`, `waiver`, `breaker`, `doctor` and
+`serve` need no server at all.
 
 Answers go to standard output, logs and notices to standard error. With `--json` a verb prints exactly
 one JSON document; an error is one too: `{"ok": false, "error": {"kind", "message", "next_step"},

@@ -31,8 +31,8 @@ _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared wit
 def serve(host: str | None, port: int | None, *, as_json: bool) -> None:
     """Serve the operations page, /health, /metrics and the rest of the API until interrupted.
 
-    Everything but the empty page and /livez needs the token of FLUXHERO_AUTH_SECRET_FILE; `fluxhero
-    doctor --make-secret` makes it. Nothing here changes the ledger or trades.
+    Everything but the empty page, /livez and /readyz needs the token of FLUXHERO_AUTH_SECRET_FILE;
+    `fluxhero doctor --make-secret` makes it. Nothing here changes the ledger or trades.
 
     \b
     Examples:
@@ -52,7 +52,12 @@ def serve(host: str | None, port: int | None, *, as_json: bool) -> None:
 
 def _run(settings: "Settings", listener: socket.socket, url: str, *, as_json: bool) -> None:
     from config.logging import configure_logging
-    from config.prefect_env import prepare_prefect_environment
+    from config.prefect_env import (
+        LOCAL_HOST,
+        LOCAL_PORT,
+        prefect_api_url,
+        prepare_prefect_environment,
+    )
 
     prepare_prefect_environment()
     from fluxhero.api.app import create_app
@@ -60,7 +65,12 @@ def _run(settings: "Settings", listener: socket.socket, url: str, *, as_json: bo
     from fluxhero.api.prefect_runs import PrefectRuns
     from fluxhero.api.watcher import watch
 
-    runs = PrefectRuns(_prefect_api(), settings.prefect_ui_url)
+    api_url = prefect_api_url()
+    runs = PrefectRuns(
+        api_url or f"http://{LOCAL_HOST}:{LOCAL_PORT}/api",  # where somebody may start one yet
+        settings.prefect_ui_url,
+        expected=api_url is not None,
+    )
 
     async def follow(services: "Services") -> None:
         await runs.follow(services.hub)
@@ -69,20 +79,13 @@ def _run(settings: "Settings", listener: socket.socket, url: str, *, as_json: bo
     app = create_app(settings, runs=runs, background=(watch, follow))
     server = server_of(app, settings.api_host, settings.api_port)
     _allow_many_files()
-    _say(url, as_json=as_json)
+    _say(url, settings, as_json=as_json)
     # uvicorn ends in order on either signal and raises it again then.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         server.run(sockets=[listener])
     except KeyboardInterrupt:
         click.echo("Stopped.", err=True)
-
-
-def _prefect_api() -> str:
-    """The Prefect API that is configured, or where the local one will be once somebody starts it."""
-    from config.prefect_env import LOCAL_HOST, LOCAL_PORT, prefect_api_url
-
-    return prefect_api_url() or f"http://{LOCAL_HOST}:{LOCAL_PORT}/api"
 
 
 def _listening(host: str, port: int) -> socket.socket:
@@ -130,9 +133,11 @@ def _allow_many_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def _say(url: str, *, as_json: bool) -> None:
+def _say(url: str, settings: "Settings", *, as_json: bool) -> None:
     if as_json:
         show_json({"url": url, "pid": os.getpid()})
-    else:
-        click.secho(f"The operations page is at {url}", bold=True)
-        click.echo("Log in with the token; Ctrl-C stops the service.")
+        return
+    given = settings.auth_secret and settings.auth_secret.get_secret_value().strip()
+    where = "FLUXHERO_AUTH_SECRET" if given else settings.auth_secret_file
+    click.secho(f"The operations page is at {url}", bold=True)
+    click.echo(f"Log in with the token in {where}; Ctrl-C stops the service.")

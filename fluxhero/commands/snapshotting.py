@@ -77,7 +77,7 @@ def _write_openmetrics(
     last = last or datetime.now(UTC)
     first = first or last - timedelta(days=_DAYS)
     if first > last:
-        raise click.UsageError("--from is later than --to")
+        raise click.UsageError("--from is later than --to, which is now unless you say")
     with click.open_file(
         str(out or "-"), "w", encoding="utf-8", lazy=False, atomic=out is not None
     ) as stream:

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 _DAYS = 90
 
 
-@click.group(short_help="Accept findings of the storage check for a while.")
+@click.group(short_help="Accept findings for a while: of the storage check, or a risk limit.")
 def waiver() -> None:
     """Accept findings that somebody has looked at, with a reason and an end.
 
     A waived finding stays on record and is found again by every check; it no longer makes a check
-    end with 1. What could not be checked cannot be waived.
+    or a snapshot end with 1. What could not be checked cannot be waived.
 
     \b
     Examples:

@@ -84,7 +84,7 @@ def add_waivers(
     if not reason.strip():
         raise BadInputError(
             "a waiver needs a reason",
-            next_step="say why the fault is acceptable, for who looks later",
+            next_step="say why the fault is acceptable, for whoever looks later",
         )
     if until <= at:
         raise BadInputError(
@@ -103,10 +103,11 @@ def withdraw_waivers(path: Path, rule: str, keys: Sequence[str], *, at: datetime
     with _locked(path):
         known = read_waivers(path)
         chosen: list[str | None] = [*keys] or [w.key for w in known if w.rule == rule]
-        ending = [w for w in known if w.rule == rule and w.key in chosen and w.active(at)]
-        if ending:
-            _write(path, _ended(known, rule, chosen, at))
-    return ending
+        after = _ended(known, rule, chosen, at)
+        ended = [waiver for waiver, before in zip(after, known, strict=True) if waiver != before]
+        if ended:
+            _write(path, after)
+    return ended
 
 
 def waived_count(result: Result, waivers: Sequence[Waiver], at: datetime) -> int:

@@ -175,7 +175,7 @@ def reset(data_dir: Path, mode: str | None, reason: str, *, now: datetime) -> li
     Args:
         data_dir: the data folder.
         mode: whose breaker; None for all.
-        reason: why trading may go on, for who looks later.
+        reason: why trading may go on, for whoever looks later.
         now: the time.
 
     Returns:
@@ -188,7 +188,7 @@ def reset(data_dir: Path, mode: str | None, reason: str, *, now: datetime) -> li
     """
     if not reason.strip():
         raise BadInputError(
-            "a reset needs a reason", next_step="say why trading may go on, for who looks later"
+            "a reset needs a reason", next_step="say why trading may go on, for whoever looks later"
         )
     with _locked(data_dir):
         record = breaker_record.read(data_dir)
@@ -196,7 +196,7 @@ def reset(data_dir: Path, mode: str | None, reason: str, *, now: datetime) -> li
         if mode is not None and mode not in known:
             raise BadInputError(
                 f"there is no breaker of mode '{mode}'",
-                next_step=f"choose from {', '.join(known) or 'none: no snapshot was taken yet'}",
+                next_step=f"choose from {', '.join(known) or 'none: no account was measured yet'}",
             )
         everything = [*record.states] or [*MODES] if record.damage else [*known]
         chosen = everything if mode is None else [mode]

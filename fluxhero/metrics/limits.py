@@ -93,7 +93,7 @@ def _judge_account(
     why = "its value is not a number, or there is none"
     if unusable:
         why = f"{counted(unusable, 'trade or value', 'trades or values')} that cannot be reckoned with"
-    return [*results, failed(EQUITY_UNKNOWN, mode, f"{mode}: {why}", count=max(unusable, 1))]
+    return [*results, failed(EQUITY_UNKNOWN, mode, why, count=max(unusable, 1))]
 
 
 def _judge_drawdown(
@@ -106,7 +106,7 @@ def _judge_drawdown(
             f"{money(one.peak)} ({one.basis})"
             for one in broken
         ]
-        what = f"{mode}: {', '.join(said)}; the limit is {ratio_percent(limit)}"
+        what = f"{', '.join(said)}; the limit is {ratio_percent(limit)}"
         return failed(rule, mode, what, checked=len(accounts))
     return passed(rule, mode, len(accounts)) if whole else errored(rule, mode, _NO_EQUITY)
 
@@ -128,7 +128,7 @@ def _judge_holdings(held: Holdings, equity: Decimal | None, settings: Settings) 
         failed(
             POSITIONS_OPEN,
             held.mode,
-            f"{held.mode}: {held.positions} open, the limit is {most}",
+            f"{held.positions} open, the limit is {most}",
             count=held.positions - most,
             checked=held.positions,
         )
@@ -145,7 +145,7 @@ def _judge_holdings(held: Holdings, equity: Decimal | None, settings: Settings) 
         failed(
             NO_STOP,
             held.mode,
-            f"{held.mode}: {counted(held.without_stop, 'open trade')} without a stop",
+            f"{counted(held.without_stop, 'open trade')} without a stop",
             count=held.without_stop,
         )
         if held.without_stop
@@ -168,7 +168,7 @@ def _judge_value(
     if not above(value, limit, equity):
         return passed(rule, held.mode, held.positions)
     what = (
-        f"{held.mode}: {subject} worth {money(value)}, {percent(value, equity)} of the equity of "
+        f"{subject} worth {money(value)}, {percent(value, equity)} of the equity of "
         f"{money(equity)}; the limit is {ratio_percent(limit)}"
     )
     keys = (held.largest_symbol,) if rule is POSITION and held.largest_symbol else ()
@@ -190,7 +190,7 @@ def _judge_risks(
     return failed(
         rule,
         held.mode,
-        f"{held.mode}: {counted(len(broken), 'trade')} above {ratio_percent(limit)} of the equity of "
+        f"{counted(len(broken), 'trade')} above {ratio_percent(limit)} of the equity of "
         f"{money(equity)}; {printable(worst.trade)} risks {money(worst.amount)}, {percent(worst.amount, equity)}",
         count=len(broken),
         checked=len(risks),

@@ -116,8 +116,10 @@ fluxhero snapshot --openmetrics --from 2026-01-01 --out metrics.txt
 promtool tsdb create-blocks-from openmetrics metrics.txt /var/lib/prometheus/metrics2
 ```
 
-Blocks become visible within a few minutes. Leave out the time that Prometheus has scraped itself, and mind
-its retention (`--storage.tsdb.retention.time`): what is older is removed again.
+Run the second line as the user that Prometheus runs as, or it cannot remove those blocks again. They become
+visible within a few minutes, without the labels `job` and `instance`: the dashboard shows them where *Installation*
+is *All*. Leave out the time that Prometheus has scraped itself, and mind its retention
+(`--storage.tsdb.retention.time`): what is older is removed again.
 
 **Labels.** No symbol, order or trade is ever a label. Of brokers at most ten are told apart, and of what is
 not known in advance the rest is `other`.

@@ -7,6 +7,7 @@ from decimal import ROUND_DOWN, Decimal
 from pydantic import BaseModel, ConfigDict
 
 from fluxhero.integrity.check_report import FindingLine
+from fluxhero.integrity.results import Outcome
 from fluxhero.metrics.breaker import BreakerState, Change, Level
 from fluxhero.metrics.exact import loss_percent
 from fluxhero.metrics.facts import Account, Holdings
@@ -117,12 +118,19 @@ class SnapshotReport(BaseModel):
         if tripped:
             first = f"Drawdown breaker: {', '.join(tripped)}"
         elif self.breached:
-            first = f"Breached: {counted(len(self.breached), 'limit')}"
+            first = self._breaches()
         elif not self.accounts:
             first = "Nothing to measure: there are no closed trades, cash flows or recorded values"
         else:
             first = "Within every limit"
         return ". ".join([first, *(_told(line) for line in self.accounts)]) + "."
+
+    def _breaches(self) -> str:
+        failed = sum(line.outcome is Outcome.FAILED for line in self.breached)
+        untold = failed < len(self.breached)
+        if not failed:
+            return "Whether every limit is kept could not be told"
+        return f"Breached: {counted(failed, 'limit')}{'; others could not be told' * untold}"
 
     def details(self) -> list[str]:
         """What else a reader should know, a line each."""

@@ -13,7 +13,7 @@ import pytest
 
 from fluxhero.api import prefect_runs
 from fluxhero.api.prefect_runs import OUR_FLOWS, PrefectRuns
-from fluxhero.api.services import Event
+from fluxhero.api.services import NO_SERVER, Event
 
 FLOWS = Path(__file__).parents[2] / "flows"
 
@@ -101,6 +101,7 @@ def test_runs_and_their_changes(prefect_harness: str) -> None:
             assert coming.state == StateType.SCHEDULED.value
             assert (runs.problem, runs.ui_url) == (None, "http://ui.example")
             assert await source.runs() is runs  # a moment later
+            await client.delete_deployment(deployment)  # the server is every test's
         following.cancel()
         with suppress(asyncio.CancelledError):
             await following
@@ -127,6 +128,8 @@ def test_a_server_that_is_away(
         assert runs.ui_url == f"http://127.0.0.1:{port}"
         assert (runs.last, runs.next) == ((), ())
         assert await source.runs() is runs
+        nobody = await PrefectRuns(f"http://127.0.0.1:{port}/api", expected=False).runs()
+        assert (nobody.problem, nobody.ui_url) == (NO_SERVER, None)
         await _cancelled(source.follow(Heard()), 1.5)
 
     asyncio.run(scenario())

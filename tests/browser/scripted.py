@@ -50,7 +50,7 @@ def empty_status(now: datetime) -> Json:
             "hot_rows": {},
             "hot_bytes": None,
         },
-        "findings": {"open": [], "total": 0, "checked_at": None},
+        "findings": {"open": [], "total": 0, "waived": 0, "checked_at": None},
         "jobs": [],
         "runs": {"last": [], "next": [], "ui_url": None, "problem": None},
     }
@@ -209,6 +209,7 @@ def night_shift(now: datetime) -> Script:
         "findings": {
             "open": _findings(now),
             "total": 2,
+            "waived": 0,
             "checked_at": iso(now - timedelta(hours=6)),
         },
         "jobs": [

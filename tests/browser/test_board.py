@@ -324,6 +324,9 @@ def test_numbers_and_times_are_told_as_they_are(tab: Open, served: Serve, now: d
     account = script.status["accounts"][0]
     account |= {"drawdown_ratio": 0.149999, "max_ratio": 1 - 120_000 / 150_000, "equity": -1234.5}
     script.status["snapshot_at"] = iso(now - timedelta(minutes=31))
+    script.status["findings"] |= {"total": 3, "waived": 2}
+    script.status["trades"][0]["fees"] = None
+    script.status["runs"]["last"][1]["state_name"] = "Completed with findings"
     opened = tab()
     page = opened.page
     page.clock.install(time=now - timedelta(days=2))  # this device's clock is wrong
@@ -337,6 +340,11 @@ def test_numbers_and_times_are_told_as_they_are(tab: Open, served: Serve, now: d
     assert page.get_attribute("#facts time >> nth=0", "title") == (
         now - timedelta(minutes=31)
     ).strftime("%Y-%m-%d %H:%M:%S UTC")
+    told = page.locator(".tile", has_text="Open findings").inner_text().split("\n")
+    assert (told[1], told[-1].endswith("2 waived")) == ("1", True)
+    assert "not recorded" in opened.text("#trades")
+    assert page.get_attribute("#runs .tag:has-text('with findings')", "data-level") == "warning"
+    assert "of the last 30 days" in opened.text("#latency")
     assert "too few" in opened.text("#latency")
     limits = page.locator("#plot .limit text").all_text_contents()
     assert limits == ["warning at 15 %", "critical at 20 %"]

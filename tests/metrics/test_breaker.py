@@ -161,7 +161,7 @@ def test_a_level_does_not_fall_while_the_basis_that_it_comes_from_is_missing(
 
 
 def test_a_reset_needs_a_reason_and_is_recorded(tmp_path: Path) -> None:
-    with pytest.raises(BadInputError, match="no snapshot was taken yet"):
+    with pytest.raises(BadInputError, match="no account was measured yet"):
         reset(tmp_path, "live", "why", now=NOW)
     watch(tmp_path, account("120000"), account("127000", mode="paper"))
     with pytest.raises(BadInputError, match="needs a reason"):

@@ -239,12 +239,13 @@ export function sentence(points, limits, name) {
   const last = points.at(-1);
   const worst = points.reduce((deepest, point) => (point.drawdown > deepest.drawdown ? point : deepest));
   const reached = (ratio) => points.filter((point) => point.drawdown >= ratio - 1e-12).length;
-  const days = (number) => `${number} day${number === 1 ? "" : "s"}`;
+  const days = `${points.length} day${points.length === 1 ? "" : "s"} of the curve`;
   return (
     `${name}, ${dateUtc(points[0].at)} to ${dateUtc(last.at)}: equity ends at ${money(last.equity)}, its high-water` +
     ` mark is ${money(last.peak)}. The largest drawdown was ${percent(worst.drawdown)} on ${dateUtc(worst.at)};` +
-    ` the warning limit of ${limit(limits.warning)} was reached on ${days(reached(limits.warning))}, the critical` +
-    ` one of ${limit(limits.critical)} on ${days(reached(limits.critical))}. Days are UTC.`
+    ` the warning limit of ${limit(limits.warning)} was reached on ${reached(limits.warning)}, the critical` +
+    ` one of ${limit(limits.critical)} on ${reached(limits.critical)} of the ${days}. Days are UTC; one on which nothing was` +
+    ` booked is none of them.`
   );
 }
 

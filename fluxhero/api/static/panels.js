@@ -119,10 +119,12 @@ function breakerTile(states) {
 }
 
 function findingsTile(findings) {
-  const storage = findings.checked_at ? ["checked ", moment(findings.checked_at, "ago")] : ["never checked"];
+  const waived = findings.waived ? ` · ${count(findings.waived)} waived` : null;
+  const storage = findings.checked_at ? ["checked ", moment(findings.checked_at, "ago")] : ["storage never checked"];
   const counting = findings.open.filter((finding) => finding.state !== "waived");
   const level = counting.map((finding) => finding.severity).reduce(graver, findings.checked_at ? "ok" : "unknown");
-  return tile("Open findings", level, count(findings.total), storage);
+  const open = findings.total - findings.waived;
+  return tile("Open findings", level, open || findings.checked_at ? count(open) : UNKNOWN, storage, waived);
 }
 
 function snapshotTile(status) {
@@ -168,7 +170,7 @@ export function holdings(status, view) {
   const row = (name, value, most, shown, limited, ...keys) => {
     const over = keys.some((key) => broken.has(key));
     return [
-      node("span", {}, name, over ? tag("critical", "over") : null),
+      node("span", {}, name, over ? [" ", tag("critical", "over")] : null),
       shown,
       limited,
       most === null || most === undefined ? "" : bar(value, most),
@@ -225,7 +227,7 @@ function finding(one) {
       node("b", {}, one.rule),
       node("span", { class: "soft" }, one.object),
     ),
-    node("p", {}, prose(one.observed), one.count > 1 ? node("span", { class: "soft" }, ` (${counted(one.count, "row")})`) : null),
+    node("p", {}, prose(one.observed), one.count > 1 && !one.observed.includes(count(one.count)) ? node("span", { class: "soft" }, ` (${counted(one.count, "row")})`) : null),
     one.remedy
       ? node(
           "details",
@@ -251,8 +253,10 @@ const RUN_LEVELS = {
 };
 const RUN_SIGNS = { ok: "✓", busy: "▸", critical: "✕", warning: "!", plain: "○" };
 
+const RUN_WARNS = ["Late", "Completed with findings"];
+
 function runState(run) {
-  const level = run.state_name === "Late" ? "warning" : RUN_LEVELS[run.state] ?? "plain";
+  const level = RUN_WARNS.includes(run.state_name) ? "warning" : RUN_LEVELS[run.state] ?? "plain";
   return node("span", { class: "tag", "data-level": level, title: run.message }, `${RUN_SIGNS[level]} ${run.state_name}`);
 }
 
@@ -271,11 +275,10 @@ export function runs(told) {
   );
   const next = table(
     "Next runs, soonest first",
-    [["Next", ""], ["Due", ""], ["", "number"]],
+    [["Next", ""], ["Due", ""]],
     told.next.slice(0, 8).map((run) => [
       link(run.url, run.flow, { "data-key": `run-${run.id}`, title: run.name }),
-      moment(run.expected_at),
-      run.state_name === "Late" ? runState(run) : moment(run.expected_at, "ago"),
+      node("span", {}, moment(run.expected_at), run.state_name === "Late" ? [" ", runState(run)] : null),
     ]),
   );
   return [
@@ -324,6 +327,8 @@ const pairs = (rows) =>
 
 // ---------------------------------------------------------------------- latency, trades, orders
 
+const EVENTS = { fill: "From submission to the last fill", ack: "From submission to the broker's acknowledgement" };
+const WINDOWS = { "1d": "of the last day", "7d": "of the last 7 days", "30d": "of the last 30 days", all: "of all orders" };
 const QUANTILES = ["p50", "p90", "p95", "p99"];
 
 export function latency(status, view) {
@@ -331,7 +336,8 @@ export function latency(status, view) {
     (one) => one.mode === view.mode && one.event === view.event && one.window === view.window,
   );
   if (!rows.length) return empty("No order has the times that latency is reckoned from.");
-  return table(
+  const spoken = `${EVENTS[view.event] ?? view.event}, ${WINDOWS[view.window] ?? view.window}.`;
+  const measured = table(
     `Order latency of ${view.mode} by order type`,
     [["Order type", ""], ["Orders", "number"], ...QUANTILES.map((name) => [name, "number"])],
     rows.map((one) => [
@@ -342,6 +348,7 @@ export function latency(status, view) {
       ),
     ]),
   );
+  return [node("p", { class: "soft small" }, spoken), measured];
 }
 
 export function trades(status, view) {
@@ -357,7 +364,7 @@ export function trades(status, view) {
           ["Won, lost, flat", `${count(traded.wins)}, ${count(traded.losses)}, ${count(traded.flat)}`],
           ["Win ratio", percent(traded.win_ratio)],
           ["Result", `${money(result)} (${money(traded.profit)} − ${money(traded.loss)})`],
-          ["Fees, in it", money(traded.fees)],
+          ["Fees, in the result", traded.fees === null ? "not recorded" : money(traded.fees)],
           ...(traded.unknown ? [["Without a result", counted(traded.unknown, "trade")]] : []),
           ...(traded.cancelled ? [["Cancelled", counted(traded.cancelled, "trade")]] : []),
         ])
