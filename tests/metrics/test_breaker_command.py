@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from fluxhero.commands.breaking import breaker
+from fluxhero.cli import cli
 from fluxhero.errors import BadInputError
 from fluxhero.metrics.breaker import Thresholds, observe
 from fluxhero.metrics.breaker_record import path_of
@@ -34,7 +34,7 @@ def watch(data: Path, **equity: int) -> None:
 
 
 def call(*arguments: str) -> Result:
-    return CliRunner().invoke(breaker, arguments)
+    return CliRunner().invoke(cli, ["breaker", *arguments])
 
 
 def test_status_ends_with_1_unless_every_mode_is_ok(data: Path) -> None:
