@@ -202,18 +202,23 @@ def compact_past_days(run: SnapshotRun) -> None:
 @io_task
 def tell_of_limits(judged: Judged) -> None:
     """Emit an event for each limit newly breached or kept again."""
+    for finding in limits.new_breaches(judged.findings):
+        _tell_of_limit("breached", finding)
     for finding in judged.findings:
-        if finding.state in {State.NEW, State.RESOLVED}:
-            happened = "breached" if finding.state is State.NEW else "kept"
-            emit_event(
-                f"fluxhero.limit.{happened}",
-                resource=_account(finding.object),
-                payload={
-                    "rule": finding.rule,
-                    "severity": finding.severity.value,
-                    "text": f"{finding.object}: {finding.observed}",
-                },
-            )
+        if finding.state is State.RESOLVED:
+            _tell_of_limit("kept", finding)
+
+
+def _tell_of_limit(happened: str, finding: Finding) -> None:
+    emit_event(
+        f"fluxhero.limit.{happened}",
+        resource=_account(finding.object),
+        payload={
+            "rule": finding.rule,
+            "severity": finding.severity.value,
+            "text": f"{finding.object}: {finding.observed}",
+        },
+    )
 
 
 def _account(mode: str) -> dict[str, str]:

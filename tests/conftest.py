@@ -70,6 +70,15 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def data(clean_environment: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty data folder that the settings of the environment name."""
+    folder = clean_environment / "data"
+    folder.mkdir()
+    monkeypatch.setenv("FLUXHERO_DATA_DIR", str(folder))
+    return folder
+
+
+@pytest.fixture
 def settings(clean_environment: Path) -> Settings:
     """Settings with every path under the test's own folder."""
     return Settings(data_dir=clean_environment / "data")

@@ -8,12 +8,12 @@ from collections.abc import Collection
 from http import HTTPStatus
 from typing import Final
 
-from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from config.settings import variable
 from fluxhero.api.errors import ApiError, respond
+from fluxhero.api.headers import adding
 
 LARGEST_BODY: Final = 64 * 1024  # bytes
 
@@ -34,15 +34,7 @@ class AnswerHeaders:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on, and add to what comes back."""
-
-        async def with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                sent = MutableHeaders(scope=message)
-                for name, value in _HEADERS.items():
-                    sent.setdefault(name, value)
-            await send(message)
-
-        await self.app(scope, receive, with_headers)
+        await self.app(scope, receive, adding(_HEADERS, send))
 
 
 class HostGuard:

@@ -12,10 +12,10 @@ from typing import Final
 from limits import parse
 from limits.aio.storage import MemoryStorage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
-from starlette.datastructures import MutableHeaders
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fluxhero.api.errors import ApiError, respond
+from fluxhero.api.headers import adding
 from fluxhero.api.peers import Peer
 from fluxhero.api.service_metrics import ServiceMetrics
 from fluxhero.wording import counted
@@ -103,16 +103,7 @@ class RateLimits:
             self._metrics.limited(kind)
             await respond(scope, receive, send, await self._limit.refusal(client, f"{kind}s"))
             return
-        headers = await self._limit.headers(client)
-
-        async def with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                sent = MutableHeaders(scope=message)
-                for name, value in headers.items():
-                    sent.setdefault(name, value)
-            await send(message)
-
-        await self.app(scope, receive, with_headers)
+        await self.app(scope, receive, adding(await self._limit.headers(client), send))
 
 
 def _is_exempt(scope: Scope) -> bool:

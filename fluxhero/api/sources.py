@@ -20,7 +20,7 @@ from fluxhero.archive.layout import Layout
 from fluxhero.archive.manifest import Chain, load_chain
 from fluxhero.durable import storage_errors
 from fluxhero.errors import DamagedFileError
-from fluxhero.integrity.findings import Area, Finding, finding_files, read_findings
+from fluxhero.integrity.findings import Area, Finding, newest_first, read_findings
 from fluxhero.metrics import breaker, breaker_record, equity, jobs, snapshot_files, snapshots
 from fluxhero.metrics.breaker_record import BreakerState
 from fluxhero.metrics.exposition import render
@@ -176,10 +176,8 @@ class Sources:
 
     def _read_checks(self, area: Area) -> Callable[[], Checked]:
         def read() -> Checked:
-            until = f"{self._clock():%Y%m%dT%H%M%SZ}"  # as the name of a run begins
-            files = [one for one in finding_files(self._data_dir, area) if one.stem[:16] <= until]
             unreadable: list[Path] = []
-            for path in reversed(files):
+            for path in newest_first(self._data_dir, self._clock(), area):
                 try:
                     findings, record = read_findings(path), read_record(path)
                 except DamagedFileError:

@@ -98,7 +98,9 @@ class Watcher:
             before = self._seen.faults[area]
             if checked is None or (checked.run is None and (checked.unreadable or before)):
                 continue  # nobody knows: that resolves nothing
-            now = {(area, one.rule, one.object): one for one in checked.findings if _told_of(one)}
+            now = {
+                (area, one.rule, one.object): one for one in checked.findings if one.state.counts
+            }
             self._seen.faults[area] = now
             if before is not None:
                 yield from _changes(at, area, before, now)
@@ -117,10 +119,6 @@ class Watcher:
             return None
         self._silent.discard(what)
         return answer
-
-
-def _told_of(finding: Finding) -> bool:
-    return finding.state.counts
 
 
 def _changes(

@@ -116,7 +116,12 @@ class Finding:
 
 def new_run_id(at: datetime) -> str:
     """A name for a run that sorts by time."""
-    return f"{at:{_RUN_TIME}}-{secrets.token_hex(2)}"
+    return f"{run_time(at)}-{secrets.token_hex(2)}"
+
+
+def run_time(at: datetime) -> str:
+    """How the name of a run of this second begins."""
+    return f"{at:{_RUN_TIME}}"
 
 
 def judge(
@@ -229,15 +234,22 @@ def finding_files(data_dir: Path, area: Area = Area.STORAGE) -> list[Path]:
     return sorted(path for path in paths if record_path(path).exists())
 
 
+def newest_first(data_dir: Path, now: datetime, area: Area = Area.STORAGE) -> list[Path]:
+    """The files of an area's runs until now.
+
+    A run of time to come had a wrong clock: it would be the last one until then.
+    """
+    until = run_time(now)
+    files = finding_files(data_dir, area)
+    return [path for path in reversed(files) if path.stem[: len(until)] <= until]
+
+
 def latest_findings(data_dir: Path, now: datetime, area: Area = Area.STORAGE) -> list[Finding]:
     """What the last run of an area until now found; of one whose file is damaged, the run before.
 
-    A damaged file is itself found by the scrub, so nothing is hidden by going on without it. A run of
-    time to come had a wrong clock: it would be the last one until then.
+    A damaged file is itself found by the scrub, so nothing is hidden by going on without it.
     """
-    until = f"{now:{_RUN_TIME}}"
-    files = [one for one in finding_files(data_dir, area) if one.stem[:16] <= until]
-    for path in reversed(files):
+    for path in newest_first(data_dir, now, area):
         try:
             return read_findings(path)
         except DamagedFileError as error:

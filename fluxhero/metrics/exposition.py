@@ -28,13 +28,15 @@ def families_of(samples: Iterable[Sample]) -> Iterator[Metric]:
         family = family_of(one.name)
         groups.setdefault(family.name if family else one.name, []).append(one)
     for name in sorted(groups, key=lambda name: (_PLACE.get(name, len(_PLACE)), name)):
-        metric = _without_samples(family_of(name), name)
+        metric = described(name)
         for one in sorted(groups[name], key=_order):
             metric.add_sample(one.name, dict(exposed_labels(one)), one.value)
         yield metric
 
 
-def _without_samples(family: Family | None, name: str) -> Metric:
+def described(name: str) -> Metric:
+    """A family as Prometheus knows it, without samples."""
+    family = family_of(name)
     kind = exposed_type(family)
     help_text = family.help if family else UNKNOWN_HELP
     return Metric(name.removesuffix("_total") if kind == "counter" else name, help_text, kind)

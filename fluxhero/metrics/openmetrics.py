@@ -13,7 +13,7 @@ import duckdb
 import pyarrow as pa
 
 from fluxhero.engine import connect, literal, moment
-from fluxhero.metrics.exposition import PARTS, UNKNOWN_HELP, exposed_labels, exposed_type
+from fluxhero.metrics.exposition import PARTS, described, exposed_labels
 from fluxhero.metrics.families import Kind, family_of
 from fluxhero.metrics.samples import Sample
 from fluxhero.metrics.snapshot_files import read_file, snapshot_files
@@ -85,11 +85,9 @@ def _place(name: str) -> dict[str, Any]:
 
 
 def _header(name: str) -> str:
-    family = family_of(name)
-    kind = exposed_type(family)
-    shown = name.removesuffix("_total") if kind == "counter" else name
-    meaning = _escaped(family.help if family else UNKNOWN_HELP)
-    return f"# HELP {shown} {meaning}\n# TYPE {shown} {kind}\n"
+    family = described(name)
+    meaning = _escaped(family.documentation)
+    return f"# HELP {family.name} {meaning}\n# TYPE {family.name} {family.type}\n"
 
 
 def _line(row: _Row) -> str:

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from fluxhero.engine import literal, scratch
 from fluxhero.errors import BadInputError, DamagedFileError
+from fluxhero.integrity.findings import run_time
 from fluxhero.metrics.families import Kind, family_of
 from fluxhero.metrics.fitness import refuse_unfit
 from fluxhero.metrics.samples import Sample
@@ -34,7 +35,6 @@ logger = logging.getLogger(__name__)
 
 # A clock may run a little ahead of the one that reads; a snapshot from later than that had a wrong one.
 AHEAD = timedelta(minutes=5)
-_RUN_TIME = "%Y%m%dT%H%M%SZ"  # as the name of a run begins
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _ATTEMPTS = 3  # at reading a day whose files are removed meanwhile
 
@@ -147,7 +147,7 @@ def _sample(row: dict[str, Any]) -> Sample:
 
 
 def _until(day: Day, until: datetime) -> list[Path]:
-    latest = f"{until:{_RUN_TIME}}"
+    latest = run_time(until)
     return [path for path in day.parts if path.name[: len(latest)] <= latest]
 
 

@@ -23,14 +23,6 @@ ServeReal = Callable[..., Served]
 
 
 @pytest.fixture
-def data(clean_environment: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = clean_environment / "data"
-    folder.mkdir()
-    monkeypatch.setenv("FLUXHERO_DATA_DIR", str(folder))
-    return folder
-
-
-@pytest.fixture
 def serve(data: Path) -> Iterator[ServeReal]:
     """Serves the data folder with a secret from its file, and watches it."""
     running: list[Served] = []
