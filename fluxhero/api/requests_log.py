@@ -15,8 +15,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from config.logging import log_context
-from fluxhero.api.service_metrics import METHODS, NO_ROUTE, ServiceMetrics
-from fluxhero.metrics.samples import OTHER
+from fluxhero.api.service_metrics import NO_ROUTE, ServiceMetrics, method_label
 
 _log = logging.getLogger(__name__)
 _HEADER: Final = b"x-request-id"
@@ -66,14 +65,13 @@ class RequestLog:
 
     def _record(self, scope: Scope, answer: _Answer, seconds: float) -> None:
         method = scope.get("method", "GET")
-        method = method if method in METHODS else OTHER
         route = _route_of(scope)
         state = scope["state"]
         peer = state.get("peer")
         self._metrics.answered(method, route, answer.status, answer.seconds or seconds)
         _log.info(
             "%s %s %s",
-            method if scope["type"] == "http" else "WebSocket",
+            method_label(method) if scope["type"] == "http" else "WebSocket",
             route,
             answer.status,
             extra={

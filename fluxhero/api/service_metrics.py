@@ -42,8 +42,7 @@ class ServiceMetrics(Collector):
 
     def answered(self, method: str, route: str, status: int, seconds: float) -> None:
         """A request has been answered."""
-        known = method if method in METHODS else OTHER
-        self._durations.labels(known, route, f"{status // 100}xx").observe(seconds)
+        self._durations.labels(method_label(method), route, f"{status // 100}xx").observe(seconds)
 
     def refused(self, reason: str) -> None:
         """A request or a handshake had no valid token; `reason` is one of a few words."""
@@ -60,6 +59,11 @@ class ServiceMetrics(Collector):
             yield metric
         name, text, _labels = _named("websocket_dropped_total")
         yield CounterMetricFamily(name, text, value=self._hub.dropped)
+
+
+def method_label(method: str) -> str:
+    """The method, if it is one of HTTP's own."""
+    return method if method in METHODS else OTHER
 
 
 def _named(name: str) -> tuple[str, str, tuple[str, ...]]:

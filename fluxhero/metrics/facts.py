@@ -91,3 +91,8 @@ class Holdings:
     largest_symbol: str | None
     risks: tuple[TradeRisk, ...]
     without_stop: int
+
+    @property
+    def risk_at_stops(self) -> Decimal:
+        """What is lost if every stop is hit."""
+        return sum((risk.amount for risk in self.risks), Decimal(0))

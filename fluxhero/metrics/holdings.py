@@ -124,7 +124,7 @@ def _in_money(held: Holdings) -> Iterator[Sample]:
     yield sample("positions_open", held.positions, mode=held.mode)
     if held.exposure is not None:
         yield sample("exposure_usd", float(held.exposure), mode=held.mode)
-    yield sample("risk_at_stops_usd", float(_risk(held)), mode=held.mode)
+    yield sample("risk_at_stops_usd", float(held.risk_at_stops), mode=held.mode)
     yield sample("positions_without_stop", held.without_stop, mode=held.mode)
 
 
@@ -133,14 +133,10 @@ def _in_ratios(held: Holdings, equity: Decimal) -> Iterator[Sample]:
         largest = held.largest or Decimal(0)
         yield sample("exposure_ratio", float(held.exposure / equity), mode=held.mode)
         yield sample("position_max_ratio", float(largest / equity), mode=held.mode)
-    yield sample("risk_at_stops_ratio", float(_risk(held) / equity), mode=held.mode)
+    yield sample("risk_at_stops_ratio", float(held.risk_at_stops / equity), mode=held.mode)
     for strategy in Strategy:
         amounts = [risk.amount for risk in held.risks if risk.strategy is strategy]
         worst = max(amounts, default=Decimal(0))
         yield sample(
             "trade_risk_max_ratio", float(worst / equity), mode=held.mode, strategy=strategy.value
         )
-
-
-def _risk(held: Holdings) -> Decimal:
-    return sum((risk.amount for risk in held.risks), Decimal(0))

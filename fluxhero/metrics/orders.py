@@ -6,7 +6,7 @@ in nothing else.
 """
 
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 import duckdb
 
@@ -15,7 +15,7 @@ from fluxhero.integrity.suites.orders import WORKING
 from fluxhero.ledger.schema import FINAL_ORDERS, FINISHED_ORDERS
 from fluxhero.metrics.histograms import histogram_samples
 from fluxhero.metrics.samples import OTHER, Sample, sample
-from fluxhero.metrics.windows import QUANTILES, WINDOWS, tells, within_sql
+from fluxhero.metrics.windows import columns_sql, window_samples
 
 BOUNDS: Final = (
     0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0
@@ -142,32 +142,15 @@ def _histograms(connection: duckdb.DuckDBPyConnection, event: str, column: str) 
 def _windows(
     connection: duckdb.DuckDBPyConnection, event: str, column: str, now: datetime
 ) -> list[Sample]:
-    columns = ", ".join(
-        f"count(*) FILTER ({within}), quantile_cont(latency, {list(QUANTILES)}) FILTER ({within})"
-        for within in (within_sql("moment", length, now) for length in WINDOWS.values())
-    )
     rows = connection.execute(
-        f"SELECT mode, type_labels.label, {columns} FROM ({_timed_sql(column)}) AS counted {_OF_TYPE} "
+        f"SELECT mode, type_labels.label, {columns_sql('latency', 'moment', now)} "
+        f"FROM ({_timed_sql(column)}) AS counted {_OF_TYPE} "
         "WHERE latency >= 0 GROUP BY ALL ORDER BY 1, 2"
     ).fetchall()
     return [
         one
         for mode, order_type, *found in rows
-        for window, count, values in zip(WINDOWS, found[::2], found[1::2], strict=True)
-        if count
-        for one in _window(event, count, values, mode=mode, order_type=order_type, window=window)
-    ]
-
-
-def _window(event: str, count: int, values: Any, **labels: str) -> list[Sample]:
-    name = f"order_{event}_latency_window"
-    return [
-        sample(f"{name}_samples", count, None, **labels),
-        *(
-            sample(
-                f"{name}_seconds", value / _MICROSECONDS, count, **labels, quantile=str(quantile)
-            )
-            for quantile, value in zip(QUANTILES, values, strict=True)
-            if tells(quantile, count)
-        ),
+        for one in window_samples(
+            f"order_{event}_latency_window", found, mode=mode, order_type=order_type
+        )
     ]

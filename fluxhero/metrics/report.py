@@ -66,7 +66,7 @@ class HoldingsLine(BaseModel):
             positions=holdings.positions,
             exposure=holdings.exposure,
             largest_symbol=holdings.largest_symbol,
-            risk_at_stops=sum((risk.amount for risk in holdings.risks), Decimal(0)),
+            risk_at_stops=holdings.risk_at_stops,
             without_stop=holdings.without_stop,
         )
 

@@ -9,7 +9,7 @@ import duckdb
 
 from fluxhero.metrics.histograms import histogram_samples
 from fluxhero.metrics.samples import Sample, sample
-from fluxhero.metrics.windows import QUANTILES, WINDOWS, tells, within_sql
+from fluxhero.metrics.windows import columns_sql, window_samples
 
 HOLDING_BOUNDS: Final = (60, 300, 900, 3600, 14_400, 86_400, 172_800, 604_800, 2_592_000)
 _MICROSECONDS = 1_000_000
@@ -44,9 +44,11 @@ def trade_samples(connection: duckdb.DuckDBPyConnection, now: datetime) -> list[
         samples += histogram_samples(
             "holding_seconds", HOLDING_BOUNDS, counts, float(total) / _MICROSECONDS, mode=mode
         )
-    for mode, *found in connection.execute(_windows_sql(now)).fetchall():
-        for window, count, values in zip(WINDOWS, found[::2], found[1::2], strict=True):
-            samples += _of_window(count, values, mode=mode, window=window)
+    windows = (
+        f"SELECT mode, {columns_sql('held', 'exit_time', now)} FROM ({_HELD_SQL}) GROUP BY mode"
+    )
+    for mode, *found in connection.execute(f"{windows} ORDER BY mode").fetchall():
+        samples += window_samples("holding_window", found, mode=mode)
     return samples
 
 
@@ -80,26 +82,3 @@ def _histogram_sql() -> str:
     return (
         f"SELECT mode, sum(held), {', '.join(bands)} FROM ({_HELD_SQL}) GROUP BY mode ORDER BY mode"
     )
-
-
-def _windows_sql(now: datetime) -> str:
-    columns = [
-        f"count(*) FILTER ({condition}), quantile_cont(held, {list(QUANTILES)}) FILTER ({condition})"
-        for condition in (within_sql("exit_time", length, now) for length in WINDOWS.values())
-    ]
-    return f"SELECT mode, {', '.join(columns)} FROM ({_HELD_SQL}) GROUP BY mode ORDER BY mode"
-
-
-def _of_window(count: int, values: list[float] | None, **labels: str) -> Iterator[Sample]:
-    if values is None:
-        return
-    yield sample("holding_window_samples", count, None, **labels)
-    for quantile, value in zip(QUANTILES, values, strict=True):
-        if tells(quantile, count):
-            yield sample(
-                "holding_window_seconds",
-                value / _MICROSECONDS,
-                count,
-                **labels,
-                quantile=str(quantile),
-            )
