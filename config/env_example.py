@@ -17,6 +17,7 @@ SECTIONS = {
     "api_host": "Operations API and metrics",
     "alpaca_api_url": "Broker and market data",
     "max_risk_pct_trend": "Risk limits",
+    "backtest_cash": "Backtests",
     "log_level": "Logging",
 }
 

@@ -54,6 +54,14 @@ def _file(path: Path) -> Path:
     return path
 
 
+def _program(path: Path) -> Path:
+    """Not resolved: the interpreter of an environment is a link, and is one only by that name."""
+    try:
+        return path.expanduser().absolute()
+    except RuntimeError as error:
+        raise ValueError(f"{path} does not lead anywhere: {error}") from error
+
+
 def _prom(path: Path) -> Path:
     if path.suffix != ".prom":
         raise ValueError("should end in .prom: the node exporter reads no other file")
@@ -140,6 +148,22 @@ def _networks(proxies: tuple[str, ...]) -> tuple[str, ...]:
     return proxies
 
 
+def _pairs(value: object) -> object:
+    """Read `name=value,name=value`."""
+    if not isinstance(value, str):
+        return value
+    pairs = []
+    for part in (part.strip() for part in value.split(",")):
+        name, equals, given = part.partition("=")
+        if part and not (equals and name.strip() and given.strip()):
+            raise ValueError(f"{part!r} should read name=value")
+        if part:
+            pairs.append((name.strip(), given.strip()))
+    if len({name for name, _ in pairs}) < len(pairs):
+        raise ValueError("names a thing twice")
+    return tuple(pairs)
+
+
 def _upper(value: object) -> object:
     return value.upper() if isinstance(value, str) else value
 
@@ -156,4 +180,8 @@ Rate = Annotated[str, AfterValidator(_rate)]
 Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_origins)]
 Hosts = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_hosts)]
 Networks = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_networks)]
+Program = Annotated[Path, AfterValidator(_program)]
+Programs = Annotated[tuple[tuple[str, Program], ...], NoDecode, BeforeValidator(_pairs)]
+Weight = Annotated[Decimal, Field(ge=0, le=1_000, allow_inf_nan=False)]
+Weights = Annotated[tuple[tuple[str, Weight], ...], NoDecode, BeforeValidator(_pairs)]
 UpperCase = BeforeValidator(_upper)

@@ -14,7 +14,16 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from config.bounds import MOST_BATCH_ROWS, MOST_COUNT, MOST_DAYS, MOST_MONEY, MOST_SECONDS
+from config.bounds import (
+    MOST_BACKTEST_CASH,
+    MOST_BASIS_POINTS,
+    MOST_BATCH_ROWS,
+    MOST_COUNT,
+    MOST_DAYS,
+    MOST_MEBIBYTES,
+    MOST_MONEY,
+    MOST_SECONDS,
+)
 from config.kinds import (
     ExchangeCode,
     File,
@@ -24,10 +33,12 @@ from config.kinds import (
     HttpUrl,
     Networks,
     Origins,
+    Programs,
     PromFile,
     Rate,
     StoreUrl,
     UpperCase,
+    Weights,
     ZoneName,
 )
 from config.variables import PREFIX, SettingsError, names_in, unknown, variable
@@ -35,6 +46,26 @@ from config.variables import PREFIX, SettingsError, names_in, unknown, variable
 __all__ = ["PREFIX", "Settings", "SettingsError", "StoreKind", "load_settings", "variable"]
 
 StoreKind = Literal["duckdb", "sqlite"]
+# Trust in the numbers first, then whether one can live with the engine.
+_WEIGHTS = tuple(
+    (name, Decimal(weight))
+    for name, weight in (
+        ("agreement", 5),
+        ("native-agreement", 3),
+        ("speed", 3),
+        ("costs", 2),
+        ("next-bar-fill", 2),
+        ("walk-forward", 2),
+        ("data", 1),
+        ("metrics", 1),
+        ("memory", 1),
+        ("import", 1),
+        ("dependencies", 1),
+        ("python", 1),
+        ("licence", 3),
+        ("activity", 2),
+    )
+)
 
 
 class Settings(BaseSettings):
@@ -208,6 +239,63 @@ class Settings(BaseSettings):
     )
     drawdown_critical_pct: Fraction = Field(
         Decimal("0.20"), description="Drawdown that raises a critical alert; not below the warning."
+    )
+
+    backtest_cash: Decimal = Field(
+        Decimal(100_000),
+        gt=0,
+        le=MOST_BACKTEST_CASH,
+        allow_inf_nan=False,
+        description="Cash of a backtest before its first bar.",
+    )
+    backtest_commission: Decimal = Field(
+        Decimal("0.005"),
+        ge=0,
+        le=100,
+        decimal_places=8,
+        description="Commission of a backtest a share.",
+    )
+    backtest_slippage_bp: int = Field(
+        1,
+        ge=0,
+        le=MOST_BASIS_POINTS,
+        description="Basis points by which an order of a backtest fills worse than the open.",
+    )
+    risk_free_rate: Decimal = Field(
+        Decimal("0.04"),
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        description="Yearly risk-free rate of Sharpe ratios; 1/252 of it counts for a day.",
+    )
+    evaluation_weights: Weights = Field(
+        _WEIGHTS,
+        description="What each criterion of the engines' comparison weighs: name=weight, separated by commas.",
+        json_schema_extra={"default": ",".join(f"{name}={weight}" for name, weight in _WEIGHTS)},
+    )
+    engines_dir: Folder = Field(
+        default_factory=lambda given: given["data_dir"] / "engines",
+        description="Folder of the environments that backtesting engines run in; safe to delete."
+        " Default: engines in FLUXHERO_DATA_DIR.",
+        json_schema_extra={"default": "data/engines"},
+    )
+    engine_pythons: Programs = Field(
+        (),
+        description="Interpreters to use instead of those environments: engine=/path/to/python, separated"
+        " by commas.",
+    )
+    engine_timeout_seconds: float = Field(
+        180,
+        gt=0,
+        le=MOST_SECONDS,
+        allow_inf_nan=False,
+        description="Seconds one backtest of one engine, or one strategy, may take.",
+    )
+    engine_memory_mb: int = Field(
+        4096,
+        ge=256,
+        le=MOST_MEBIBYTES,
+        description="MiB of memory an engine's or a strategy's process may take.",
     )
 
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], UpperCase] = Field(

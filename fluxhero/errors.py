@@ -18,6 +18,9 @@
     │   ├── MissingArchiveError       the archive this store had is gone
     │   └── SchemaVersionError        written by a newer release
     ├── BadInputError                 the user's input cannot be used (exit status 2)
+    │   └── StrategyError             a strategy raises, never ends, or gives no usable targets
+    ├── EngineError                   a backtesting engine cannot be used, fails, or gives nonsense
+    │   └── EngineUnavailableError    its environment is missing or cannot be built
     ├── AlreadyRunningError           another run holds the archive
     └── AddressError                  the operations API cannot listen there
 
@@ -124,6 +127,18 @@ class BadInputError(FluxHeroError):
     """The user's input cannot be used."""
 
     exit_status = 2
+
+
+class StrategyError(BadInputError):
+    """A strategy raises, never ends, takes too much memory, or gives no usable targets."""
+
+
+class EngineError(FluxHeroError):
+    """A backtesting engine cannot be used, fails, or gives nonsense."""
+
+
+class EngineUnavailableError(EngineError):
+    """The engine's environment is missing or cannot be built."""
 
 
 class AlreadyRunningError(FluxHeroError):
