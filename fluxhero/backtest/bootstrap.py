@@ -72,7 +72,9 @@ def bootstrap(
 
     block = _block_days(optimal_block_length(returns)["stationary"].iloc[0], len(returns))
     drawn = StationaryBootstrap(block, returns, seed=seed)
-    found = np.array([_measured(sample[0], risk_free) for sample, _ in drawn.bootstrap(samples)])
+    found = np.array(
+        [_measured(np.asarray(sample[0]), risk_free) for sample, _ in drawn.bootstrap(samples)]
+    )
     sharpe, annual, drawdown = (_interval(column) for column in found.T)
     return Bootstrap(
         samples=samples,
@@ -89,8 +91,8 @@ def _block_days(optimal: float, days: int) -> int:
 
 
 def _measured(returns: Floats, risk_free: float) -> tuple[float, float, float]:
-    growth = np.cumprod(1 + returns)
-    annual = float(growth[-1]) ** (DAYS_A_YEAR / len(returns)) - 1
+    growth = np.asarray(np.cumprod(1 + returns), np.float64)
+    annual = max(float(growth[-1]), 0.0) ** (DAYS_A_YEAR / len(returns)) - 1
     return float(sharpe_of(returns, risk_free)), annual, max_drawdown(growth, 1.0)
 
 

@@ -10,13 +10,14 @@ from pydantic import BaseModel, ConfigDict
 
 from fluxhero.backtest.bars import Bars, Floats, Int8s
 from fluxhero.backtest.bootstrap import Bootstrap, bootstrap
-from fluxhero.backtest.contract import UNIT, Contract
+from fluxhero.backtest.contract import Contract
 from fluxhero.backtest.costs import CostSensitivity, cost_sensitivity
 from fluxhero.backtest.fast import equity_units
 from fluxhero.backtest.overfitting import BlockSums, Overfitting, probability_of_overfitting
 from fluxhero.backtest.performance import (
     DAYS_A_YEAR,
     day_ends,
+    dollars,
     shape_of,
     sharpe_of,
     simple_returns,
@@ -147,7 +148,7 @@ def judge_luck(
         tried: what else was.
     """
     last = day_ends(bars.ends, calendar.zone)
-    marks = equity_units(bars, targets, contract)[last] * float(UNIT)
+    marks = dollars(equity_units(bars, targets, contract)[last])
     returns = simple_returns(marks, float(contract.cash))
     unknown: list[str] = []
 

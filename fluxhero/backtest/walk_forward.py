@@ -15,10 +15,10 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
-from fluxhero.backtest.bars import Bars, Floats, Int8s, Ints
-from fluxhero.backtest.contract import UNIT, Contract
+from fluxhero.backtest.bars import Bars, Int8s, Ints
+from fluxhero.backtest.contract import Contract
 from fluxhero.backtest.fast import equity_units, simulate
-from fluxhero.backtest.performance import day_ends, sharpe_of, simple_returns
+from fluxhero.backtest.performance import day_ends, dollars, sharpe_of, simple_returns
 from fluxhero.errors import BadInputError
 from fluxhero.market.calendar import Calendar
 from fluxhero.wording import counted
@@ -187,7 +187,7 @@ def windows_of(ends: Ints, calendar: Calendar) -> Windows:
 
 def coin_p_value(heads: int, tosses: int) -> float:
     """The probability that a fair coin shows heads at least so often; exact."""
-    return sum(math.comb(tosses, count) for count in range(heads, tosses + 1)) / 2**tosses
+    return float(sum(math.comb(tosses, count) for count in range(heads, tosses + 1)) / 2**tosses)
 
 
 def _days(ends: Ints, calendar: Calendar) -> np.ndarray[tuple[int], np.dtype[np.datetime64]]:
@@ -250,10 +250,10 @@ def _best(
 ) -> tuple[Candidate | None, float | None]:
     part = bars.part(train.start, train.stop)
     last = day_ends(part.ends, calendar.zone)
-    marks: Floats = np.stack(
+    marks = np.stack(
         [equity_units(part, one.targets[train], contract)[last] for one in candidates], axis=1
-    ) * float(UNIT)
-    sharpes = sharpe_of(simple_returns(marks, float(contract.cash)), risk_free)
+    )
+    sharpes = sharpe_of(simple_returns(dollars(marks), float(contract.cash)), risk_free)
     if np.isnan(sharpes).all():
         return None, None
     best = int(np.nanargmax(sharpes))
