@@ -16,7 +16,7 @@ INK, SOFT, RULE = "#1c2733", "#5d6b7a", "#d9dfe5"
 BLUE, GREEN, RED, AMBER, GREY = "#1f6feb", "#1a7f4b", "#c62f3b", "#b36b00", "#8896a5"
 SERIES: Final = (BLUE, AMBER, GREEN, RED, "#7a4fd0", "#0f8a9d", GREY)
 
-_STYLE: Final[dict[str, Any]] = {
+_STYLE: Final[Any] = {  # its type lists hundreds of names
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib
     "font.size": 9,

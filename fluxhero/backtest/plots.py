@@ -1,5 +1,6 @@
 """The plots a trader knows, of one strategy's result: equity, underwater, months, rolling Sharpe, trades on price."""
 
+from calendar import month_abbr
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -79,7 +80,7 @@ def monthly_returns(track: Track) -> "Figure":
     for (row, column), value in np.ndenumerate(table):
         if np.isfinite(value):
             axes.text(column, row, f"{value:.1f}", ha="center", va="center", color=INK, fontsize=7)
-    axes.set_xticks(range(12), "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split())
+    axes.set_xticks(range(12), list(month_abbr)[1:])
     axes.set_yticks(range(len(years)), [str(year) for year in years])
     axes.grid(visible=False)
     axes.tick_params(length=0)
