@@ -176,14 +176,7 @@ def _agreeing(rows: Sequence[Row]) -> str:
 
 
 def _strategy_line(evaluation: Evaluation, one: StrategyLuck) -> StrategyLine:
-    performance = next(
-        (
-            row.performance
-            for row in evaluation.rows
-            if (row.engine, row.label, row.symbol) == (REFERENCE, one.label, one.symbol)
-        ),
-        None,
-    )
+    performance = evaluation.reference_performance(one.label, one.symbol)
     return StrategyLine(
         strategy=one.label,
         symbol=one.symbol,

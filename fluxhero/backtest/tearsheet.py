@@ -113,7 +113,9 @@ def surface(found: Surface) -> "Figure":
         figure, axes = new_figure(f"Sharpe ratio by {found.across}", height=2.4)
         axes.plot(found.columns, values[0], color=BLUE, marker="o", markersize=3)
         return figure
-    figure, axes = new_figure(f"Sharpe ratio by {found.across} (across) and {found.down}", height=3.4)
+    figure, axes = new_figure(
+        f"Sharpe ratio by {found.across} (across) and {found.down}", height=3.4
+    )
     image = axes.imshow(values, cmap="RdYlGn", aspect="auto", origin="lower")
     axes.set_xticks(range(len(found.columns)), [f"{value:g}" for value in found.columns])
     axes.set_yticks(range(len(found.rows)), [f"{value:g}" for value in found.rows])
@@ -172,9 +174,15 @@ def _of_luck(luck: Luck) -> list[Section]:
             )
             for row in luck.costs.rows
         ]
-        sections.append(Section("If trading cost more", _break_even(luck.costs), columns=columns, rows=rows))
+        sections.append(
+            Section("If trading cost more", _break_even(luck.costs), columns=columns, rows=rows)
+        )
     if luck.unknown:
-        sections.append(Section("What could not be told", rows=[(one,) for one in luck.unknown], columns=("Why",)))
+        sections.append(
+            Section(
+                "What could not be told", rows=[(one,) for one in luck.unknown], columns=("Why",)
+            )
+        )
     return sections
 
 
@@ -198,13 +206,24 @@ def _tests(luck: Luck) -> list[tuple[str, str]]:
     if drawn := luck.bootstrap:
         facts += [
             ("Sharpe ratio, 95 % interval", f"{drawn.sharpe.low:.2f} to {drawn.sharpe.high:.2f}"),
-            ("A year, 95 % interval", f"{percent(drawn.annual_return.low)} to {percent(drawn.annual_return.high)}"),
-            ("Drawdown, 95 % interval", f"{percent(drawn.max_drawdown.low)} to {percent(drawn.max_drawdown.high)}"),
+            (
+                "A year, 95 % interval",
+                f"{percent(drawn.annual_return.low)} to {percent(drawn.annual_return.high)}",
+            ),
+            (
+                "Drawdown, 95 % interval",
+                f"{percent(drawn.max_drawdown.low)} to {percent(drawn.max_drawdown.high)}",
+            ),
             ("Other orders of the days lose", percent(drawn.loss_probability)),
         ]
     if stable := luck.stability:
         share = NONE if stable.share is None else percent(stable.share)
-        facts.append(("Neighbours that reach half of the best", f"{share} of {counted(stable.neighbours, 'trial')}"))
+        facts.append(
+            (
+                "Neighbours that reach half of the best",
+                f"{share} of {counted(stable.neighbours, 'trial')}",
+            )
+        )
     return facts
 
 
@@ -233,7 +252,9 @@ def money(value: Decimal | None) -> str:
 
 def rules_in_words(contract: Contract) -> str:
     """The rules in one line."""
-    sizing = "all-in" if contract.sizing is Sizing.ALL_IN else f"{contract.shares:,} shares an order"
+    sizing = (
+        "all-in" if contract.sizing is Sizing.ALL_IN else f"{contract.shares:,} shares an order"
+    )
     short = ", shorts allowed" if contract.allow_short else ""
     return (
         f"{contract.cash:,.0f} USD, {sizing}{short}; {contract.commission.normalize():f} USD a share and "
