@@ -64,8 +64,10 @@ class Tearsheet:
         """The whole sheet as one HTML file."""
         about = [
             self.title,
-            f"{self.data.bars:,} bars of {self.data.timeframe}, {self.data.first:%Y-%m-%d} to "
-            f"{self.data.last:%Y-%m-%d}, {self.data.source}",
+            (
+                f"{self.data.bars:,} bars of {self.data.timeframe}, {self.data.first:%Y-%m-%d} to "
+                f"{self.data.last:%Y-%m-%d}, {self.data.source}"
+            ),
             self.rules,
             *self.data.notes,
         ]
