@@ -24,7 +24,8 @@ from fluxhero.backtest.results import (
     Result,
     Status,
 )
-from fluxhero.backtest.tables import MOST_UNITS, UNITS_A_DOLLAR, beyond_units
+from fluxhero.backtest.rules import MOST_UNITS
+from fluxhero.backtest.tables import UNITS_A_DOLLAR, beyond_units
 from fluxhero.backtest.targets import checked_targets
 
 _MOST = Decimal(MOST_UNITS) / UNITS_A_DOLLAR

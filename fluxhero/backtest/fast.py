@@ -101,8 +101,11 @@ def _walk(
     """Run the kernel; how many orders were given and how many positions left."""
     from fluxhero.backtest.kernel import walk
 
-    whole = [np.ascontiguousarray(one, np.int64) for one in (bars.open, bars.close, bars.volume)]
-    given, left, beyond = walk(*whole, targets, _rule(contract), equity, marks, orders)
+    opens, closes, volumes = (
+        np.ascontiguousarray(one, np.int64) for one in (bars.open, bars.close, bars.volume)
+    )
+    rule = _rule(contract)
+    given, left, beyond = walk(opens, closes, volumes, targets, rule, equity, marks, orders)
     if beyond >= 0:
         raise beyond_units(beyond)
     return given, left

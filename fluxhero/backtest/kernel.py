@@ -5,49 +5,62 @@ not fit 64 bits ends the run instead of wrapping around.
 """
 
 from collections.abc import Callable
-from typing import Any, Final, ParamSpec, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 import numba
 from numba import types
 
 from fluxhero.backtest import rules
 from fluxhero.backtest.bars import Int8s, Ints
-from fluxhero.backtest.tables import MOST_UNITS
 
 # Compiled code is kept on disk and found again by this file's content alone: to name the content of rules.py
 # (its SHA-256) here is what makes a change there count.
-RULES: Final = "c321a720e9cbacf34e17102c45741c5dc5c385c80db0dc5effe57c7379816387"
+RULES: Final = "99b2a644a7749d09da1382ef0dba2b0446ed20dca9d801028c24fa8e926efdf0"
 
 SHRINK, REJECT, ALLOW = 0, 1, 2
 FILLED, SHRUNK, UNAFFORDABLE, NO_CASH, EXPIRED = 0, 1, 2, 3, 4
 SIGNAL_BAR, SIDE, ORDERED, SHARES, OUTCOME, PRICE = 0, 1, 2, 3, 4, 5
-ORDER_COLUMNS = 6
 UNCOUNTABLE = -(2**63)
 
-_MOST = float(MOST_UNITS)
+_MOST = float(rules.MOST_UNITS)
 _BASIS = rules.BASIS
 
-P = ParamSpec("P")
-T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
 
 
-def _compiled(function: Callable[P, T], signature: Any = None) -> Callable[P, T]:
-    """Compiled, and kept on disk where there is a place for that (beside this file, or the user's cache)."""
+def _inner(function: F) -> F:
+    """Compiled as a part of what calls it."""
+    return cast("F", numba.njit(error_model="numpy")(function))
+
+
+def _entry(signature: Any) -> Callable[[F], F]:
+    """Compiled for these types, and kept on disk where there is a place (beside this file, or the user's cache)."""
     options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
-    try:
-        made = numba.njit(signature, cache=True, **options)(function)
-    except RuntimeError:  # nowhere to keep it: compiled anew by each process
-        made = numba.njit(signature, **options)(function)
-    return made  # type: ignore[no-any-return]
+
+    def compiled(function: F) -> F:
+        try:
+            return cast("F", numba.njit(signature, cache=True, **options)(function))
+        except RuntimeError:  # nowhere to keep it: each process compiles it for itself
+            return cast("F", numba.njit(signature, **options)(function))
+
+    return compiled
 
 
-_entry_shares = numba.njit(rules.entry_shares)
-_fill_bp = numba.njit(rules.fill_bp)
-_fill_price = numba.njit(rules.fill_price)
-_affordable = numba.njit(rules.affordable)
+_entry_shares = _inner(rules.entry_shares)
+_fill_bp = _inner(rules.fill_bp)
+_fill_price = _inner(rules.fill_price)
+_affordable = _inner(rules.affordable)
+
+_COUNT = types.int64
+_COLUMN = types.Array(_COUNT, 1, "C", readonly=True)
+_TARGETS = types.Array(types.int8, 1, "C", readonly=True)
+_ROOM = types.int64[::1]
+_ROWS = types.int64[:, ::1]
+_TUPLE: Any = types.UniTuple
+_COUNTS = _TUPLE(_COUNT, 3)
 
 
-@numba.njit
+@_inner
 def _cash_after(cash: int, side: int, shares: int, price: int, commission: int) -> int:
     """The cash after a fill, or UNCOUNTABLE; whether it can be counted, a float is near enough to tell."""
     worth, cost = float(shares) * price, float(shares) * commission
@@ -56,7 +69,7 @@ def _cash_after(cash: int, side: int, shares: int, price: int, commission: int) 
     return cash - side * shares * price - shares * commission
 
 
-@numba.njit
+@_inner
 def _equity_at(cash: int, held: int, close: int) -> int:
     """Cash and what is held at a close, or UNCOUNTABLE."""
     worth = float(held) * close * _BASIS
@@ -65,7 +78,7 @@ def _equity_at(cash: int, held: int, close: int) -> int:
     return cash + held * close * _BASIS
 
 
-@numba.njit
+@_inner
 def _entry_filled(ordered: int, cash: int, price: int, commission: int, policy: int) -> int:
     """How many of the ordered shares of an entry are filled."""
     most = _affordable(cash, price, commission)
@@ -74,7 +87,7 @@ def _entry_filled(ordered: int, cash: int, price: int, commission: int, policy: 
     return most if policy == SHRINK else 0
 
 
-@numba.njit
+@_inner
 def _note_order(orders: Ints, order: int, bar: int, side: int, ordered: int, outcome: int) -> None:
     """Note an order that was given, if orders are to be noted."""
     if order < len(orders):
@@ -86,7 +99,7 @@ def _note_order(orders: Ints, order: int, bar: int, side: int, ordered: int, out
         orders[order, PRICE] = 0
 
 
-@numba.njit
+@_inner
 def _note_fill(orders: Ints, order: int, shares: int, price: int) -> None:
     """Note what became of an order at the open after it."""
     if order < len(orders):
@@ -98,7 +111,8 @@ def _note_fill(orders: Ints, order: int, shares: int, price: int) -> None:
             orders[order, OUTCOME] = SHRUNK if shares else NO_CASH
 
 
-def _walk(
+@_entry(_COUNTS(_COLUMN, _COLUMN, _COLUMN, _TARGETS, _COLUMN, _ROOM, _ROWS, _ROWS))
+def walk(
     opens: Ints,
     closes: Ints,
     volumes: Ints,
@@ -173,25 +187,15 @@ def _walk(
     return given, left, -1
 
 
-_READ = types.Array(types.int64, 1, "C", readonly=True)
-_WRITTEN = types.int64[:, ::1]
-_TARGETS = types.Array(types.int8, 1, "C", readonly=True)
-walk: Final = _compiled(
-    _walk,
-    types.UniTuple(types.int64, 3)(
-        _READ, _READ, _READ, _TARGETS, _READ, types.int64[::1], _WRITTEN, _WRITTEN
-    ),
-)
-
-
-@numba.njit
+@_inner
 def _part(commission: int, shares: int, whole: int) -> int:
     """The share of a commission that falls to some of the shares, cut to a unit."""
     rest = float(commission % whole) * shares / whole  # a product that may not fit 64 bits
     return commission // whole * shares + int(rest)
 
 
-def _match(
+@_entry(_COUNT(_COLUMN, _COLUMN, _COLUMN, _COLUMN, _COLUMN, _ROWS, _ROWS))
+def match(
     bars: Ints, sides: Ints, shares: Ints, prices: Ints, commissions: Ints, lots: Ints, trips: Ints
 ) -> int:
     """Match fills into round trips, first in first out.
@@ -231,6 +235,3 @@ def _match(
             lots[newest, 4] = commission
             newest += 1
     return made
-
-
-match: Final = _compiled(_match, types.int64(_READ, _READ, _READ, _READ, _READ, _WRITTEN, _WRITTEN))

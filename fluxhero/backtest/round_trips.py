@@ -7,9 +7,8 @@ import pyarrow as pa
 
 from fluxhero.backtest.bars import Bars, Ints
 from fluxhero.backtest.results import Reason, Status
-from fluxhero.backtest.rules import BASIS
+from fluxhero.backtest.rules import BASIS, MOST_UNITS
 from fluxhero.backtest.tables import (
-    MOST_UNITS,
     beyond_units,
     equity_table,
     integers,

@@ -13,11 +13,10 @@ import pyarrow.compute as pc
 
 from fluxhero.backtest.bars import Bars, Ints
 from fluxhero.backtest.results import AT, EQUITY, FILLS, MONEY, ORDERS, ROUND_TRIPS
-from fluxhero.backtest.rules import BASIS
+from fluxhero.backtest.rules import BASIS, MOST_UNITS
 from fluxhero.errors import BadInputError
 
 UNITS_A_DOLLAR = 100_000_000
-MOST_UNITS = 9_200_000_000_000_000_000  # 92 billion USD, a little below 2**63 units
 BUY, SELL = "buy", "sell"
 LONG, SHORT = "long", "short"
 
@@ -77,7 +76,7 @@ def sides(signs: Ints, names: tuple[str, str] = (BUY, SELL)) -> pa.Array:
 
 def signs(column: pa.ChunkedArray) -> Ints:
     """1 for each buy, -1 for each sell."""
-    bought = pc.equal(column, BUY).to_numpy()
+    bought: npt.NDArray[np.bool_] = pc.equal(column, BUY).to_numpy()
     return 2 * bought.astype(np.int64) - 1
 
 
