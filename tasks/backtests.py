@@ -4,19 +4,18 @@ import logging
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import datetime
+from datetime import date
 from typing import TypeVar
 
-from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.futures import PrefectFuture
 
-from fluxhero.archive.batches import as_utc, utc_now
+from fluxhero.archive.batches import utc_now
 from fluxhero.backtest.asked import Asked, chosen_engines, chosen_strategies
 from fluxhero.backtest.contract import Contract
+from fluxhero.errors import BadInputError
 from fluxhero.integrity.findings import new_run_id
 from fluxhero.market.timeframe import Timeframe
-from tasks.policy import compute_task, io_task
+from tasks.policy import io_task
 from tasks.starting import settings_of_run
 
 logger = logging.getLogger(__name__)
@@ -29,7 +28,7 @@ def open_evaluation(
     strategies: Sequence[str],
     symbols: Sequence[str],
     timeframe: str,
-    span: tuple[datetime | None, datetime | None],
+    span: tuple[date | None, date | None],
     variants: tuple[Sequence[str], Sequence[str]],
     engines: Sequence[str],
     *,
@@ -46,7 +45,9 @@ def open_evaluation(
     """
     now, settings = utc_now(), settings_of_run()
     usable, unusable = chosen_strategies(strategies, *variants)
-    first, last = (as_utc(at) if at else None for at in span)
+    first, last = span
+    if first and last and first > last:
+        raise BadInputError(f"from {first} to {last} there is no day", next_step="swap the two")
     return Asked(
         run=new_run_id(now),
         at=now,

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Final
 
@@ -42,7 +42,7 @@ class Asked:
         unusable: those that could not, each with the cause.
         symbols: whose bars, from the cache; none: the shipped samples.
         timeframe: of the bars.
-        first, last: only bars that are over between the two.
+        first, last: only bars of days between the two, at the exchange.
         engines: names of those to compare.
         contract: the rules.
         speed_bars: minute bars that speed is measured on; 0: not at all.
@@ -57,8 +57,8 @@ class Asked:
     unusable: tuple[str, ...]
     symbols: tuple[str, ...]
     timeframe: Timeframe
-    first: datetime | None
-    last: datetime | None
+    first: date | None
+    last: date | None
     engines: tuple[str, ...]
     contract: Contract
     speed_bars: int
