@@ -9,29 +9,24 @@ import logging
 import shutil
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import pyarrow as pa
 
 from fluxhero import progress
 from fluxhero.backtest.environments import Environment
 from fluxhero.backtest.isolation import Bounds, Outcome, run_isolated
 from fluxhero.backtest.loading import worker_environment
-from fluxhero.backtest.runs import run_sweep
 from fluxhero.backtest.signals import death_of
 from fluxhero.backtest.strategy import Named
-from fluxhero.backtest.sweep_files import COLUMNS, DIED, FAILED, read_bars, read_part
-from fluxhero.backtest.sweep_measures import SUMS, Yardstick
+from fluxhero.backtest.sweep_files import COLUMNS, DIED, read_bars, read_part
 from fluxhero.backtest.sweep_worker import (
-    LINES_NAME,
     REQUEST_NAME,
     STARTED_NAME,
-    TARGETS_NAME,
     lines_of,
 )
 from fluxhero.backtest.sweeps import SweepPlan, write_anew
@@ -47,7 +42,9 @@ logger = logging.getLogger(__name__)
 _MOST_DEATHS: Final = 5  # of combinations in a run of a part; the rest is not tried then
 _START_SECONDS: Final = 60.0
 _SECONDS_BETWEEN_LOOKS: Final = 0.5
-_COLUMNS_AT_ONCE: Final = 25  # combinations that another engine is asked about at once, for the memory
+_COLUMNS_AT_ONCE: Final = (
+    25  # combinations that another engine is asked about at once, for the memory
+)
 
 
 @dataclass(frozen=True)
@@ -146,7 +143,7 @@ class _Part:
         self._report = progress.begun(f"sweep {plan.id[:8]}", "tried", "combinations")
         self._looked = 0.0
 
-    def tried(self, places: Iterable[int]) -> dict[int, dict[str, Any]]:
+    def tried(self, places: Sequence[int]) -> dict[int, dict[str, Any]]:
         """What came of each combination."""
         left = {place: self._plan.strategies[place] for place in places}
         dead: dict[int, dict[str, Any]] = {}
@@ -164,9 +161,24 @@ class _Part:
                 break
         rows = {row["combination"]: row for row in lines_of(self._folder)}
         if self._plan.engine != REFERENCE:
-            self._measure(rows)
+            good = [place for place, row in rows.items() if row["outcome"] == OK]
+            for place, found in self._traded(good):
+                rows[place] |= found
         self._tell()
         return dead | rows
+
+    def _traded(self, places: Sequence[int]) -> Iterator[tuple[int, dict[str, Any]]]:
+        """What the engine makes of the targets that the process has kept."""
+        if self._environment is None:
+            raise ConfigurationError(
+                f"the sweep {self._plan.id} needs the environment of {self._plan.engine}",
+                next_step="hand it over, or sweep with the reference",
+            )
+        from fluxhero.backtest.sweep_engine import engine_measures
+
+        yield from engine_measures(
+            self._plan, self._environment, places, self._bounds, self._folder
+        )
 
     def _run(self, left: dict[int, Named]) -> Outcome:
         plan, folder = self._plan, self._folder
@@ -203,14 +215,22 @@ class _Part:
             )
         return outcome
 
-    def _measure(self, rows: dict[int, dict[str, Any]]) -> None:
-        """Let the engine trade the targets that the process has kept, and add what came of it to the rows."""
+    def _advance(self) -> None:
+        """Tell how far the whole sweep is, now and then."""
+        if time.monotonic() - self._looked > _SECONDS_BETWEEN_LOOKS:
+            self._looked = time.monotonic()
+            self._tell()
+
+    def _tell(self) -> None:
         plan = self._plan
-        bars = read_bars(plan.bars_path, plan.data)
-        yardstick = Yardstick(bars, plan.contract, plan.risk_free, plan.zone)
-        good = [row for row in rows.values() if row["outcome"] == OK]
-        if not good or self._environment is None:
-            return
-        size = len(bars) * len(good)
-        targets = np.memmap(self._folder / TARGETS_NAME, np.int8, mode="r", shape=(size,))
-        ...
+        done = sum(
+            len(plan.part(number))
+            if plan.part_path(number).exists()
+            else sum(1 for _ in lines_of(_scratch_root(plan) / str(number)))
+            for number in range(plan.parts)
+        )
+        self._report(done, len(plan.strategies))
+
+
+def _without_result(place: int, outcome: str, error: str) -> dict[str, Any]:
+    return {"combination": place, "outcome": outcome, "error": error}

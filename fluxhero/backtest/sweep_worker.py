@@ -13,6 +13,9 @@ from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
+import numpy as np
+
+from fluxhero.backtest.asking import targets_of
 from fluxhero.backtest.bars import Bars, Int8s
 from fluxhero.backtest.contract import Contract
 from fluxhero.backtest.fast import swept
@@ -21,15 +24,18 @@ from fluxhero.backtest.performance import dollars
 from fluxhero.backtest.strategy import Named
 from fluxhero.backtest.sweep_files import FAILED, read_bars
 from fluxhero.backtest.sweep_measures import Yardstick
-from fluxhero.backtest.targets import targets_of
 from fluxhero.backtest.trials import OK
 from fluxhero.errors import FluxHeroError
 
 REQUEST_NAME: Final = "request.json"
 STARTED_NAME: Final = "started"
 LINES_NAME: Final = "lines.jsonl"
-TARGETS_NAME: Final = "targets.int8"
 _SECONDS_TO_END: Final = 5.0
+
+
+def targets_name(place: int) -> str:
+    """Of the file that holds a combination's targets, where another engine trades them."""
+    return f"targets-{place}.npy"
 
 
 def main(request_file: Path) -> None:
@@ -46,7 +52,7 @@ def main(request_file: Path) -> None:
                 return
             # By a signal, which ends what Python cannot interrupt, too.
             signal.setitimer(signal.ITIMER_REAL, request["seconds"])
-            row = trying.row(_named(fields))
+            row = trying.row(place, _named(fields))
             signal.setitimer(signal.ITIMER_REAL, 0)
             lines.write(json.dumps({"combination": place, **row}) + "\n")
             lines.flush()
@@ -73,32 +79,31 @@ class _Trying:
         self._yardstick = Yardstick(
             self._bars, self._contract, request["risk_free"], ZoneInfo(request["zone"])
         )
-        self._targets_file = folder / TARGETS_NAME if request["only_targets"] else None
+        self._only_targets = request["only_targets"]
+        self._folder = folder
 
-    def row(self, strategy: Named) -> dict[str, Any]:
+    def row(self, place: int, strategy: Named) -> dict[str, Any]:
         """What came of a combination."""
         try:
             targets = targets_of(
                 load(strategy.reference, strategy.parameters),
-                # One's columns are not the next one's: pandas copies what is written to.
-                self._frame.copy(deep=False),
+                self._frame,
                 allow_short=self._contract.allow_short,
                 label=strategy.label,
             )
-            measured = self._kept(targets) if self._targets_file else self._measured(targets)
+            only = self._only_targets
+            found = self._kept(place, targets) if only else self._measured(targets)
         except FluxHeroError as error:
             return {"outcome": FAILED, "error": error.what}
-        return {"outcome": OK, "error": "", **measured}
+        return {"outcome": OK, "error": "", **found}
 
     def _measured(self, targets: Int8s) -> dict[str, Any]:
         found = swept(self._bars, targets, self._contract)
         return self._yardstick.measured(dollars(found.equity), found.trades)
 
-    def _kept(self, targets: Int8s) -> dict[str, Any]:
+    def _kept(self, place: int, targets: Int8s) -> dict[str, Any]:
         """Keep the targets, for an engine that is asked about many at once."""
-        assert self._targets_file is not None
-        with self._targets_file.open("ab") as file:
-            file.write(targets.tobytes())
+        np.save(self._folder / targets_name(place), targets, allow_pickle=False)
         return {}
 
 

@@ -8,13 +8,12 @@ everything the results depend on, so that the same sweep finds what it has alrea
 import hashlib
 import json
 import math
-import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -31,11 +30,11 @@ from fluxhero.backtest.strategy import Description, Named
 from fluxhero.backtest.sweep_files import bars_table, read_bars, read_part
 from fluxhero.backtest.sweep_measures import MEASURES, SUMS
 from fluxhero.backtest.trials import OK, REFERENCE, Trial, contract_json
+from fluxhero.durable import remove
 from fluxhero.errors import AlreadyRunningError, BadInputError, DamagedFileError
 from fluxhero.locks import locked
-from fluxhero.recorded import write_recorded
+from fluxhero.recorded import record_path, write_recorded
 from fluxhero.release import release
-from fluxhero.wording import counted
 
 FOLDER: Final = Path("evaluations") / "sweeps"
 MOST_PARTS: Final = 32
@@ -172,9 +171,7 @@ def _strategies(
                 next_step="leave one of them out",
             )
     check_size(grid)
-    strategies = tuple(
-        description.named({**given, **values}) for values in combinations(grid)
-    )
+    strategies = tuple(description.named({**given, **values}) for values in combinations(grid))
     if len(set(strategies)) < len(strategies):
         raise BadInputError(
             "two combinations of the grid are the same, as two of its texts mean the same value",
@@ -219,7 +216,9 @@ class SweepOutcome:
     @cached_property
     def best(self) -> Named | None:
         """The combination with the highest Sharpe ratio, the first of several; None if none has one."""
-        known = [(sharpe, -place) for place, sharpe in enumerate(self._sharpes) if sharpe is not None]
+        known = [
+            (sharpe, -place) for place, sharpe in enumerate(self._sharpes) if sharpe is not None
+        ]
         return self.plan.strategies[-max(known)[1]] if known else None
 
     @property
