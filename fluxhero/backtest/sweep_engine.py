@@ -13,6 +13,7 @@ from fluxhero.backtest.sweep_files import read_bars
 from fluxhero.backtest.sweep_measures import Yardstick
 from fluxhero.backtest.sweep_worker import targets_name
 from fluxhero.backtest.sweeps import SweepPlan
+from fluxhero.backtest.tables import UNITS_A_DOLLAR
 
 _AT_ONCE: Final = 25  # combinations, so that memory does not grow with their number
 
@@ -41,4 +42,5 @@ def engine_measures(
             environment.engine, environment, bars, targets, plan.contract, patience, folder
         )
         for column, place in enumerate(some):
-            yield place, yardstick.measured(np.ascontiguousarray(swept.equity[:, column]), None)
+            equity = (swept.equity[:, column] * UNITS_A_DOLLAR).round().astype(np.int64)
+            yield place, yardstick.measured(equity, None)

@@ -4,12 +4,14 @@ from dataclasses import asdict
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
+import numpy as np
 import pyarrow as pa
 
-from fluxhero.backtest.bars import Bars, Floats
+from fluxhero.backtest.bars import Bars, Floats, Ints
 from fluxhero.backtest.contract import Contract
 from fluxhero.backtest.overfitting import block_sums
-from fluxhero.backtest.performance import curve, day_ends, simple_returns
+from fluxhero.backtest.performance import curve_of_days, day_ends, dollars, simple_returns
+from fluxhero.backtest.tables import UNITS_A_DOLLAR, units_of
 
 MEASURES: Final = pa.schema(
     [
@@ -36,30 +38,37 @@ SUMS: Final = pa.schema(
     ]
 )
 
+_NANOSECONDS_A_DAY: Final = 86_400_000_000_000
+
 
 class Yardstick:
     """Measures equity on one symbol's bars, again and again."""
 
     def __init__(self, bars: Bars, contract: Contract, risk_free: float, zone: ZoneInfo) -> None:
-        self._ends = bars.ends
+        self._ends = np.ascontiguousarray(bars.ends, dtype=np.int64)
         self._last = day_ends(bars.ends, zone)
-        self._cash = float(contract.cash)
+        self._cash = units_of(contract.cash)
         self._risk_free = risk_free
 
-    def measured(self, equity: Floats, trades: int | None) -> dict[str, Any]:
+    def measured(self, equity: Ints, trades: int | None) -> dict[str, Any]:
         """The columns of `MEASURES` and `SUMS`, in types that JSON has.
 
         Args:
-            equity: USD at each close.
+            equity: units of 0.00000001 USD at each close.
             trades: finished round trips, where they are known.
         """
-        seen = curve(equity, self._cash, self._ends, self._last, self._risk_free)
-        returns = simple_returns(equity[self._last], self._cash)[:, None]
-        sums = block_sums(returns)
-        lost = not (returns == returns).all()  # noqa: PLR0124 - whether one is NaN
-        kept = {
-            "count": sums.count.tolist(),
-            "total": sums.total[:, 0].tolist(),
-            "squares": sums.squares[:, 0].tolist(),
-        }
-        return {**asdict(seen), "trades": trades, **(dict.fromkeys(kept) if lost else kept)}
+        from fluxhero.backtest.sweep_kernel import depth
+
+        cash, marks = self._cash / UNITS_A_DOLLAR, dollars(equity[self._last])
+        drawdown, below = depth(equity, self._cash, self._ends)
+        days = below / _NANOSECONDS_A_DAY
+        seen = curve_of_days(marks, cash, drawdown, days, self._risk_free)
+        returns = simple_returns(marks, cash)
+        return {**asdict(seen), "trades": trades, **_sums(returns)}
+
+
+def _sums(returns: Floats) -> dict[str, list[Any] | None]:
+    if not np.isfinite(returns).all():
+        return dict.fromkeys(SUMS.names)
+    sums = block_sums(returns[:, None])
+    return {name: getattr(sums, name).ravel().tolist() for name in SUMS.names}

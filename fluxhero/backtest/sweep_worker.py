@@ -20,7 +20,6 @@ from fluxhero.backtest.bars import Bars, Int8s
 from fluxhero.backtest.contract import Contract
 from fluxhero.backtest.fast import swept
 from fluxhero.backtest.loading import load, look_in
-from fluxhero.backtest.performance import dollars
 from fluxhero.backtest.strategy import Named
 from fluxhero.backtest.sweep_files import FAILED, read_bars
 from fluxhero.backtest.sweep_measures import Yardstick
@@ -99,7 +98,7 @@ class _Trying:
 
     def _measured(self, targets: Int8s) -> dict[str, Any]:
         found = swept(self._bars, targets, self._contract)
-        return self._yardstick.measured(dollars(found.equity), found.trades)
+        return self._yardstick.measured(found.equity, found.trades)
 
     def _kept(self, place: int, targets: Int8s) -> dict[str, Any]:
         """Keep the targets, for an engine that is asked about many at once."""
