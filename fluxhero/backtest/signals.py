@@ -149,7 +149,7 @@ class _Workers:
                 del left[place]
             if left:
                 place = next(iter(left))
-                found[place] = _ended(left.pop(place), outcome, self._bounds)
+                found[place] = death_of(left.pop(place), outcome, self._bounds)
         return found
 
     def _run(self, task: str, strategies: dict[int, Named]) -> Outcome:
@@ -191,7 +191,7 @@ def _read(answer: dict[str, Any]) -> dict[str, Any] | StrategyError:
     return StrategyError(what, next_step=next_step)
 
 
-def _ended(strategy: Named, outcome: Outcome, bounds: Bounds) -> StrategyError:
+def death_of(strategy: Named, outcome: Outcome, bounds: Bounds) -> StrategyError:
     """What to say of a strategy that took its process with it."""
     if outcome.ended is Ended.TIMED_OUT or outcome.exit_code == -signal.SIGALRM:
         what = f"took longer than {bounds.seconds:g} seconds"
