@@ -204,7 +204,7 @@ def _causes_of_trading(
             differences.signals(reference_targets, engine_targets),
         )
     ]
-    steps: tuple[tuple[Let, Kind, Callable[[Matched, list[Done]], list[str]]], ...] = (
+    steps: tuple[tuple[Let, Kind, Callable[[Matched, list[Done], Decimal], list[str]]], ...] = (
         (Let.ORDERS, Kind.ORDERS, differences.orders),
         (Let.CLOSING, Kind.CLOSING, differences.closing),
         (Let.TIMING, Kind.TIMING, differences.timing),
@@ -212,13 +212,17 @@ def _causes_of_trading(
         (Let.FEES, Kind.FEES, differences.fees),
     )
     for one, kind, described in steps:
-        found = described(matched, done)
         let.append(one)
-        worth, done = replay.run(let)
-        causes.append(_cause(kind, worth * UNIT - before, found))
-        before = worth * UNIT
+        worth, after = replay.run(let)
+        dollars = worth * UNIT - before
+        # Many small ones may come to something together.
+        found = described(matched, done, CENT)
+        if not found and abs(dollars) >= CENT:
+            found = described(matched, done, UNIT)
+        causes.append(_cause(kind, dollars, found))
+        before, done = worth * UNIT, after
     own = _worth(fills, bars, contract, len(bars) - 1)
-    causes.append(_cause(Kind.SIZING, own - before, differences.sizes(matched, done)))
+    causes.append(_cause(Kind.SIZING, own - before, differences.sizes(matched, done, CENT)))
     return causes
 
 

@@ -85,7 +85,9 @@ _MODES = {"given": "given signals", "native": "its own idiom"}
 def _agreement(case: Case) -> Found:
     rows = case.of_mode("given")
     exact = sum(row.agreement is not None and row.agreement.to_the_cent for row in rows)
-    return Found(exact / len(rows), f"{exact} of {counted(len(rows), 'run')}", 10 * exact / len(rows))
+    return Found(
+        exact / len(rows), f"{exact} of {counted(len(rows), 'run')}", 10 * exact / len(rows)
+    )
 
 
 def _native_agreement(case: Case) -> Found:
@@ -102,7 +104,9 @@ def _native_agreement(case: Case) -> Found:
         else _stepped(difference, _NATIVE_STEPS)
         for row, difference in zip(rows, apart, strict=True)
     )
-    shown = "most runs failed" if math.isinf(middle) else f"{middle:.2%} of the cash in the middle run"
+    shown = (
+        "most runs failed" if math.isinf(middle) else f"{middle:.2%} of the cash in the middle run"
+    )
     text = f"{shown}, {exact} of {counted(len(rows), 'run')} to the cent"
     return Found(None if math.isinf(middle) else middle, text, score)
 
@@ -131,7 +135,9 @@ def _speed(case: Case) -> Found:
 
 def _costs(case: Case) -> Found:
     fills, commission, slippage = _conducted(case, "commission", "slippage")
-    text = f"commission right in {commission} and slippage in {slippage} of {counted(fills, 'fill')}"
+    text = (
+        f"commission right in {commission} and slippage in {slippage} of {counted(fills, 'fill')}"
+    )
     share = (commission + slippage) / (2 * fills)
     return Found(share, text, 10 * share)
 
@@ -288,5 +294,3 @@ class Criterion:
     measured: str
     rule: str
     find: Callable[[Case], Found]
-
-

@@ -8,8 +8,6 @@ import numpy.typing as npt
 from fluxhero.backtest.contract import UNIT
 from fluxhero.backtest.replay import Done, Fill, Matched
 
-_CENT = Decimal("0.01")
-
 
 def signals(ours: npt.NDArray[np.int8], theirs: npt.NDArray[np.int8]) -> list[str]:
     """Bars after which the engine wants something else than the strategy."""
@@ -23,7 +21,7 @@ def _side(side: int) -> str:
     return "buy" if side > 0 else "sale"
 
 
-def orders(matched: Matched, done: list[Done]) -> list[str]:
+def orders(matched: Matched, done: list[Done], _least: Decimal) -> list[str]:
     """Orders without a fill, fills without an order."""
     filled = {one.order for one in done}
     unfilled = [
@@ -36,12 +34,12 @@ def orders(matched: Matched, done: list[Done]) -> list[str]:
     ]
 
 
-def closing(matched: Matched, _done: list[Done]) -> list[str]:
+def closing(matched: Matched, _done: list[Done], _least: Decimal) -> list[str]:
     """The sale by force at the end."""
     return [f"what is open is closed at bar {fill.bar}" for fill in matched.closing]
 
 
-def timing(matched: Matched, _done: list[Done]) -> list[str]:
+def timing(matched: Matched, _done: list[Done], _least: Decimal) -> list[str]:
     """Fills that are not at the open after the signal."""
     found = []
     for order, fills in zip(matched.orders, matched.fills, strict=True):
@@ -64,27 +62,27 @@ def _beside(matched: Matched, done: list[Done]) -> list[tuple[Fill, Done]]:
     ]
 
 
-def prices(matched: Matched, done: list[Done]) -> list[str]:
-    """Fills whose price differs from the one in the replay by a cent in all."""
+def prices(matched: Matched, done: list[Done], least: Decimal) -> list[str]:
+    """Fills whose price differs from the one in the replay, by this much in all."""
     return [
         f"bar {fill.bar}: {fill.price:f} $ instead of {one.price * UNIT:f} $"
         for fill, one in _beside(matched, done)
-        if abs(fill.price - one.price * UNIT) * fill.shares >= _CENT
+        if abs(fill.price - one.price * UNIT) * fill.shares >= least
     ]
 
 
-def fees(matched: Matched, done: list[Done]) -> list[str]:
-    """Fills whose commission differs by a cent."""
+def fees(matched: Matched, done: list[Done], least: Decimal) -> list[str]:
+    """Fills whose commission differs by this much."""
     found = []
     for fill, one in _beside(matched, done):
         # A share's worth: the replay may have another number of shares, which is no difference of fees.
         due = one.commission * UNIT * fill.shares / one.shares
-        if abs(fill.commission - due) >= _CENT:
+        if abs(fill.commission - due) >= least:
             found.append(f"bar {fill.bar}: {fill.commission:f} $ instead of {due:.4f} $")
     return found
 
 
-def sizes(matched: Matched, done: list[Done]) -> list[str]:
+def sizes(matched: Matched, done: list[Done], _least: Decimal) -> list[str]:
     """Fills of another number of shares."""
     replayed = {(one.order, one.part): one.shares for one in done}
     return [
