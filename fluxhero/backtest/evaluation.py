@@ -298,3 +298,8 @@ class Evaluation(Part):
     def headline(self) -> str:
         """The decision in one sentence."""
         return self.decision.headline
+
+    def reference_performance(self, label: str, symbol: str) -> Performance | None:
+        """What the reference makes of a strategy with its parameters on a symbol."""
+        rows = (row for row in self.rows if (row.engine, row.label) == (REFERENCE, label))
+        return next((row.performance for row in rows if row.symbol == symbol), None)

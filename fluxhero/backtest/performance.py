@@ -23,6 +23,7 @@ from fluxhero.errors import BadInputError
 
 DAYS_A_YEAR: Final = 252
 _FEWEST_DAYS: Final = 2  # that have a standard deviation
+_UNITS_A_DOLLAR: Final = 100_000_000
 _NANOSECONDS_A_DAY: Final = 86_400_000_000_000
 _FEW_EPSILONS: Final = 4 * float(np.finfo(np.float64).eps)
 
@@ -122,7 +123,7 @@ def performance(
     return Performance(
         **asdict(seen),
         **_of_trades(result.round_trips),
-        exposure=float(np.mean(result.equity["shares"].to_numpy() != 0)),
+        exposure=float(np.mean(floats(result.equity["shares"]) != 0)),
         turnover=_turnover(result.fills, float(marks.mean()), seen.days),
         commission=_sum(result.fills["commission"]),
         slippage=_sum(result.fills["slippage"]),
@@ -182,6 +183,11 @@ def daily_returns(equity: pa.Table, cash: Decimal, zone: ZoneInfo) -> Floats:
     return simple_returns(floats(equity["equity"])[day_ends(ends, zone)], float(cash))
 
 
+def dollars(units: Ints) -> Floats:
+    """Money in units of 0.00000001 USD as floating point."""
+    return np.asarray(units / _UNITS_A_DOLLAR, np.float64)
+
+
 def simple_returns(marks: Floats, cash: float) -> Floats:
     """Of each mark against the one before, the first against `cash`; along the first axis.
 
@@ -230,7 +236,7 @@ def shape_of(returns: Floats) -> tuple[float | None, float | None]:
 
 
 def floats(column: pa.ChunkedArray) -> Floats:
-    """A column of money as floating point, for ratios."""
+    """A column of money or shares as floating point, for ratios."""
     values: Floats = column.cast(pa.float64()).to_numpy()
     return values
 
@@ -292,7 +298,7 @@ def _mean(amounts: Sequence[Decimal]) -> Decimal | None:
 def _turnover(fills: pa.Table, mean_equity: float, days: int) -> float | None:
     if mean_equity <= 0:
         return None
-    traded = float(np.dot(fills["shares"].to_numpy(), floats(fills["price"])))
+    traded = float(np.dot(floats(fills["shares"]), floats(fills["price"])))
     return traded / mean_equity * DAYS_A_YEAR / days
 
 
