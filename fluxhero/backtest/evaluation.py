@@ -167,12 +167,14 @@ class Validation(Part):
         value: what was found, in words and figures.
         wanted: what it should be, in words and figures.
         text: what was reckoned.
+        as_reference: whether an engine found the very same as the reference; None: nothing to compare.
     """
 
     engine: str
     test: str
     symbol: str
     passed: bool | None
+    as_reference: bool | None = None
     value: str
     wanted: str
     text: str
