@@ -151,7 +151,7 @@ class _Workers:
             # What those before it left behind may be to blame, unless it was alone or had its own time.
             if first in left or (left and _timed_out(outcome)):
                 place = next(iter(left))
-                found[place] = _ended(left.pop(place), outcome, self._bounds)
+                found[place] = death_of(left.pop(place), outcome, self._bounds)
         return found
 
     def _run(self, task: str, strategies: dict[int, Named]) -> Outcome:
@@ -197,7 +197,7 @@ def _timed_out(outcome: Outcome) -> bool:
     return outcome.ended is Ended.TIMED_OUT or outcome.exit_code == -signal.SIGALRM
 
 
-def _ended(strategy: Named, outcome: Outcome, bounds: Bounds) -> StrategyError:
+def death_of(strategy: Named, outcome: Outcome, bounds: Bounds) -> StrategyError:
     """What to say of a strategy that took its process with it."""
     if _timed_out(outcome):
         what = f"took longer than {bounds.seconds:g} seconds"
