@@ -280,5 +280,6 @@ def _verdict(
         facts.append(f"probability of overfitting {overfitting.pbo:.1%}")
     if walked is not None:
         months = counted(len(walked.windows), "test month")
-        facts.append(f"{walked.profitable:,} of {months} profitable")
+        idle = f" ({walked.without_trades:,} without a trade)" if walked.without_trades else ""
+        facts.append(f"{walked.profitable:,} of {months} profitable{idle}")
     return f"{told}: {', '.join(facts)}."

@@ -25,7 +25,7 @@ DAYS_A_YEAR: Final = 252
 _FEWEST_DAYS: Final = 2  # that have a standard deviation
 _UNITS_A_DOLLAR: Final = 100_000_000
 _NANOSECONDS_A_DAY: Final = 86_400_000_000_000
-_FEW_EPSILONS: Final = 4 * float(np.finfo(np.float64).eps)
+_FLAT: Final = 1e-14  # what floating point makes of returns that are all the same
 
 
 @dataclass(frozen=True)
@@ -246,7 +246,7 @@ def _deviation(returns: Floats) -> Floats:
     if len(returns) < _FEWEST_DAYS:
         return np.full(returns.shape[1:], np.nan)
     high, low = returns.max(axis=0), returns.min(axis=0)
-    flat = high - low <= _FEW_EPSILONS * np.maximum(np.abs(high), np.abs(low))
+    flat = high - low <= _FLAT * (1 + np.maximum(np.abs(high), np.abs(low)))
     deviation: Floats = np.where(flat, np.nan, returns.std(axis=0, ddof=1))
     return deviation
 
