@@ -66,7 +66,9 @@ def _compared(sources: Mapping[str, JobOutcome]) -> tuple[tuple[str, ...], tuple
     for name, outcome in sources.items():
         if outcome.result is None or first is None:
             fails.append(f"{name}: {outcome.kind}: {outcome.error}")
-        elif outcome.result.fills.equals(first.fills) and outcome.result.equity.equals(first.equity):
+        elif outcome.result.fills.equals(first.fills) and outcome.result.equity.equals(
+            first.equity
+        ):
             works.append(name)
         else:
             fails.append(f"{name}: another result than from {next(iter(works))}")
