@@ -7,7 +7,7 @@ if __name__ == "__main__":  # Prefect reads its settings when imported, so the c
 
     main(["evaluate", *sys.argv[1:]])
 
-from datetime import datetime
+from datetime import date
 from typing import Any
 
 from prefect import State, flow
@@ -40,8 +40,8 @@ def evaluate_backtests(
     strategies: list[str] | None = None,
     symbols: list[str] | None = None,
     timeframe: str = "1Day",
-    first: datetime | None = None,
-    last: datetime | None = None,
+    first: date | None = None,
+    last: date | None = None,
     parameters: list[str] | None = None,
     grid: list[str] | None = None,
     engines: list[str] | None = None,
@@ -59,8 +59,8 @@ def evaluate_backtests(
         strategies: names of shipped ones or module:Class; all shipped ones when empty.
         symbols: whose bars, from the cache; the shipped daily bars of four stocks when empty.
         timeframe: length of a bar: 1Day, 1Min to 59Min, 1Hour to 23Hour.
-        first: leave out earlier bars.
-        last: leave out later bars.
+        first: leave out bars of earlier days.
+        last: leave out bars of later days.
         parameters: name=value of the strategy, if there is one only.
         grid: name=values to try, as in fast=5..50:5, if there is one strategy only; its own when empty.
         engines: to compare; all when empty, no engine for `none`.

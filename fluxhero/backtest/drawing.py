@@ -16,6 +16,7 @@ INK, SOFT, RULE = "#1c2733", "#5d6b7a", "#d9dfe5"
 BLUE, GREEN, RED, AMBER, GREY = "#1f6feb", "#1a7f4b", "#c62f3b", "#b36b00", "#8896a5"
 SERIES: Final = (BLUE, AMBER, GREEN, RED, "#7a4fd0", "#0f8a9d", GREY)
 
+_SIDE, _EDGE = 0.75, 0.3  # inches left of the axes, for what is written there, and elsewhere
 _STYLE: Final[Any] = {  # its type lists hundreds of names
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib
@@ -50,7 +51,14 @@ def new_figure(title: str, *, width: float = 8.6, height: float = 2.8) -> "tuple
     from matplotlib.figure import Figure
 
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
+        figure = Figure(figsize=(width, height), facecolor="white")
+        # Fixed margins: a layout that looks for them draws everything twice.
+        figure.subplots_adjust(
+            left=_SIDE / width,
+            right=1 - _EDGE / width,
+            bottom=_EDGE / height,
+            top=1 - _EDGE / height,
+        )
         axes = figure.add_subplot()
         axes.set_title(title)
     return figure, axes

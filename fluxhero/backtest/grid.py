@@ -1,15 +1,16 @@
 """Grids of parameters as they are written on a command line: `fast=5..50:5`, `entry=1,1.5,2`.
 
-Values stay text here: what type a parameter has is the strategy's to say.
+Values stay text here: what kind a parameter has is the strategy's to say.
 """
 
 import itertools
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from typing import Final
 
+from fluxhero.backtest.parameters import Grid, Parameter
 from fluxhero.errors import BadInputError
 from fluxhero.wording import counted
 
@@ -17,9 +18,6 @@ MOST_COMBINATIONS: Final = 100_000
 _NUMBER: Final = r"-?\d+(?:\.\d+)?"
 _RANGE: Final = re.compile(rf"(?P<first>{_NUMBER})\.\.(?P<last>{_NUMBER})(?::(?P<step>{_NUMBER}))?")
 _LONGEST: Final = 60  # characters of a text that a message repeats
-
-Axis = tuple[str, tuple[str, ...]]  # a parameter's name and its values
-Grid = tuple[Axis, ...]
 
 
 def read_grid(texts: Iterable[str]) -> Grid:
@@ -37,16 +35,9 @@ def read_grid(texts: Iterable[str]) -> Grid:
             raise BadInputError(
                 f"the grid names {name} twice", next_step="give each parameter once"
             )
-    return _bounded(tuple(axes))
-
-
-def grid_of(values: Mapping[str, Iterable[bool | int | float | str]]) -> Grid:
-    """A grid of values that a strategy suggests.
-
-    Raises:
-        BadInputError: there are too many combinations.
-    """
-    return _bounded(tuple((name, tuple(map(str, some))) for name, some in values.items()))
+    grid = tuple(axes)
+    check_size(grid)
+    return grid
 
 
 def size_of(grid: Grid) -> int:
@@ -57,24 +48,28 @@ def size_of(grid: Grid) -> int:
     return size
 
 
-def combinations(grid: Grid) -> Iterator[dict[str, str]]:
-    """Every combination, the last parameter changing first."""
-    names = [name for name, _ in grid]
-    for values in itertools.product(*(values for _, values in grid)):
-        yield dict(zip(names, values, strict=True))
+def check_size(grid: Grid) -> None:
+    """Refuse a grid of too many combinations.
 
-
-def _bounded(grid: Grid) -> Grid:
+    Raises:
+        BadInputError: it is one.
+    """
     size = size_of(grid)
     if size > MOST_COMBINATIONS:
         raise BadInputError(
             f"the grid has {counted(size, 'combination')}",
             next_step=f"give larger steps: {MOST_COMBINATIONS:,} is the most",
         )
-    return grid
 
 
-def _axis(text: str) -> Axis:
+def combinations(grid: Grid) -> Iterator[dict[str, Parameter]]:
+    """Every combination, the last parameter changing first."""
+    names = [name for name, _ in grid]
+    for values in itertools.product(*(values for _, values in grid)):
+        yield dict(zip(names, values, strict=True))
+
+
+def _axis(text: str) -> tuple[str, tuple[str, ...]]:
     name, equals, rest = (part.strip() for part in text.partition("="))
     if not equals or not name.isidentifier():
         raise _unreadable(text)

@@ -63,6 +63,8 @@ def truncations(full: Int8s) -> list[int]:
     bar shows), and anywhere.
     """
     bars = len(full)
+    if not full[1:].size:
+        return []
     chance = np.random.default_rng(_SEED)
     kept = {bars - left for left in range(1, _AT_THE_END + 1)}
     length = 2

@@ -3,7 +3,7 @@
 from calendar import month_abbr
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
@@ -41,7 +41,7 @@ class Track:
     bars: Bars
     result: Result
     cash: Decimal
-    days: Sequence[datetime]
+    days: Sequence[date]
     returns: Floats
     rolling_sharpe: Floats
 
@@ -92,7 +92,7 @@ def rolling_sharpe(track: Track) -> "Figure":
     figure, axes = new_figure(f"Sharpe ratio of the last {ROLLING_DAYS} sessions", height=2.0)
     axes.axhline(0, color=GREY, linewidth=0.8)
     pick = _thinned(len(track.days))
-    days = np.array(track.days, dtype="datetime64[s]")
+    days = np.array(track.days, dtype="datetime64[D]")
     axes.plot(days[pick], track.rolling_sharpe[pick], color=AMBER)
     return figure
 
@@ -150,7 +150,7 @@ def _deepest(depth: Floats) -> npt.NDArray[np.int64]:
     return np.array([at + int(np.argmin(depth[at : at + step])) for at in starts], dtype=np.int64)
 
 
-def _months(days: Sequence[datetime], returns: Floats) -> tuple[Floats, list[int]]:
+def _months(days: Sequence[date], returns: Floats) -> tuple[Floats, list[int]]:
     years = sorted({day.year for day in days})
     growth: dict[tuple[int, int], float] = {}
     for day, value in zip(days, returns, strict=True):

@@ -1,15 +1,17 @@
 """What follows from fills, whichever engine made them: round trips first in first out, equity and orders."""
 
+from dataclasses import dataclass
 from decimal import Decimal
 
 import numpy as np
 import pyarrow as pa
 
-from fluxhero.backtest.bars import Bars, Ints
+from fluxhero.backtest.bars import Bars, Floats, Ints
 from fluxhero.backtest.results import Reason, Status
 from fluxhero.backtest.rules import BASIS, MOST_UNITS
 from fluxhero.backtest.tables import (
     beyond_units,
+    counts,
     equity_table,
     integers,
     orders_table,
@@ -18,7 +20,48 @@ from fluxhero.backtest.tables import (
     units,
     units_of,
     words,
+    worth,
 )
+
+
+@dataclass(frozen=True, eq=False)
+class _Fills:
+    """The columns of `FILLS` that count, in whole numbers.
+
+    Attributes:
+        bar: place of the bar.
+        side: 1 to buy, -1 to sell.
+        shares: above zero, of this `kind` (`tables.WHOLE` or `tables.PARTS`).
+        kind: see there.
+        price: units a share.
+        commission: units in all.
+    """
+
+    bar: Ints
+    side: Ints
+    shares: Ints
+    kind: int
+    price: Ints
+    commission: Ints
+
+    @classmethod
+    def of(cls, fills: pa.Table) -> "_Fills":
+        shares, kind = counts(fills["shares"])
+        made = cls(
+            integers(fills["bar"]),
+            signs(fills["side"]),
+            shares,
+            kind,
+            units(fills["price"]),
+            units(fills["commission"]),
+        )
+        _require_countable(made.spent, made.bar)
+        return made
+
+    @property
+    def spent(self) -> Floats:
+        """What each took from the cash, about."""
+        return self.side * _about(self.shares, self.price, self.kind) + self.commission
 
 
 def round_trips(fills: pa.Table, bars: Bars) -> pa.Table:
@@ -36,14 +79,11 @@ def round_trips(fills: pa.Table, bars: Bars) -> pa.Table:
     """
     from fluxhero.backtest.kernel import match
 
-    side, shares = signs(fills["side"]), integers(fills["shares"])
-    bar, price = integers(fills["bar"]), units(fills["price"])
-    commission = units(fills["commission"])
-    _countable(shares, price, bar)
-    trips = np.empty((2 * len(side), 7), np.int64)
-    lots = np.empty((len(side), 5), np.int64)
-    made = match(bar, side, shares, price, commission, lots, trips)
-    return round_trips_table(bars, trips[:made])
+    done = _Fills.of(fills)
+    trips = np.empty((2 * len(done.side), 7), np.int64)
+    open_lots = np.empty((len(done.side), 5), np.int64)
+    made = match(done.bar, done.side, done.shares, done.price, done.commission, open_lots, trips)
+    return round_trips_table(bars, trips[:made], done.kind)
 
 
 def equity_from_fills(fills: pa.Table, bars: Bars, cash: Decimal) -> pa.Table:
@@ -52,29 +92,40 @@ def equity_from_fills(fills: pa.Table, bars: Bars, cash: Decimal) -> pa.Table:
     Raises:
         BadInputError: an amount is beyond what can be counted.
     """
-    side, shares = signs(fills["side"]), integers(fills["shares"])
-    bar, price = integers(fills["bar"]), units(fills["price"])
-    _countable(shares, price, bar)
-    held, paid = np.zeros(len(bars), np.int64), np.zeros(len(bars), np.int64)
-    np.add.at(held, bar, side * shares)
-    np.add.at(paid, bar, side * shares * price + units(fills["commission"]))
-    held = np.cumsum(held)
-    _countable(held, bars.close * BASIS, np.arange(len(bars)))
-    left = units_of(cash) - np.cumsum(paid)
-    return equity_table(bars, held, left, left + held * bars.close * BASIS)
+    done = _Fills.of(fills)
+    every, marks = np.arange(len(bars)), bars.close * BASIS
+    held = _summed(done.bar, done.side * done.shares, len(bars))
+    about = np.cumsum(np.bincount(done.bar, done.spent, len(bars)))
+    for amount in (about, _about(held, marks, done.kind) - about):
+        _require_countable(units_of(cash) + np.abs(amount), every)
+    spent = done.side * worth(done.shares, done.price, done.kind) + done.commission
+    left = units_of(cash) - _summed(done.bar, spent, len(bars))
+    return equity_table(bars, held, left, left + worth(held, marks, done.kind), done.kind)
 
 
 def orders_from_fills(fills: pa.Table, bars: Bars) -> pa.Table:
     """An order (`ORDERS`) for each fill of an engine that tells of no others: given on the bar before."""
-    shares = integers(fills["shares"])
+    shares, kind = counts(fills["shares"])
     signal_bar = np.maximum(integers(fills["bar"]) - 1, 0)
     codes = np.zeros(len(shares), np.int8)
     outcome = (words(codes, [Status.FILLED]), words(codes, [Reason.NONE]))
-    return orders_table(bars, signal_bar, signs(fills["side"]), shares, shares, outcome)
+    return orders_table(bars, signal_bar, signs(fills["side"]), shares, shares, outcome, kind)
 
 
-def _countable(shares: Ints, price: Ints, bar: Ints) -> None:
-    """Refuse a product that 64 bits do not hold; floats are near enough to tell."""
-    beyond = np.flatnonzero(np.abs(shares.astype(float) * price) > MOST_UNITS)
+def _summed(bar: Ints, amounts: Ints, bars: int) -> Ints:
+    """All amounts up to and including each bar."""
+    total = np.zeros(bars, np.int64)
+    np.add.at(total, bar, amounts)
+    return np.cumsum(total)
+
+
+def _about(shares: Ints, price: Ints, kind: int) -> Floats:
+    """Shares at a price in units, near enough to tell whether it can be counted."""
+    return shares * (price / kind)
+
+
+def _require_countable(amounts: Floats, bar: Ints) -> None:
+    """Refuse an amount that 64 bits do not hold."""
+    beyond = np.flatnonzero(np.abs(amounts) > MOST_UNITS)
     if len(beyond):
         raise beyond_units(int(bar[beyond[0]]))

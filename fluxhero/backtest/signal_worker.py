@@ -20,7 +20,7 @@ import numpy as np
 
 from fluxhero.backtest.asking import targets_of
 from fluxhero.backtest.bars import Bars, Int8s
-from fluxhero.backtest.loading import load, look_in
+from fluxhero.backtest.loading import class_of, load, look_in
 from fluxhero.backtest.look_ahead import compared
 from fluxhero.backtest.strategy import Named, description
 from fluxhero.durable import write_atomically
@@ -29,7 +29,7 @@ from fluxhero.errors import StrategyError
 REQUEST_NAME: Final = "request.json"
 STARTED_NAME: Final = "started"
 BARS_NAME: Final = "bars.npy"
-_SECONDS_TO_END: Final = 5.0
+_SECONDS_TO_END: Final = 2.0
 
 
 def result_name(task: str, place: int) -> str:
@@ -86,9 +86,11 @@ class _Worker:
         return asdict(description(fields["name"], fields["reference"]))
 
     def _targets(self, place: int, fields: dict[str, Any]) -> dict[str, Any]:
+        strategy = _named(fields)
+        class_of(strategy.reference)
         _forget_peak()
         started = perf_counter()
-        targets = self._made(_named(fields), self._bars)
+        targets = self._made(strategy, self._bars)
         seconds = perf_counter() - started
         content = io.BytesIO()
         np.save(content, targets)

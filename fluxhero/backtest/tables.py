@@ -1,6 +1,7 @@
 """Making the tables of a result from whole numbers and reading them back, without a loop over rows.
 
-Money is in units of 0.00000001 USD here, which 64 bits hold up to 92 billion USD.
+Money is in units of 0.00000001 USD here, which 64 bits hold up to 92 billion USD. Shares are whole, but for
+engines that trade parts of one: then tables hold them as decimals, and arrays in 0.00000001 of a share.
 """
 
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from fluxhero.backtest.rules import BASIS, MOST_UNITS
 from fluxhero.errors import BadInputError
 
 UNITS_A_DOLLAR = 100_000_000
+WHOLE, PARTS = 1, 100_000_000  # what arrays count: shares, or so many to a share
 BUY, SELL = "buy", "sell"
 LONG, SHORT = "long", "short"
 
@@ -59,6 +61,21 @@ def integers(column: pa.ChunkedArray) -> Ints:
     return np.ascontiguousarray(column.cast(pa.int64()).to_numpy(), dtype=np.int64)
 
 
+def counts(column: pa.ChunkedArray) -> tuple[Ints, int]:
+    """A column of shares, and what it counts: `WHOLE` shares or `PARTS`."""
+    if pa.types.is_decimal(column.type):
+        return units(column.cast(MONEY)), PARTS
+    return integers(column), WHOLE
+
+
+def worth(shares: Ints, price: Ints, kind: int) -> Ints:
+    """Shares at a price in units; exact where the shares are whole, else rounded to a unit."""
+    if kind == WHOLE:
+        return shares * price
+    whole, part = np.divmod(shares, kind)
+    return whole * price + np.rint(part * (price / kind)).astype(np.int64)
+
+
 def times(ends: Ints) -> pa.Array:
     """Nanoseconds since 1970 UTC as times."""
     return pa.array(ends).cast(AT)
@@ -87,6 +104,7 @@ def orders_table(
     ordered: Ints,
     filled: Ints,
     outcome: Sequence[pa.Array],
+    kind: int = WHOLE,
 ) -> pa.Table:
     """`ORDERS`, numbered as they stand; `outcome` is the columns status and reason."""
     columns = [
@@ -94,15 +112,22 @@ def orders_table(
         pa.array(signal_bar),
         times(bars.ends[signal_bar]),
         sides(side),
-        pa.array(ordered),
-        pa.array(filled),
+        _shares(ordered, kind),
+        _shares(filled, kind),
         *outcome,
     ]
-    return pa.Table.from_arrays(columns, schema=ORDERS)
+    return pa.Table.from_arrays(columns, schema=_schema(ORDERS, kind))
 
 
 def fills_table(
-    bars: Bars, order: Ints, bar: Ints, side: Ints, shares: Ints, price: Ints, commission: Ints
+    bars: Bars,
+    order: Ints,
+    bar: Ints,
+    side: Ints,
+    shares: Ints,
+    price: Ints,
+    commission: Ints,
+    kind: int = WHOLE,
 ) -> pa.Table:
     """`FILLS`, with what slippage cost by the open of each fill's bar.
 
@@ -114,43 +139,45 @@ def fills_table(
         shares: above zero.
         price: units a share.
         commission: units in all.
+        kind: whether the shares are `WHOLE` or `PARTS`.
     """
     columns = [
         pa.array(order),
         pa.array(bar),
         times(bars.ends[bar]),
         sides(side),
-        pa.array(shares),
+        _shares(shares, kind),
         decimals(price),
         decimals(commission),
-        decimals(shares * np.abs(price - bars.open[bar] * BASIS)),
+        decimals(worth(shares, np.abs(price - bars.open[bar] * BASIS), kind)),
     ]
-    return pa.Table.from_arrays(columns, schema=FILLS)
+    return pa.Table.from_arrays(columns, schema=_schema(FILLS, kind))
 
 
-def equity_table(bars: Bars, shares: Ints, cash: Ints, equity: Ints) -> pa.Table:
+def equity_table(bars: Bars, shares: Ints, cash: Ints, equity: Ints, kind: int = WHOLE) -> pa.Table:
     """`EQUITY`, of every bar."""
     columns = [
         pa.array(np.arange(len(bars))),
         times(bars.ends),
-        pa.array(shares),
+        _shares(shares, kind),
         decimals(cash),
         decimals(equity),
     ]
-    return pa.Table.from_arrays(columns, schema=EQUITY)
+    return pa.Table.from_arrays(columns, schema=_schema(EQUITY, kind))
 
 
-def round_trips_table(bars: Bars, trips: Ints) -> pa.Table:
+def round_trips_table(bars: Bars, trips: Ints, kind: int = WHOLE) -> pa.Table:
     """`ROUND_TRIPS`.
 
     Args:
         bars: those of the backtest.
         trips: a row each: side, shares, entry bar, entry price, exit bar, exit price, commission.
+        kind: whether the shares are `WHOLE` or `PARTS`.
     """
     side, shares, entry, entry_price, leave, exit_price, commission = np.ascontiguousarray(trips.T)
     columns = [
         sides(side, (LONG, SHORT)),
-        pa.array(shares),
+        _shares(shares, kind),
         pa.array(entry),
         times(bars.ends[entry]),
         decimals(entry_price),
@@ -158,10 +185,10 @@ def round_trips_table(bars: Bars, trips: Ints) -> pa.Table:
         times(bars.ends[leave]),
         decimals(exit_price),
         decimals(commission),
-        decimals(side * shares * (exit_price - entry_price) - commission),
+        decimals(side * worth(shares, exit_price - entry_price, kind) - commission),
         pa.array(leave - entry),
     ]
-    return pa.Table.from_arrays(columns, schema=ROUND_TRIPS)
+    return pa.Table.from_arrays(columns, schema=_schema(ROUND_TRIPS, kind))
 
 
 def beyond_units(bar: int) -> BadInputError:
@@ -171,3 +198,15 @@ def beyond_units(bar: int) -> BadInputError:
         " more than a backtest counts exactly",
         next_step="trade a fixed number of shares with --shares, or fewer, so that gains do not compound",
     )
+
+
+def _shares(shares: Ints, kind: int) -> pa.Array:
+    return pa.array(shares) if kind == WHOLE else decimals(shares)
+
+
+def _schema(schema: pa.Schema, kind: int) -> pa.Schema:
+    """The schema of a table whose shares are of this kind."""
+    if kind == WHOLE:
+        return schema
+    counting = {"shares", "ordered", "filled"}
+    return pa.schema([pa.field(one.name, MONEY) if one.name in counting else one for one in schema])

@@ -42,7 +42,7 @@ SCHEMA: Final = pa.schema(
         ("contract", pa.string()),  # JSON
         ("engine", pa.string()),
         ("mode", pa.string()),  # given or native
-        ("signals", pa.string()),  # SHA-256 of the targets; empty where they are not known
+        ("code", pa.string()),  # which state of the user's file it is of; empty for what is shipped
         ("sharpe", pa.float64()),  # a year
         ("total_return", pa.float64()),
         ("max_drawdown", pa.float64()),
@@ -55,10 +55,7 @@ SCHEMA: Final = pa.schema(
     ]
 )
 _LOCK_SECONDS = 60.0
-_COUNTED: Final = [
-    *("reference", "parameters", "contract", "data", "signals", "engine", "sharpe", "outcome")
-]
-_Variants = dict[str, tuple[str, float | None]]  # by signals: the engine, and its Sharpe ratio
+_SAME: Final = ["reference", "code", "parameters", "contract"]  # in two rows of one trial
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +71,7 @@ class Trial:
     contract: str
     engine: str = REFERENCE
     mode: str = "given"
-    signals: str = ""
+    code: str = ""
     sharpe: float | None = None
     total_return: float | None = None
     max_drawdown: float | None = None
@@ -235,29 +232,17 @@ def trials_of(
 
 
 def count_trials(trials: pa.Table) -> TrialCount:
-    """How many of these trials differ in strategy, parameters or rules; failed ones are left out.
+    """How many of these trials differ in strategy, code, parameters or rules; failed ones are left out.
 
-    A strategy whose code was changed under its name shows in its signals: of the bars on which most differed,
-    each counts. On other bars, as when a day was added, the same strategy is no new trial; `trials_of` chooses
-    which bars count at all.
+    The bars are not compared: of the same strategy on bars to which a day was added it is no new trial.
+    `trials_of` chooses which bars count at all.
     """
-    alike: dict[tuple[str, str, str], dict[str, _Variants]] = {}
-    for row in trials.select(_COUNTED).to_pylist():
+    found: dict[tuple[str, ...], tuple[str, float | None]] = {}
+    for row in trials.select([*_SAME, "engine", "sharpe", "outcome"]).to_pylist():
         if row["outcome"] == OK:
-            key = (row["reference"], row["parameters"], row["contract"])
-            variants = alike.setdefault(key, {}).setdefault(row["data"], {})
-            before = variants.get(row["signals"])
+            key = tuple(row[name] for name in _SAME)
+            before = found.get(key)
             if before is None or row["engine"] == REFERENCE or before[0] != REFERENCE:
-                variants[row["signals"]] = (row["engine"], row["sharpe"])
-    chosen = [_of_most(by_data) for by_data in alike.values()]
-    sharpes = [sharpe for variants in chosen for _, sharpe in variants.values()]
-    return TrialCount(len(sharpes), tuple(one for one in sharpes if one is not None))
-
-
-def _of_most(by_data: dict[str, _Variants]) -> _Variants:
-    """The variants on those bars that have the most of them, the latest bars if several have."""
-    known = [
-        {signals: one for signals, one in variants.items() if signals or len(variants) == 1}
-        for variants in by_data.values()
-    ]
-    return max(reversed(known), key=len)
+                found[key] = (row["engine"], row["sharpe"])
+    sharpes = (sharpe for _, sharpe in found.values())
+    return TrialCount(len(found), tuple(one for one in sharpes if one is not None))

@@ -5,7 +5,7 @@ from datetime import datetime
 import click
 
 from fluxhero.commands.output import finish
-from fluxhero.commands.parameters import UTC_TIME, json_option
+from fluxhero.commands.parameters import DAY, json_option
 from fluxhero.commands.running import prefect_ready, report_of
 
 _MINUTE_BARS = 100_000
@@ -30,8 +30,8 @@ _MINUTE_BARS = 100_000
     metavar="T",
     help="Length of a bar: 1Day, 1Min to 59Min, 1Hour to 23Hour (or as in 1d, 5m, 1h).",
 )
-@click.option("--from", "first", type=UTC_TIME, metavar="TIME", help="Leave out earlier bars.")
-@click.option("--to", "last", type=UTC_TIME, metavar="TIME", help="Leave out later bars.")
+@click.option("--from", "first", type=DAY, metavar="DAY", help="Leave out bars of earlier days.")
+@click.option("--to", "last", type=DAY, metavar="DAY", help="Leave out bars of later days.")
 @click.option(
     "--set",
     "parameters",
@@ -118,8 +118,8 @@ def evaluate(
                 strategies=list(strategies),
                 symbols=list(symbols),
                 timeframe=timeframe,
-                first=first,
-                last=last,
+                first=first.date() if first else None,
+                last=last.date() if last else None,
                 parameters=list(parameters),
                 grid=list(grid),
                 engines=list(engines),
