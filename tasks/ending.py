@@ -1,20 +1,30 @@
-"""How a check or a snapshot ends: a link to its page, and the state of its run."""
+"""How a run ends that judges something: a link to its page, and the state it deserves."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from prefect.artifacts import create_link_artifact
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
+from fluxhero.backtest.report import EvaluationReport
 from fluxhero.integrity.check_report import CheckReport
 from fluxhero.integrity.rules import Severity
 from fluxhero.metrics.report import SnapshotReport
 from tasks.policy import io_task
 
 
+class Paged(Protocol):
+    """A report that may have an HTML page."""
+
+    @property
+    def page(self) -> str | None:
+        """Where it is."""
+        ...
+
+
 @io_task
-def publish_page(key: str, report: CheckReport) -> None:
+def publish_page(key: str, report: Paged) -> None:
     """Leave a link to the report's HTML page on the run's page."""
     if report.page is not None:
         link = Path(report.page).as_uri()
@@ -33,6 +43,11 @@ def measured_as(report: SnapshotReport) -> State[Any]:
     return _completed(report)
 
 
-def _completed(report: CheckReport | SnapshotReport) -> State[Any]:
+def evaluated_as(report: EvaluationReport) -> State[Any]:
+    """Completed, whatever went wrong: an engine or strategy that fails is what was to be found out."""
+    return _completed(report)
+
+
+def _completed(report: CheckReport | SnapshotReport | EvaluationReport) -> State[Any]:
     name = "Completed" if report.ok else "Completed with findings"
     return Completed(name=name, message=report.verdict, data=report)

@@ -56,6 +56,11 @@ class Bars:
         values = (self.ends, self.open, self.high, self.low, self.close, self.volume)
         return Bars(self.symbol, self.timeframe, *(one[first:last] for one in values))
 
+    def between(self, first: int, last: int) -> "Bars":
+        """Those that are over after `first` and not after `last`, nanoseconds since 1970 UTC."""
+        places = np.searchsorted(self.ends, (first, last), side="right")
+        return self.part(int(places[0]), int(places[1]))
+
     def frame(self) -> pd.DataFrame:
         """What a strategy is given: prices in USD as floats, volume, indexed by the end of each bar (UTC)."""
         prices = {

@@ -131,7 +131,7 @@ def performance(
 
 
 def curve(marks: Floats, cash: float, ends: Ints, last: Ints, risk_free: float) -> Curve:
-    """Measure equity alone; what a sweep does for each of its combinations.
+    """Measure equity alone.
 
     Args:
         marks: equity at the close of each bar.
@@ -140,10 +140,25 @@ def curve(marks: Floats, cash: float, ends: Ints, last: Ints, risk_free: float) 
         last: `day_ends` of them.
         risk_free: yearly rate.
     """
-    returns = simple_returns(marks[last], cash)
+    depth, below = max_drawdown(marks, cash), _under_water(marks, cash, ends)
+    return curve_of_days(marks[last], cash, depth, below, risk_free)
+
+
+def curve_of_days(
+    marks: Floats, cash: float, drawdown: float, drawdown_days: float, risk_free: float
+) -> Curve:
+    """Measure equity of which only the days are left, its drawdown being known.
+
+    Args:
+        marks: equity at the last bar of each day.
+        cash: before the first.
+        drawdown: the largest, of any bar.
+        drawdown_days: longest time below a peak.
+        risk_free: yearly rate.
+    """
+    returns = simple_returns(marks, cash)
     total = (float(marks[-1]) - cash) / cash
     annual = _annual(total, len(returns))
-    drawdown = max_drawdown(marks, cash)
     spread = _known(_deviation(returns)) if np.isfinite(returns).all() else None
     skew, kurtosis = shape_of(returns)
     return Curve(
@@ -155,7 +170,7 @@ def curve(marks: Floats, cash: float, ends: Ints, last: Ints, risk_free: float) 
         sortino=_sortino(returns, risk_free),
         calmar=annual / drawdown if annual is not None and drawdown > 0 else None,
         max_drawdown=drawdown,
-        drawdown_days=_under_water(marks, cash, ends),
+        drawdown_days=drawdown_days,
         skew=skew,
         kurtosis=kurtosis,
     )

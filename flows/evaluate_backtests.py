@@ -1,0 +1,103 @@
+"""Run strategies in every backtesting engine by one set of rules, and say what their results are worth."""
+
+import sys
+
+if __name__ == "__main__":  # Prefect reads its settings when imported, so the command comes first
+    from fluxhero.cli import main
+
+    main(["evaluate", *sys.argv[1:]])
+
+from datetime import date
+from typing import Any
+
+from prefect import State, flow
+
+from tasks.backtests import (
+    all_of,
+    compute_targets,
+    conclude,
+    judge_luck,
+    load_bars,
+    measure_speed,
+    open_evaluation,
+    plan_sweeps,
+    publish_evaluation,
+    record_evaluation,
+    register_trials,
+    run_engine_jobs,
+    run_reference,
+    sweep_chunk,
+    validate_results,
+    working_folder,
+)
+from tasks.ending import evaluated_as, publish_page
+from tasks.history import HOOKS
+from tasks.policy import run_name
+
+
+@flow(name="evaluate-backtests", flow_run_name=run_name, retries=0, **HOOKS)
+def evaluate_backtests(
+    strategies: list[str] | None = None,
+    symbols: list[str] | None = None,
+    timeframe: str = "1Day",
+    first: date | None = None,
+    last: date | None = None,
+    parameters: list[str] | None = None,
+    grid: list[str] | None = None,
+    engines: list[str] | None = None,
+    shares: int | None = None,
+    allow_short: bool = False,
+    speed_bars: int = 100_000,
+    build: bool = True,
+    pdf: bool = False,
+) -> State[Any]:
+    """Compare backtesting engines on the same rules and data, and ask whether a strategy's result is luck.
+
+    An engine or a strategy that cannot be run is a row of the report that says why; the others go on.
+
+    Args:
+        strategies: names of shipped ones or module:Class; all shipped ones when empty.
+        symbols: whose bars, from the cache; the shipped daily bars of four stocks when empty.
+        timeframe: length of a bar: 1Day, 1Min to 59Min, 1Hour to 23Hour.
+        first: leave out bars of earlier days.
+        last: leave out bars of later days.
+        parameters: name=value of the strategy, if there is one only.
+        grid: name=values to try, as in fast=5..50:5, if there is one strategy only; its own when empty.
+        engines: to compare; all when empty, no engine for `none`.
+        shares: of every order; as many as the equity pays for when empty.
+        allow_short: let strategies be short.
+        speed_bars: minute bars that speed is measured on; 0 leaves that out.
+        build: build the environments of engines that have none yet.
+        pdf: write each tearsheet as a PDF file, too.
+    """
+    run = open_evaluation(
+        strategies or [],
+        symbols or [],
+        timeframe,
+        (first, last),
+        (parameters or [], grid or []),
+        engines or [],
+        shares=shares,
+        allow_short=allow_short,
+        speed_bars=speed_bars,
+        build=build,
+        pdf=pdf,
+    )
+    with working_folder(run):
+        data = load_bars(run)
+        signalled = compute_targets(run, data)
+        reference = run_reference(run, signalled)
+        compared = all_of([run_engine_jobs.submit(run, name, signalled) for name in run.engines])
+        sweeps = plan_sweeps(run, signalled)
+        swept = all_of([sweep_chunk.submit(run, *chunk) for chunk in sweeps.chunks])
+        timed = [
+            measure_speed(run, engine) for engine in compared
+        ]  # one at a time, or none is true
+        register_trials(run, reference, sweeps, swept)
+        luck = judge_luck(run, reference, sweeps, swept)
+        validations = validate_results(run, reference, timed)
+        evaluation = conclude(run, data, reference, timed, validations, luck)
+        report = record_evaluation(run, evaluation, reference)
+    publish_evaluation(report)
+    publish_page("evaluate-backtests", report)
+    return evaluated_as(report)
