@@ -27,6 +27,7 @@ ARCHIVE, RESTORE, INGEST, REFRESH, CHECK, DEEP_CHECK, SNAPSHOT = (
     "archive-trades/after-close",
     "restore-trades/on-demand",
     "ingest-trades/on-demand",
+    "evaluate-backtests/weekly",
     "refresh-market-data/before-open",
     "check-storage/daily",
     "check-storage/deep",
@@ -334,7 +335,13 @@ def test_no_path_of_a_machine_is_in_prefect_yaml() -> None:
 
 
 def test_flows_load_by_file_and_by_module() -> None:
-    names = ("archive_trades", "restore_trades", "ingest_trades", "refresh_market_data")
+    names = (
+        "archive_trades",
+        "evaluate_backtests",
+        "ingest_trades",
+        "refresh_market_data",
+        "restore_trades",
+    )
     forms = [f"flows/{name}.py:{name}" for name in names]
     forms += [f"flows.{name}.{name}" for name in names]
     done = python(

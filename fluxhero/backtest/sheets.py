@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 
 from fluxhero.backtest.asked import Asked
+from fluxhero.backtest.bars import Floats
 from fluxhero.backtest.drawing import pdf
 from fluxhero.backtest.evaluation import Evaluation
 from fluxhero.backtest.performance import (
     DAYS_A_YEAR,
-    Floats,
     daily_returns,
     day_ends,
 )
@@ -86,5 +86,5 @@ def _rolling(returns: Floats, risk_free: float) -> Floats:
     series = pd.Series(returns)
     spread = series.rolling(ROLLING_DAYS).std()
     mean = series.rolling(ROLLING_DAYS).mean() - risk_free / DAYS_A_YEAR
-    ratio = (mean / spread.where(spread > 0)).to_numpy(dtype=np.float64)
-    return ratio * DAYS_A_YEAR**0.5
+    ratio: Floats = (mean / spread.where(spread > 0)).to_numpy(dtype=np.float64)
+    return np.multiply(ratio, DAYS_A_YEAR**0.5)
