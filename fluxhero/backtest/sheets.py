@@ -86,5 +86,6 @@ def _rolling(returns: Floats, risk_free: float) -> Floats:
     series = pd.Series(returns)
     spread = series.rolling(ROLLING_DAYS).std()
     mean = series.rolling(ROLLING_DAYS).mean() - risk_free / DAYS_A_YEAR
-    ratio: Floats = (mean / spread.where(spread > 0)).to_numpy(dtype=np.float64)
-    return np.multiply(ratio, DAYS_A_YEAR**0.5)
+    ratio: Floats = (mean / spread.where(spread > 0)).to_numpy(dtype=np.float64, copy=True)
+    ratio *= DAYS_A_YEAR**0.5
+    return ratio
