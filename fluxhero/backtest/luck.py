@@ -145,6 +145,9 @@ def judge_luck(
         calendar: of the exchange.
         risk_free: yearly rate.
         tried: what else was.
+
+    Raises:
+        BadInputError: the strategy cannot be run on these bars at all.
     """
     last = day_ends(bars.ends, calendar.zone)
     marks = dollars(equity_units(bars, targets, contract)[last])
@@ -165,6 +168,7 @@ def judge_luck(
     walked = done(
         "walk-forward", lambda: walk_forward(bars, candidates, contract, calendar, risk_free)
     )
+    costs = done("costs", lambda: cost_sensitivity(bars, targets, contract))
     stable = done("stability", lambda: stability(tried.grid))
     rating = rate(sharpe, overfitting, walked, tried.peeks)
     return Luck(
@@ -174,7 +178,7 @@ def judge_luck(
         overfitting=overfitting,
         bootstrap=intervals,
         walk_forward=walked,
-        costs=cost_sensitivity(bars, targets, contract),
+        costs=costs,
         stability=stable,
         peeks=tried.peeks,
         unknown=tuple(unknown),

@@ -137,3 +137,13 @@ def test_windows_without_a_trade_are_in_the_verdict() -> None:
     assert f"({idle} without a trade)" in found.verdict
     assert found.costs is not None
     assert found.costs.rows[0].profit > Decimal(0)
+
+
+def test_what_only_costs_keep_countable_has_no_cost_sensitivity() -> None:
+    """A hundredfold of a billion is more than can be counted; a commission of a fifth keeps it below."""
+    contract = Contract(cash=Decimal(10**9), commission=Decimal("0.2"), impact_bp=0)
+    bars = daily_bars([1, 1, 1, 100])
+    found = judge_luck(bars, np.ones(4, np.int8), contract, new_york(), 0.04, Tried())
+    assert found.costs is None
+    assert any(one.startswith("costs: ") for one in found.unknown)
+    assert found.sharpe is not None
