@@ -78,6 +78,7 @@ def test_any_usual_way_to_write_them_will_do(answer: Answer) -> None:
         (lambda bars: bars["close"][::-1] > 1, "a Series whose index is not that of the bars"),
         (lambda bars: pd.Series([1, 0, 1], index=[2, 1, 0]), "a Series whose index is not that"),
         (lambda bars: 1 // 0, "mine raised ZeroDivisionError: .* at test_asking.py, line"),
+        (lambda bars: bytearray(2**62), "mine took more memory than it may have"),
         (lambda bars: bars.iloc[9], "mine raised IndexError: .* at test_asking.py, line"),
     ],
 )
