@@ -10,6 +10,7 @@ import pandas as pd
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Int8s = npt.NDArray[np.int8]
 
 TICKS_A_DOLLAR = 10_000
 

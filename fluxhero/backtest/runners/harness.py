@@ -62,7 +62,11 @@ def main(runner_file: Path, request_file: Path) -> None:
         "versions": _versions(),
     }
     _write(results / "process.json", process)
-    for reader in ("duckdb", "pyarrow.parquet"):  # or the first job's loading would be charged for it
+    for reader in (
+        "duckdb",
+        "pandas",
+        "pyarrow.parquet",
+    ):  # or the first job's loading would be charged for it
         importlib.import_module(reader)
     for number, asked in enumerate(request["jobs"]):
         _alarm(seconds)
