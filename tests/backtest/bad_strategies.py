@@ -69,6 +69,19 @@ class LeavesAThread:
         return np.ones(len(bars))
 
 
+class SpoilsTheNext:
+    def targets(self, bars: pd.DataFrame) -> Any:
+        sys.argv.append("spoilt")
+        return np.ones(len(bars))
+
+
+class DiesWhereSpoilt:
+    def targets(self, bars: pd.DataFrame) -> Any:
+        if "spoilt" in sys.argv:
+            os._exit(3)
+        return np.ones(len(bars))
+
+
 class ChangesItsBars:
     def targets(self, bars: pd.DataFrame) -> Any:
         bars["close"] = 0.0
@@ -98,6 +111,18 @@ class RarelyKnowsTomorrow:
     def targets(self, bars: pd.DataFrame) -> Any:
         change = bars["close"].pct_change()
         return over(change.shift(-1), 1.9 * change.abs().rolling(50).mean())
+
+
+class LeavesInTime:
+    """Enters honestly, once in a while, and knows when to leave."""
+
+    def targets(self, bars: pd.DataFrame) -> Any:
+        wanted, held = [], False
+        falls = (bars["close"].shift(-1) < bars["close"] - 0.08).to_numpy()
+        for bar in range(len(bars)):
+            held = bar % 50 == 0 or (held and not falls[bar])
+            wanted.append(held)
+        return wanted
 
 
 class NormalisesOverAll:
