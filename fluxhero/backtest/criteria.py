@@ -162,5 +162,10 @@ def _measure(name: str, criterion: Criterion, case: Case, weight: Decimal) -> Me
     else:
         value, text, score = found.value, found.text, round(found.score, 6)
     return Measure(
-        criterion=name, value=value, unit=criterion.unit, text=text, score=score, weight=weight
+        criterion=name,
+        value=value,
+        unit=criterion.unit,
+        text=" ".join(text.split()),  # errors of engines have lines
+        score=score,
+        weight=weight,
     )

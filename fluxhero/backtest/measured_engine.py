@@ -117,5 +117,6 @@ def activity(case: Case) -> Found:
 
 def _facts(case: Case) -> EngineFacts:
     if case.engine.facts is None:
-        raise NotMeasuredError(case.engine.reason or "nothing was read from its environment")
+        case.has_run()
+        raise NotMeasuredError("nothing was read from its environment")
     return case.engine.facts
