@@ -90,9 +90,9 @@ CRITERIA: Final = {
         measured_engine.importing,
     ),
     "dependencies": Criterion(
-        "MB",
+        "MiB",
         "what it brings to disk with all it depends on, without what only hands the bars over (pyarrow, DuckDB)",
-        "10 up to 250 MB, 3.3 less for each doubling",
+        "10 up to 250 MiB, 3.3 less for each doubling",
         measured_engine.dependencies,
     ),
     "python": Criterion(

@@ -94,7 +94,7 @@ def test_what_was_not_measured_says_why_and_is_never_guessed() -> None:
     assert measured("licence", few).text == "its licence is not one known here: Custom"
     assert measured("activity", few).text == "its releases have not been looked up"
     unknown = with_facts(requires_python="", licence="")
-    assert measured("python", unknown).text == "its metadata does not say"
+    assert measured("python", unknown).text.startswith("its metadata does not say")
     assert measured("licence", unknown).text.endswith("none stated")
 
 
