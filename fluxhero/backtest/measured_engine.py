@@ -3,6 +3,8 @@
 import re
 from typing import Final
 
+from packaging.specifiers import SpecifierSet
+
 from fluxhero.backtest.case import Case, Found, NotMeasuredError, falling, stepped
 from fluxhero.backtest.facts import EngineFacts
 from fluxhero.wording import counted
@@ -75,7 +77,7 @@ def importing(case: Case) -> Found:
 def dependencies(case: Case) -> Found:
     """Size of the environment."""
     facts = _facts(case)
-    text = f"{counted(facts.packages, 'package')}, {facts.megabytes:,.0f} MB"
+    text = f"{counted(facts.packages, 'package')}, {facts.megabytes:,.0f} MiB"
     return Found(facts.megabytes, text, falling(facts.megabytes, 250, 2**0.3))
 
 
@@ -83,31 +85,12 @@ def python_versions(case: Case) -> Found:
     """Versions of Python admitted."""
     facts = _facts(case)
     if not facts.requires_python:
-        raise NotMeasuredError("its metadata does not say")
-    fits = [version for version in PYTHONS if _admits(facts.requires_python, version)]
+        raise NotMeasuredError(f"its metadata does not say; ran on {facts.python}")
+    admitted = SpecifierSet(facts.requires_python)
+    # A late release of each, as bounds may be of a micro release.
+    fits = [version for version in PYTHONS if f"{version}.99" in admitted]
     text = f"{', '.join(fits) or 'none'} by Requires-Python {facts.requires_python}; ran on {facts.python}"
     return Found(len(fits), text, 10 * len(fits) / len(PYTHONS))
-
-
-def _admits(requirement: str, version: str) -> bool:
-    """Whether a Requires-Python admits a minor version's releases, told from its bounds."""
-    minor = tuple(int(part) for part in version.split("."))
-    for clause in re.split(r"\s*,\s*", requirement.strip()):
-        sign, given = re.fullmatch(r"([<>=!~]=?|==)\s*([\d.]+?)(?:\.\*)?", clause).groups()  # type: ignore[union-attr]
-        bound = tuple(int(part) for part in given.split(".")[:2])
-        bound = (*bound, 0)[:2]
-        fine = {
-            ">=": minor >= bound,
-            ">": minor >= bound,
-            "<": minor < bound,
-            "<=": minor <= bound,
-            "==": minor == bound,
-            "!=": minor != bound or given.count(".") > 1,
-            "~=": minor >= bound and minor[0] == bound[0],
-        }
-        if not fine[sign]:
-            return False
-    return True
 
 
 def licence(case: Case) -> Found:
@@ -134,5 +117,6 @@ def activity(case: Case) -> Found:
 
 def _facts(case: Case) -> EngineFacts:
     if case.engine.facts is None:
-        raise NotMeasuredError(case.engine.reason or "nothing was read from its environment")
+        case.has_run()
+        raise NotMeasuredError("nothing was read from its environment")
     return case.engine.facts

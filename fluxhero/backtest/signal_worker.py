@@ -24,7 +24,7 @@ from fluxhero.backtest.loading import class_of, load, look_in
 from fluxhero.backtest.look_ahead import compared
 from fluxhero.backtest.strategy import Named, description
 from fluxhero.durable import write_atomically
-from fluxhero.errors import StrategyError
+from fluxhero.errors import BadInputError
 
 REQUEST_NAME: Final = "request.json"
 STARTED_NAME: Final = "started"
@@ -48,9 +48,9 @@ def main(request_file: Path) -> None:
     worker = _Worker(request, request_file.parent)
     look_in(request["search"])
     write_atomically(worker.folder / STARTED_NAME, b"")
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
     for place, fields in request["strategies"]:
-        # By a signal, which ends what Python cannot interrupt, too.
+        # By a signal, which ends what Python cannot interrupt, too; the strategy before may have had it.
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.setitimer(signal.ITIMER_REAL, request["seconds"])
         answer = _answer(worker.task, place, fields)
         signal.setitimer(signal.ITIMER_REAL, 0)
@@ -65,7 +65,7 @@ def _answer(
 ) -> dict[str, Any]:
     try:
         return task(place, fields)
-    except StrategyError as error:
+    except BadInputError as error:
         return {"error": [error.what, error.next_step]}
 
 

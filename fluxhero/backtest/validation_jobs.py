@@ -94,9 +94,8 @@ class WalkTest:
         results = _results(outcomes)
         if isinstance(results, str):
             return not_done(engine, WALK_FORWARD, self.symbol, results)
-        return beside(
-            self.reference, _walk(engine, self.symbol, results, self.walked, self.contract)
-        )
+        returns = _returns(results, self.without_choice, self.contract)
+        return beside(self.reference, walk_validation(engine, self.symbol, returns, self.walked))
 
 
 def walk_test(

@@ -169,6 +169,16 @@ class RemembersWhatItFitted:
         return over(bars["close"], self.FITTED[0])
 
 
+class RaisesWhereItHasBeen:
+    SEEN: list[int] = []
+
+    def targets(self, bars: pd.DataFrame) -> Any:
+        self.SEEN.append(len(bars))
+        if len(bars) == 2_000 and len(self.SEEN) > 1:
+            raise ValueError("I have told you already")
+        return np.ones(len(bars))
+
+
 class WantsManyBars:
     def targets(self, bars: pd.DataFrame) -> Any:
         if len(bars) < 1_990:

@@ -145,7 +145,7 @@ PEEKING = (
     "SortsByLuck",
 )
 HONEST = ("Cross", "Breakout", "Smoothed", "ExpandingScore", "StepByStep", "FiftyBarsAtLeast")
-NOT_TO_BE_JUDGED = ("Whims", "RemembersWhatItFitted")
+NOT_TO_BE_JUDGED = ("Whims", "RemembersWhatItFitted", "RaisesWhereItHasBeen")
 
 
 def test_whoever_peeks_is_found_out_and_nobody_else(mine: Path) -> None:
@@ -184,19 +184,30 @@ def test_of_those_that_are_shipped_only_the_one_that_says_so_peeks(tmp_path: Pat
     assert honesty == [Honesty.HONEST] * 4 + [Honesty.PEEKS]
 
 
-def test_a_strategy_that_is_too_slow_for_the_check_is_not_called_honest(mine: Path) -> None:
+def test_what_takes_too_much_bit_by_bit_is_ended_and_never_called_honest(mine: Path) -> None:
     mine.write_text(
         "import time\n"
+        "class Hoards:\n"
+        "    def targets(self, bars):\n"
+        "        hoard = []\n"
+        "        while True:\n"
+        "            hoard.append(b'x' * 20_000_000)\n"
+        "            time.sleep(0.02)\n"
         "class Slow:\n"
         "    def targets(self, bars):\n"
-        "        time.sleep(0.1)\n"
+        "        time.sleep(0.2)\n"
         "        return [1] * len(bars)\n"
     )
-    [signals] = signals_of([one("Slow")], some_bars(), Contract(), Bounds(1, 1_024), mine.parent)
-    assert isinstance(signals, Signals)
-    assert signals.targets.all()
-    assert signals.verdict.honesty is Honesty.UNKNOWN
-    assert signals.verdict.reason == "it could not be found out: Slow took longer than 1 seconds"
+    hoards, slow = signals_of(
+        [one("Hoards"), one("Slow")], some_bars(), Contract(), Bounds(2, 256), mine.parent
+    )
+    assert isinstance(hoards, StrategyError)
+    assert hoards.what == "Hoards took more than 256 MiB of memory"
+    assert "FLUXHERO_ENGINE_MEMORY_MB" in hoards.next_step
+    assert isinstance(slow, Signals)
+    assert slow.targets.all()
+    assert slow.verdict.honesty is Honesty.UNKNOWN
+    assert slow.verdict.reason == "it could not be found out: Slow took longer than 2 seconds"
 
 
 def test_with_two_bars_there_is_little_to_compare_and_with_one_nothing(mine: Path) -> None:

@@ -155,7 +155,7 @@ def test_a_constructor_says_what_it_takes() -> None:
         ("size", 2),
     )
     refused: list[tuple[dict[str, Parameter], str]] = [
-        ({}, "mine needs days → give it days=…; it has days"),
+        ({}, "mine needs days → give it with --set days=…; it has days"),
         ({"days": True}, "days=True is no int"),
         ({"days": 1, "quick": "maybe"}, "quick=maybe is no bool"),
         ({"days": 1, "data": "x"}, "data of mine cannot be given as text"),

@@ -155,7 +155,7 @@ class ContractBroker(bt.brokers.BackBroker):
             return
         loan = 0.0
         if self._rules.cash_policy == "allow":
-            loan = shares * (price + self._rules.commission) + max(0.0, -self.cash)
+            loan = 2 * shares * (price + self._rules.commission) + max(0.0, -self.cash)
         self.cash += loan
         self._execute(order, ago=0, price=price)
         self.cash -= loan
