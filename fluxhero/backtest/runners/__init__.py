@@ -1,0 +1,1 @@
+"""What runs inside the engines' own environments: the harness, and one runner an engine."""
