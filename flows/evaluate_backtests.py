@@ -16,23 +16,24 @@ from tasks.backtests import (
     all_of,
     compute_targets,
     conclude,
+    failures_of,
     judge_luck,
     load_bars,
     measure_speed,
     open_evaluation,
     plan_sweeps,
-    publish_evaluation,
     record_evaluation,
     register_trials,
     run_engine_jobs,
     run_reference,
-    sweep_chunk,
-    validate_results,
+    set_exam,
+    sweep_part,
     working_folder,
 )
 from tasks.ending import evaluated_as, publish_page
 from tasks.history import HOOKS
 from tasks.policy import run_name
+from tasks.reporting import publish_report
 
 
 @flow(name="evaluate-backtests", flow_run_name=run_name, retries=0, **HOOKS)
@@ -84,20 +85,21 @@ def evaluate_backtests(
         pdf=pdf,
     )
     with working_folder(run):
-        data = load_bars(run)
-        signalled = compute_targets(run, data)
-        reference = run_reference(run, signalled)
-        compared = all_of([run_engine_jobs.submit(run, name, signalled) for name in run.engines])
-        sweeps = plan_sweeps(run, signalled)
-        swept = all_of([sweep_chunk.submit(run, *chunk) for chunk in sweeps.chunks])
-        timed = [
-            measure_speed(run, engine) for engine in compared
-        ]  # one at a time, or none is true
-        register_trials(run, reference, sweeps, swept)
-        luck = judge_luck(run, reference, sweeps, swept)
-        validations = validate_results(run, reference, timed)
-        evaluation = conclude(run, data, reference, timed, validations, luck)
-        report = record_evaluation(run, evaluation, reference)
-    publish_evaluation(report)
+        material = load_bars(run)
+        signals = compute_targets(run, material)
+        references = run_reference(run, signals)
+        exam = set_exam(run, material)
+        compared = all_of(
+            [run_engine_jobs.submit(run, name, references, exam) for name in run.engines]
+        )
+        sweeps = plan_sweeps(run, references)
+        parts = all_of([sweep_part.submit(run, *part) for part in sweeps.parts])
+        outcomes = register_trials(run, references, sweeps, parts)
+        luck = judge_luck(run, references, outcomes)
+        timed = [measure_speed(run, engine) for engine in compared]  # one by one, or none is true
+        failures = failures_of(run, material, signals, references, timed)
+        evaluation = conclude(run, material, references, exam, timed, luck, failures)
+        report = record_evaluation(run, evaluation, references, timed)
+    publish_report("evaluate-backtests", report)
     publish_page("evaluate-backtests", report)
     return evaluated_as(report)

@@ -7,11 +7,23 @@ from prefect.artifacts import create_link_artifact
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from fluxhero.backtest.report import EvaluationReport
 from fluxhero.integrity.check_report import CheckReport
 from fluxhero.integrity.rules import Severity
-from fluxhero.metrics.report import SnapshotReport
 from tasks.policy import io_task
+
+
+class Judging(Protocol):
+    """A report that says whether anything was found."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing was."""
+        ...
+
+    @property
+    def verdict(self) -> str:
+        """One sentence: the answer first."""
+        ...
 
 
 class Paged(Protocol):
@@ -38,16 +50,16 @@ def ended_as(report: CheckReport) -> State[Any]:
     return _completed(report)
 
 
-def measured_as(report: SnapshotReport) -> State[Any]:
+def measured_as(report: Judging) -> State[Any]:
     """Completed, whatever was measured: a breached limit is the account's failure, not the run's."""
     return _completed(report)
 
 
-def evaluated_as(report: EvaluationReport) -> State[Any]:
+def evaluated_as(report: Judging) -> State[Any]:
     """Completed, whatever went wrong: an engine or strategy that fails is what was to be found out."""
     return _completed(report)
 
 
-def _completed(report: CheckReport | SnapshotReport | EvaluationReport) -> State[Any]:
+def _completed(report: Judging) -> State[Any]:
     name = "Completed" if report.ok else "Completed with findings"
     return Completed(name=name, message=report.verdict, data=report)

@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 
 import numpy as np
@@ -13,6 +14,7 @@ Ints = npt.NDArray[np.int64]
 Int8s = npt.NDArray[np.int8]
 
 TICKS_A_DOLLAR = 10_000
+_SECOND = 1_000_000_000  # nanoseconds
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +40,10 @@ class Bars:
 
     def __len__(self) -> int:
         return len(self.ends)
+
+    def over(self, place: int) -> datetime:
+        """When a bar is over."""
+        return datetime.fromtimestamp(int(self.ends[place]) / _SECOND, UTC)
 
     @cached_property
     def digest(self) -> str:

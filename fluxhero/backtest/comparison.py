@@ -1,28 +1,29 @@
 """One engine in an evaluation: its jobs, whether it reads every source alike, and its run for speed."""
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from fluxhero.backtest.asked import Asked
 from fluxhero.backtest.engine_files import Source
 from fluxhero.backtest.engines import engine_named
 from fluxhero.backtest.environments import Environment, environment_of
+from fluxhero.backtest.evaluation import EngineUsed
 from fluxhero.backtest.facts import EngineFacts, engine_facts
 from fluxhero.backtest.isolation import Bounds
-from fluxhero.backtest.material import Signalled
 from fluxhero.backtest.runs import EngineJob, EngineRun, JobOutcome, Mode, run_engine
-from fluxhero.backtest.shipped import MovingAverageCross
+from fluxhero.backtest.shipped import SHIPPED, MovingAverageCross
 from fluxhero.backtest.sources import random_walk
 from fluxhero.backtest.strategy import Named
+from fluxhero.backtest.used import engine_unavailable, engine_used
 from fluxhero.errors import EngineError
 
 logger = logging.getLogger(__name__)
 
 SOURCES: Final[tuple[Source, ...]] = ("parquet", "duckdb")
 SPEED_SECONDS: Final = 60.0  # six times what is allowed: who needs longer has failed
-_SPEED_PARAMETERS: Final = (("fast", 10), ("slow", 50))
+_CROSS: Final = "moving-average-cross"
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,24 +32,20 @@ class Compared:
 
     Attributes:
         engine: its short name.
-        reason: why it could not be used at all; empty where it could.
+        error: why it could not be used at all; None where it could.
         environment: where it runs; None where there is none.
         facts: what its environment says of it.
         run: all its jobs.
-        sources: what it read bars from with the same result.
-        sources_failed: what it did not, each with the cause.
-        speed_bars: minute bars of the run for speed; None: there was none.
-        speed: that run; None where there was none.
+        sources: what came of one job with its bars from each source.
+        speed: its run for speed; None where there was none.
     """
 
     engine: str
-    reason: str = ""
+    error: EngineError | None = None
     environment: Environment | None = None
     facts: EngineFacts | None = None
     run: EngineRun | None = None
-    sources: tuple[str, ...] = ()
-    sources_failed: tuple[str, ...] = ()
-    speed_bars: int | None = None
+    sources: Mapping[str, JobOutcome] = field(default_factory=dict)
     speed: EngineRun | None = None
 
     @property
@@ -56,11 +53,17 @@ class Compared:
         """One for each of its jobs."""
         return self.run.outcomes if self.run else ()
 
+    @property
+    def used(self) -> EngineUsed:
+        """What the evaluation says of it."""
+        if self.run is None:
+            error = self.error or EngineError("it was not run", next_step="run it again")
+            return engine_unavailable(self.engine, error, self.facts)
+        return engine_used(self.run, self.facts, self.speed, self.sources)
 
-def compare_engine(asked: Asked, name: str, material: Sequence[Signalled]) -> Compared:
-    """Run every strategy in one engine, with signals given and in its own idiom.
 
-    Whatever keeps it from being run is in what is returned; other engines go on.
+def compare_engine(asked: Asked, name: str, jobs: Sequence[EngineJob]) -> Compared:
+    """Run jobs in one engine; whatever keeps it from being run is in what is returned.
 
     Raises:
         StorageIOError: the disk is full or refuses.
@@ -68,49 +71,50 @@ def compare_engine(asked: Asked, name: str, material: Sequence[Signalled]) -> Co
     engine = engine_named(name)
     try:
         environment = environment_of(engine, asked.settings, build=asked.build)
-        facts = engine_facts(environment)
-        folder = asked.folder / name
-        jobs = [_job(one, mode) for one in material for mode in Mode]
-        run = run_engine(engine, environment, jobs, asked.contract, asked.bounds, folder)
-        works, fails = _sources(asked, environment, run)
     except EngineError as error:
         logger.warning("%s", error)
-        return Compared(name, reason=str(error))
-    return Compared(
-        name, environment=environment, facts=facts, run=run, sources=works, sources_failed=fails
+        return Compared(name, error)
+    compared = Compared(name, None, environment, engine_facts(environment))
+    try:
+        run = _run(asked, environment, jobs, asked.bounds, name)
+        sources = _sources(asked, environment, run)
+    except EngineError as error:
+        logger.warning("%s", error)
+        return replace(compared, error=error)
+    return replace(compared, run=run, sources=sources)
+
+
+def _run(
+    asked: Asked,
+    environment: Environment,
+    jobs: Sequence[EngineJob],
+    bounds: Bounds,
+    folder: str,
+    source: Source = "parquet",
+) -> EngineRun:
+    return run_engine(
+        environment.engine,
+        environment,
+        jobs,
+        asked.contract,
+        bounds,
+        asked.folder / folder,
+        source=source,
     )
 
 
-def _job(one: Signalled, mode: Mode) -> EngineJob:
-    named = one.chosen.named
-    return EngineJob(f"{mode} {named.label} {one.bars.symbol}", mode, named, one.bars, one.targets)
-
-
-def _sources(
-    asked: Asked, environment: Environment, run: EngineRun
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Which sources give the result of the first job that went well, and why others do not."""
+def _sources(asked: Asked, environment: Environment, run: EngineRun) -> dict[str, JobOutcome]:
+    """The first job that went well, once more from every source."""
     first = next((one for one in run.outcomes if one.kind == "ok"), None)
-    if first is None or first.result is None:
-        return (), ()
-    works, fails = [SOURCES[0]], []
-    for source in SOURCES[1:]:
-        again = run_engine(
-            environment.engine,
-            environment,
-            [first.job],
-            asked.contract,
-            asked.bounds,
-            asked.folder / f"{environment.engine.name}-{source}",
-            source=source,
-        ).outcomes[0]
-        if again.result is None:
-            fails.append(f"{source}: {again.error}")
-        elif again.result.equity.equals(first.result.equity):
-            works.append(source)
-        else:
-            fails.append(f"{source}: it gives another result than {SOURCES[0]}")
-    return tuple(works), tuple(fails)
+    if first is None:
+        return {}
+    name, bounds = environment.engine.name, asked.bounds
+    return {
+        source: first
+        if source == SOURCES[0]
+        else _run(asked, environment, [first.job], bounds, f"{name}-{source}", source).outcomes[0]
+        for source in SOURCES
+    }
 
 
 def time_engine(asked: Asked, compared: Compared) -> Compared:
@@ -119,17 +123,12 @@ def time_engine(asked: Asked, compared: Compared) -> Compared:
     Raises:
         StorageIOError: the disk is full or refuses.
     """
-    if compared.environment is None or not asked.speed_bars:
+    if compared.environment is None or compared.run is None or not asked.speed_bars:
         return compared
     bars = random_walk(asked.speed_bars)
-    targets = MovingAverageCross(**dict(_SPEED_PARAMETERS)).targets(bars.frame())
-    named = Named("moving-average-cross", "", _SPEED_PARAMETERS)
-    job = EngineJob("speed", Mode.GIVEN, named, bars, targets)
-    bounds = Bounds(
-        seconds=min(SPEED_SECONDS, asked.bounds.seconds), memory_mb=asked.bounds.memory_mb
-    )
-    folder = asked.folder / f"{compared.engine}-speed"
-    run = run_engine(
-        compared.environment.engine, compared.environment, [job], asked.contract, bounds, folder
-    )
-    return replace(compared, speed=run, speed_bars=len(bars))
+    targets = MovingAverageCross().targets(bars.frame())
+    job = EngineJob("speed", Mode.GIVEN, Named(_CROSS, SHIPPED[_CROSS]), bars, targets)
+    seconds = min(SPEED_SECONDS, asked.bounds.seconds)
+    bounds = Bounds(seconds=seconds, memory_mb=asked.bounds.memory_mb)
+    run = _run(asked, compared.environment, [job], bounds, f"{compared.engine}-speed")
+    return replace(compared, speed=run)

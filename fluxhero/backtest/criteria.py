@@ -91,7 +91,7 @@ CRITERIA: Final = {
     ),
     "dependencies": Criterion(
         "MB",
-        "size of its environment, with what hands the bars over (pyarrow, DuckDB, pandas, numpy)",
+        "what it brings to disk with all it depends on, without what only hands the bars over (pyarrow, DuckDB)",
         "10 up to 250 MB, 3.3 less for each doubling",
         measured_engine.dependencies,
     ),

@@ -12,14 +12,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def evaluation_html(
-    evaluation: Evaluation, failures: Sequence[str], sheets: Sequence[tuple[str, str]]
-) -> str:
+def evaluation_html(evaluation: Evaluation, sheets: Sequence[tuple[str, str]]) -> str:
     """The report as HTML.
 
     Args:
         evaluation: all of it.
-        failures: what could not be run, each with its cause.
         sheets: text and file name of each tearsheet.
     """
     machine = evaluation.machine
@@ -30,8 +27,14 @@ def evaluation_html(
     ]
     sections = [
         *(
-            [Section("What went wrong", columns=("What",), rows=[(one,) for one in failures])]
-            if failures
+            [
+                Section(
+                    "What went wrong",
+                    columns=("What",),
+                    rows=[(one,) for one in evaluation.failures],
+                )
+            ]
+            if evaluation.failures
             else []
         ),
         _strategies(evaluation),
@@ -42,7 +45,7 @@ def evaluation_html(
         _validations(evaluation),
         Section("Equity by strategy", figures=_curves(evaluation)),
     ]
-    level = "doubtful" if failures else "good"
+    level = "doubtful" if evaluation.failures else "good"
     return render(
         f"Backtest evaluation {evaluation.run}",
         evaluation.headline,

@@ -125,14 +125,13 @@ def _nanoseconds(day: date) -> int:
 
 def _used(asked: Asked, checked: Checked) -> DataUsed:
     bars = checked.bars
-    first, last = (datetime.fromtimestamp(bars.ends[at] / _SECOND, UTC) for at in (0, -1))
     return DataUsed(
         symbol=bars.symbol,
         timeframe=bars.timeframe,
         source=CACHE if asked.symbols else SAMPLE,
         bars=len(bars),
-        first=first,
-        last=last,
+        first=bars.over(0),
+        last=bars.over(-1),
         digest=bars.digest,
         notes=checked.notes,
     )

@@ -3,6 +3,8 @@
 import re
 from typing import Final
 
+from packaging.specifiers import SpecifierSet
+
 from fluxhero.backtest.case import Case, Found, NotMeasuredError, falling, stepped
 from fluxhero.backtest.facts import EngineFacts
 from fluxhero.wording import counted
@@ -84,30 +86,11 @@ def python_versions(case: Case) -> Found:
     facts = _facts(case)
     if not facts.requires_python:
         raise NotMeasuredError("its metadata does not say")
-    fits = [version for version in PYTHONS if _admits(facts.requires_python, version)]
+    admitted = SpecifierSet(facts.requires_python)
+    # A late release of each, as bounds may be of a micro release.
+    fits = [version for version in PYTHONS if f"{version}.99" in admitted]
     text = f"{', '.join(fits) or 'none'} by Requires-Python {facts.requires_python}; ran on {facts.python}"
     return Found(len(fits), text, 10 * len(fits) / len(PYTHONS))
-
-
-def _admits(requirement: str, version: str) -> bool:
-    """Whether a Requires-Python admits a minor version's releases, told from its bounds."""
-    minor = tuple(int(part) for part in version.split("."))
-    for clause in re.split(r"\s*,\s*", requirement.strip()):
-        sign, given = re.fullmatch(r"([<>=!~]=?|==)\s*([\d.]+?)(?:\.\*)?", clause).groups()  # type: ignore[union-attr]
-        bound = tuple(int(part) for part in given.split(".")[:2])
-        bound = (*bound, 0)[:2]
-        fine = {
-            ">=": minor >= bound,
-            ">": minor >= bound,
-            "<": minor < bound,
-            "<=": minor <= bound,
-            "==": minor == bound,
-            "!=": minor != bound or given.count(".") > 1,
-            "~=": minor >= bound and minor[0] == bound[0],
-        }
-        if not fine[sign]:
-            return False
-    return True
 
 
 def licence(case: Case) -> Found:

@@ -93,11 +93,13 @@ def metrics(case: Case) -> Found:
                 value = getattr(shared, name)
                 if value is not None:
                     due += 1
-                    right += name in row.own and _close(abs(row.own[name]), abs(float(value)))
+                    right += name in row.own and _close(name, row.own[name], float(value))
     if not due:
         raise NotMeasuredError("no run gave figures to compare")
     return Found(right / due, f"{right} of {due} own figures right to 0.1 %", 10 * right / due)
 
 
-def _close(own: float, shared: float) -> bool:
+def _close(name: str, own: float, shared: float) -> bool:
+    if name == "max_drawdown":  # some write it below zero
+        own = abs(own)
     return math.isclose(own, shared, rel_tol=_OWN_TOLERANCE, abs_tol=1e-9)

@@ -115,9 +115,7 @@ class EvaluationReport(BaseModel):
         return "\n".join(parts)
 
 
-def report_of(
-    evaluation: Evaluation, failures: Sequence[str], folder: str, page: str | None
-) -> EvaluationReport:
+def report_on(evaluation: Evaluation, folder: str, page: str | None) -> EvaluationReport:
     """The report about an evaluation."""
     return EvaluationReport(
         run=evaluation.run,
@@ -125,7 +123,7 @@ def report_of(
         headline=evaluation.headline,
         engines=_engine_lines(evaluation),
         strategies=tuple(_strategy_line(evaluation, one) for one in evaluation.luck),
-        failures=tuple(failures),
+        failures=evaluation.failures,
         notes=tuple(f"{used.symbol}: {note}" for used in evaluation.data for note in used.notes),
         curves=tuple(one for one in evaluation.curves if one.engine == REFERENCE),
         folder=folder,

@@ -30,8 +30,8 @@ RULES: Final = (
         " FLUXHERO_EVALUATION_WEIGHTS; what was not measured counts as 0."
     ),
     (
-        "Among those that qualify the highest total decides; of equal ones the first by name. If none qualifies, none is"
-        " chosen, whatever its total."
+        "Among those that qualify the highest total decides; of equal ones the first by name. If none qualifies,"
+        " none is chosen, whatever its total."
     ),
 )
 

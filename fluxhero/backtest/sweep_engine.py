@@ -15,7 +15,9 @@ from fluxhero.backtest.sweep_worker import targets_name
 from fluxhero.backtest.sweeps import SweepPlan
 from fluxhero.backtest.tables import UNITS_A_DOLLAR
 
-_AT_ONCE: Final = 25  # combinations, so that memory does not grow with their number
+_CELLS_AT_ONCE: Final = (
+    12_500_000  # bars times combinations, so that memory does not grow with these
+)
 
 
 def engine_measures(
@@ -32,8 +34,9 @@ def engine_measures(
     """
     bars = read_bars(plan.bars_path, plan.data)
     yardstick = Yardstick(bars, plan.contract, plan.risk_free, plan.zone)
-    for first in range(0, len(places), _AT_ONCE):
-        some = places[first : first + _AT_ONCE]
+    step = max(1, _CELLS_AT_ONCE // len(bars))
+    for first in range(0, len(places), step):
+        some = places[first : first + step]
         targets = np.stack(
             [np.load(folder / targets_name(place), allow_pickle=False) for place in some], axis=1
         )
