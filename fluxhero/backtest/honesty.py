@@ -43,9 +43,10 @@ class Peek:
     known: int
 
     def __str__(self) -> str:
+        only = "bar" if self.known == 1 else f"{self.known:,} bars"
         return (
             f"{self.full} for {self.at:%Y-%m-%d %H:%M} UTC when it knows all bars,"
-            f" {self.truncated} when the first {self.known:,} are all there is"
+            f" {self.truncated} when it knows only the first {only}"
         )
 
 
@@ -78,7 +79,8 @@ def verdict(comparison: dict[str, Any] | StrategyError, bars: Bars) -> Verdict:
         reason = "on the same bars it gives other targets: it is random, or keeps something from call to call"
     elif peeks:
         honesty = Honesty.PEEKS
-        reason = f"it changes its mind in {len(peeks)} of {times}: it says {peeks[0]}"
+        example = peeks[len(peeks) // 2]  # the shortest say little to the reader
+        reason = f"it changes its mind in {len(peeks)} of {times}: it says {example}"
     elif tried - raised <= tried * _LEAST_SHARE:
         honesty = Honesty.UNKNOWN
         said = f": {comparison['said']}" if raised else ""
