@@ -56,7 +56,7 @@ class Verdict:
 
     Attributes:
         honesty: the verdict.
-        peeks: where it differed, at most once a truncation.
+        peeks: where it does, at most once a truncation.
         truncations: how often bars were left away to find out.
         reason: why it is not known to be honest, in words; empty where it is.
     """
@@ -71,13 +71,14 @@ def verdict(comparison: dict[str, Any] | StrategyError, bars: Bars) -> Verdict:
     """Judge by a `Comparison` as a worker wrote it, or by what kept it from making one."""
     if isinstance(comparison, StrategyError):
         return Verdict(reason=f"it could not be found out: {comparison.what}")
-    peeks = tuple(_peek(one, bars) for one in comparison["differences"])
     tried, raised = comparison["truncations"], comparison["raised"]
     times = counted(tried, "truncation")
+    peeks: tuple[Peek, ...] = ()
     if not comparison["repeatable"]:
         honesty = Honesty.UNREPEATABLE
         reason = "on the same bars it gives other targets: it is random, or keeps something from call to call"
-    elif peeks:
+    elif comparison["differences"]:
+        peeks = tuple(_peek(one, bars) for one in comparison["differences"])
         honesty = Honesty.PEEKS
         example = peeks[len(peeks) // 2]  # the shortest say little to the reader
         reason = f"it changes its mind in {len(peeks)} of {times}: it says {example}"

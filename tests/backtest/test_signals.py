@@ -160,7 +160,7 @@ def test_whoever_peeks_is_found_out_and_nobody_else(mine: Path) -> None:
     }
     for name, signals in found.items():
         assert signals.verdict.truncations >= 16
-        assert bool(signals.peeks) >= (name in PEEKING)
+        assert bool(signals.peeks) == (name in PEEKING)
         assert bool(signals.verdict.reason) == (name not in HONEST)
     assert "too few bars to fit on" in found["WantsManyBars"].verdict.reason
     peek = found["RarelyKnowsTomorrow"].peeks[0]
