@@ -1,0 +1,335 @@
+"""Runs strategies in nautilus_trader; loaded by the harness in that engine's environment, never imported by FluxHero.
+
+Given signals: each bar becomes two trade ticks, its open a nanosecond after the bar before is over and its close
+at its end. An order that nautilus is given at a close is filled at that close, so an order waits in the strategy
+for the tick of the next open, where the cash policy is applied to the cash of nautilus's own account. A fill model of
+ours quotes the contract's price there. The account is in a currency of ours with 8 decimals, as nautilus rounds
+every amount to those of its currency, commissions of half a cent in USD to a whole one. It is a cash account; with
+short selling a margin account without margin, because nautilus sells nothing short on a cash account. Its risk
+engine is passed by: it would reckon the cost of an order at the last price instead of that of the fill. Equity is
+nautilus's own at the tick of each close.
+
+Native: what nautilus's examples do: bars, its own `SimpleMovingAverage` and `BollingerBands` (the latter fed with
+closes: left to itself it takes the mean of high, low and close), market orders in `on_bar`, which are filled at the
+close of that very bar, a cash account in USD (so half a cent a share is charged as a whole one), its commission per
+contract, and its only kind of slippage, a tick of one cent with every fill (none where the contract has none). All-in is as
+many shares as the free balance pays for.
+"""
+
+import math
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+from nautilus_trader.accounting.factory import AccountFactory
+from nautilus_trader.backtest.config import BacktestEngineConfig
+from nautilus_trader.backtest.engine import BacktestEngine
+from nautilus_trader.backtest.models import FillModel, PerContractFeeModel
+from nautilus_trader.common.config import LoggingConfig
+from nautilus_trader.indicators import BollingerBands, SimpleMovingAverage
+from nautilus_trader.model.book import OrderBook
+from nautilus_trader.model.currencies import USD
+from nautilus_trader.model.data import Bar, BarType, BookOrder, TradeTick
+from nautilus_trader.model.enums import (
+    AccountType,
+    AggressorSide,
+    BookType,
+    CurrencyType,
+    OmsType,
+    OrderSide,
+)
+from nautilus_trader.model.identifiers import InstrumentId, Symbol, TradeId, Venue
+from nautilus_trader.model.instruments import Equity
+from nautilus_trader.model.objects import Currency, Money, Price, Quantity
+from nautilus_trader.risk.config import RiskEngineConfig
+from nautilus_trader.trading.strategy import Strategy
+
+from fluxhero.backtest.runners.job import Job, Output
+
+VENUE = Venue("SIM")
+STOCK = InstrumentId(Symbol("STOCK"), VENUE)
+FINE_USD = Currency("USDF", 8, 0, "US dollar to 8 decimals", CurrencyType.FIAT)
+DIGITS = {FINE_USD: 8, USD: 4}  # of prices: those of fills, those of bars
+CENT = 0.01
+DAY = 86_400_000_000_000
+MINUTE = 60_000_000_000
+
+
+class Trading(Strategy):
+    """What both ways of running have in common: fills as they come, and the equity at each close."""
+
+    currency = USD
+
+    def __init__(self, job: Job) -> None:
+        super().__init__()
+        self.job, self.rules = job, job.rules
+        self.bar = -1
+        self.fills: list[tuple[int, int, int, float, float]] = []
+        self.equity = np.zeros(len(job))
+        self.targets = np.zeros(len(job), np.int8)
+
+    def on_order_filled(self, event: Any) -> None:
+        side = 1 if event.order_side == OrderSide.BUY else -1
+        fill = (side, int(event.last_qty), float(event.last_px), float(event.commission))
+        self.fills.append((self.bar, *fill))
+
+    def mark(self) -> None:
+        self.equity[self.bar] = self.portfolio.equity(VENUE)[self.currency].as_double()
+
+    def cash(self) -> float:
+        return self.portfolio.account(VENUE).balance_total(self.currency).as_double()
+
+    def held(self) -> int:
+        return int(self.portfolio.net_position(STOCK))
+
+    def changed(self) -> bool:
+        return self.targets[self.bar] != (self.targets[self.bar - 1] if self.bar else 0)
+
+    def trade(self, side: int, shares: int) -> Any:
+        order = self.order_factory.market(
+            STOCK, OrderSide.BUY if side > 0 else OrderSide.SELL, Quantity.from_int(shares)
+        )
+        self.submit_order(order)
+        return order
+
+
+class Given(Trading):
+    """Orders what the signals say, at the tick of the open."""
+
+    currency = FINE_USD
+
+    def __init__(self, job: Job) -> None:
+        super().__init__(job)
+        self.targets = job.targets
+        self.price = 0.0  # of the order that is about to be filled
+        self._entry = (0, 0)  # side and shares
+        self._exit = False
+        self._at_open = True
+
+    def on_start(self) -> None:
+        self.subscribe_trade_ticks(STOCK)
+
+    def on_trade_tick(self, tick: TradeTick) -> None:
+        if self._at_open:
+            self.bar += 1
+            if self._exit:
+                held = self.held()
+                self._order(-1 if held > 0 else 1, abs(held))
+            elif self._entry[1]:
+                self._enter()
+        else:
+            self._mark_at(tick.price)
+            self._decide()
+        self._at_open = not self._at_open
+
+    def on_order_filled(self, event: Any) -> None:
+        super().on_order_filled(event)
+        if self._exit:
+            self._exit = False
+            if self._entry[1]:
+                self._enter()
+
+    def _mark_at(self, close: Price) -> None:
+        if self.rules.allow_short:
+            # The equity of a margin account stays as it is from one trade tick to the next, as what is unrealised
+            # is kept until there is a quote or a bar.
+            profit = self.portfolio.unrealized_pnl(STOCK, close)
+            self.equity[self.bar] = self.cash() + profit.as_double()
+        else:
+            self.mark()
+
+    def _decide(self) -> None:
+        if not self.changed():
+            return
+        side = int(self.targets[self.bar])
+        self._exit = bool(self.held())
+        if side:
+            shares = self.rules.entry_shares(self.equity[self.bar], self.job.close[self.bar])
+            self._entry = (side, shares)
+
+    def _enter(self) -> None:
+        side, ordered = self._entry
+        self._entry = (0, 0)
+        price = self._price(side, ordered)
+        shares = self.rules.filled(self.cash(), price, ordered)
+        if shares:
+            self._order(side, shares, price)
+
+    def _price(self, side: int, ordered: int) -> float:
+        return self.rules.fill_price(self.job.open[self.bar], side, ordered, self.bar)
+
+    def _order(self, side: int, shares: int, price: float | None = None) -> None:
+        self.price = self._price(side, shares) if price is None else price
+        self.trade(side, shares)
+
+
+class AtOpen(FillModel):
+    """Quotes the price that the contract says for the order at hand."""
+
+    def __init__(self, trading: Given) -> None:
+        super().__init__()
+        self._trading = trading
+
+    def get_orderbook_for_fill_simulation(
+        self, instrument: Any, order: Any, best_bid: Price, best_ask: Price
+    ) -> OrderBook:
+        book = OrderBook(instrument.id, BookType.L2_MBP)
+        side = OrderSide.SELL if order.side == OrderSide.BUY else OrderSide.BUY
+        book.add(BookOrder(side, Price(self._trading.price, 8), order.quantity, 1), 0, 0)
+        return book
+
+
+class Native(Trading):
+    """Trades as nautilus's own examples do."""
+
+    def on_start(self) -> None:
+        given = self.job.parameters
+        kind = bar_type(self.job)
+        if self.job.strategy == "moving-average-cross":
+            self._fast, self._slow = (SimpleMovingAverage(given[one]) for one in ("fast", "slow"))
+            for indicator in (self._fast, self._slow):
+                self.register_indicator_for_bars(kind, indicator)
+        elif self.job.strategy == "mean-reversion":
+            # Bands of one deviation: thresholds that are negative or zero are no bands to nautilus.
+            self._bands = BollingerBands(given["window"], 1.0)
+        self.subscribe_bars(kind)
+
+    def on_bar(self, bar: Bar) -> None:
+        self.bar += 1
+        self.mark()
+        before = int(self.targets[self.bar - 1]) if self.bar else 0
+        self.targets[self.bar] = self._wanted(bar.close.as_double(), before)
+        if not self.changed():
+            return
+        if self.targets[self.bar]:
+            shares = self._affordable(bar.close.as_double())
+            if shares:
+                self.trade(1, shares)
+        elif self.held():
+            self.close_all_positions(STOCK)
+
+    def on_position_event(self, event: Any) -> None:
+        self.mark()  # filled after `on_bar`, at the close of the same bar
+
+    def _affordable(self, close: float) -> int:
+        if self.rules.sizing == "fixed":
+            return self.rules.shares
+        slip = CENT if self.rules.slippage_bp else 0.0
+        fee = Money(self.rules.commission, USD).as_double()
+        return int(max(self.cash(), 0.0) // (close + slip + fee))
+
+    def _wanted(self, close: float, before: int) -> int:
+        if self.job.strategy == "buy-and-hold":
+            return 1
+        if self.job.strategy == "moving-average-cross":
+            return int(self._slow.initialized and self._fast.value > self._slow.value)
+        bands, given = self._bands, self.job.parameters
+        bands.update_raw(close, close, close)
+        deviation = bands.upper - bands.middle
+        if not bands.initialized or not deviation:
+            return 0
+        score = (close - bands.middle) / deviation
+        return int(score <= -given["exit"] if before else score < -given["entry"])
+
+
+def run(job: Job) -> Output:
+    """One strategy over all bars."""
+    given = job.mode == "given"
+    trading = Given(job) if given else Native(job)
+    money = FINE_USD if given else USD
+    engine = BacktestEngine(
+        BacktestEngineConfig(
+            logging=LoggingConfig(bypass_logging=True),
+            risk_engine=RiskEngineConfig(bypass=given),
+            run_analysis=not given,
+        )
+    )
+    slips = float(bool(job.rules.slippage_bp))
+    engine.add_venue(
+        VENUE,
+        OmsType.NETTING,
+        AccountType.MARGIN if given and job.rules.allow_short else AccountType.CASH,
+        [Money(job.rules.cash, money)],
+        base_currency=money,
+        default_leverage=Decimal(1),
+        fill_model=AtOpen(trading) if given else FillModel(prob_slippage=slips),
+        fee_model=PerContractFeeModel(Money(job.rules.commission, money)),
+        allow_cash_borrowing=job.rules.cash_policy == "allow",
+    )
+    engine.add_instrument(_stock(money))
+    engine.add_data(_ticks(job) if given else _bars(job))
+    engine.add_strategy(trading)
+    analyzer = engine.portfolio.analyzer
+    if given:
+        analyzer.record_trade = _unrecorded
+    engine.run()
+    if given:
+        analyzer.calculate_statistics(engine.cache.account_for_venue(VENUE), [])
+    own = _own(engine, money)
+    engine.dispose()
+    # nautilus keeps this for as long as the process lives, and refuses to be told twice.
+    AccountFactory.deregister_cash_borrowing(VENUE.value)
+    return Output(trading.fills, trading.equity, trading.targets, own)
+
+
+def _stock(money: Currency) -> Equity:
+    digits = DIGITS[money]
+    return Equity(
+        STOCK,
+        STOCK.symbol,
+        money,
+        digits,
+        Price(CENT if money is USD else 1e-8, digits),
+        Quantity.from_int(1),
+        0,
+        0,
+        margin_init=Decimal(0),
+        margin_maint=Decimal(0),
+    )
+
+
+def _ticks(job: Job) -> list[TradeTick]:
+    one, nobody, number = Quantity.from_int(1), AggressorSide.NO_AGGRESSOR, TradeId("1")
+    opens = np.append(job.ends[0] - 1, job.ends[:-1] + 1).tolist()
+    ticks = []
+    for opened, close, at, end in zip(
+        job.open.tolist(), job.close.tolist(), opens, job.ends.tolist(), strict=True
+    ):
+        ticks.append(TradeTick(STOCK, Price(opened, 8), one, nobody, number, at, at))
+        ticks.append(TradeTick(STOCK, Price(close, 8), one, nobody, number, end, end))
+    return ticks
+
+
+def bar_type(job: Job) -> BarType:
+    """How nautilus calls bars like these; bars from outside it takes as they come."""
+    shortest = int(np.diff(job.ends).min())
+    minutes = max(shortest // MINUTE, 1)
+    step = "1-DAY" if shortest > DAY // 2 else f"{minutes if 60 % minutes == 0 else 1}-MINUTE"
+    return BarType.from_str(f"{STOCK}-{step}-LAST-EXTERNAL")
+
+
+def _bars(job: Job) -> list[Bar]:
+    kind = bar_type(job)
+    digits = DIGITS[USD]
+    rows = zip(
+        *(getattr(job, name).tolist() for name in ("open", "high", "low", "close", "volume", "ends")),
+        strict=True,
+    )
+    return [
+        Bar(kind, *(Price(price, digits) for price in prices), Quantity.from_int(int(volume)), end, end)
+        for *prices, volume, end in rows
+    ]
+
+
+def _unrecorded(*_trade: Any) -> None:
+    """Takes a trade and forgets it."""
+
+
+def _own(engine: BacktestEngine, money: Currency) -> dict[str, float]:
+    result = engine.get_result()
+    found = {
+        "sharpe": result.stats_returns.get("Sharpe Ratio (252 days)", math.nan),
+        "total_return": result.stats_pnls[money.code]["PnL% (total)"] / 100,
+        "trades": result.total_positions,
+    }
+    return {name: float(value) for name, value in found.items() if math.isfinite(value)}
