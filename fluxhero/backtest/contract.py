@@ -50,7 +50,7 @@ class Contract(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    cash: Decimal = Field(Decimal(100_000), gt=0, le=MOST_BACKTEST_CASH, allow_inf_nan=False)
+    cash: Decimal = Field(Decimal(100_000), gt=0, le=MOST_BACKTEST_CASH, decimal_places=8)
     commission: Decimal = Field(Decimal("0.005"), ge=0, le=100, decimal_places=8)
     slippage_bp: int = Field(1, ge=0, le=MOST_BASIS_POINTS)
     impact_bp: int = Field(5, ge=0, le=MOST_BASIS_POINTS)

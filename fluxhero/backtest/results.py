@@ -4,6 +4,7 @@ Money and prices are exact to 0.00000001 USD; times are when a bar is over, in U
 """
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 import pyarrow as pa
 
@@ -58,6 +59,24 @@ EQUITY = pa.schema(
         ("equity", MONEY),  # cash + shares * close
     ]
 )
+
+
+class Status(StrEnum):
+    """What became of an order."""
+
+    FILLED = "filled"
+    SHRUNK = "shrunk"  # filled with fewer shares than ordered
+    REJECTED = "rejected"
+    EXPIRED = "expired"
+
+
+class Reason(StrEnum):
+    """Why an order was not filled as it was given."""
+
+    NONE = ""
+    UNAFFORDABLE = "not one share is affordable"  # by the equity at the close of the signal's bar
+    NO_CASH = "cash is not enough"  # at the fill
+    NO_BAR = "no bar follows"
 
 
 @dataclass(frozen=True, eq=False)

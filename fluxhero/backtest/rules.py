@@ -6,6 +6,7 @@ times a basis point (0.0001) is one unit and nothing is ever rounded.
 """
 
 BASIS = 10_000
+MOST_UNITS = 9_200_000_000_000_000_000  # 92 billion USD, a little below 2**63 units
 
 
 def entry_shares(equity: int, close: int, slippage_bp: int, commission: int) -> int:

@@ -62,7 +62,11 @@ def main(runner_file: Path, request_file: Path) -> None:
         "versions": _versions(),
     }
     _write(results / "process.json", process)
-    for reader in ("duckdb", "pyarrow.parquet"):  # or the first job's loading would be charged for it
+    for reader in (
+        "duckdb",
+        "pandas",
+        "pyarrow.parquet",
+    ):  # or the first job's loading would be charged for it
         importlib.import_module(reader)
     for number, asked in enumerate(request["jobs"]):
         _alarm(seconds)
@@ -239,7 +243,7 @@ def _write_output(output: Any, name: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    kinds = (pa.int64(), pa.int64(), pa.int64(), pa.float64(), pa.float64())
+    kinds = (pa.int64(), pa.int64(), pa.float64(), pa.float64(), pa.float64())
     names = ("bar", "side", "shares", "price", "commission")
     fills = list(zip(*output.fills, strict=True)) or [()] * len(names)
     if len(fills) != len(names):

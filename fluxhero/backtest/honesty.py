@@ -1,0 +1,93 @@
+"""The verdict on whether a strategy peeks, from what `fluxhero.backtest.look_ahead` compared."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, Final
+
+from fluxhero.backtest.bars import Bars
+from fluxhero.errors import StrategyError
+from fluxhero.wording import counted
+
+_NANOSECONDS: Final = 1_000_000_000
+_LEAST_SHARE: Final = 0.5  # of the truncations; on fewer, "no difference" says little
+
+
+class Honesty(StrEnum):
+    """What came of asking whether a strategy peeks."""
+
+    HONEST = "honest"  # it says the same whatever comes after
+    PEEKS = "peeks"
+    UNREPEATABLE = (
+        "unrepeatable"  # it says something else on the same bars, so that nobody can know
+    )
+    UNKNOWN = "unknown"  # not asked, or could not be found out; never to be taken for honest
+
+
+@dataclass(frozen=True)
+class Peek:
+    """A bar about which a strategy says something else when it does not know what follows.
+
+    Attributes:
+        bar: its place; the first that differs.
+        at: when it is over.
+        full: the target with all bars known.
+        truncated: the target with only the first bars known.
+        known: how many those were.
+    """
+
+    bar: int
+    at: datetime
+    full: int
+    truncated: int
+    known: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.full} for {self.at:%Y-%m-%d %H:%M} UTC when it knows all bars,"
+            f" {self.truncated} when the first {self.known:,} are all there is"
+        )
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a strategy peeks.
+
+    Attributes:
+        honesty: the verdict.
+        peeks: where it differed, at most once a truncation.
+        truncations: how often bars were left away to find out.
+        reason: why it is not known to be honest, in words; empty where it is.
+    """
+
+    honesty: Honesty = Honesty.UNKNOWN
+    peeks: tuple[Peek, ...] = ()
+    truncations: int = 0
+    reason: str = "nobody asked"
+
+
+def verdict(comparison: dict[str, Any] | StrategyError, bars: Bars) -> Verdict:
+    """Judge by a `Comparison` as a worker wrote it, or by what kept it from making one."""
+    if isinstance(comparison, StrategyError):
+        return Verdict(reason=f"it could not be found out: {comparison.what}")
+    peeks = tuple(_peek(one, bars) for one in comparison["differences"])
+    tried, raised = comparison["truncations"], comparison["raised"]
+    times = counted(tried, "truncation")
+    if not comparison["repeatable"]:
+        honesty = Honesty.UNREPEATABLE
+        reason = "on the same bars it gives other targets: it is random, or keeps something from call to call"
+    elif peeks:
+        honesty = Honesty.PEEKS
+        reason = f"it changes its mind in {len(peeks)} of {times}: it says {peeks[0]}"
+    elif tried - raised <= tried * _LEAST_SHARE:
+        honesty = Honesty.UNKNOWN
+        said = f": {comparison['said']}" if raised else ""
+        reason = f"only {tried - raised} of {times} could be compared{said}"
+    else:
+        return Verdict(Honesty.HONEST, (), tried, "")
+    return Verdict(honesty, peeks, tried, reason)
+
+
+def _peek(difference: dict[str, int], bars: Bars) -> Peek:
+    at = datetime.fromtimestamp(int(bars.ends[difference["bar"]]) / _NANOSECONDS, tz=UTC)
+    return Peek(at=at, **difference)
