@@ -1,24 +1,28 @@
 """Runs strategies in nautilus_trader; loaded by the harness in that engine's environment, never imported by FluxHero.
 
 Given signals: each bar becomes two trade ticks, its open a nanosecond after the bar before is over and its close
-at its end. An order that nautilus is given at a close is filled at that close, so an order waits in the strategy
-for the tick of the next open, where the cash policy is applied to the cash of nautilus's own account. A fill model of
-ours quotes the contract's price there. The account is in a currency of ours with 8 decimals, as nautilus rounds
-every amount to those of its currency, commissions of half a cent in USD to a whole one. It is a cash account; with
-short selling a margin account without margin, because nautilus sells nothing short on a cash account. Its risk
-engine is passed by: it would reckon the cost of an order at the last price instead of that of the fill. Equity is
-nautilus's own at the tick of each close.
+at its end. What nautilus is told to buy at a close it buys at that close, so an order waits in the strategy for
+the tick of the next open, where the cash policy is applied to the cash of nautilus's own account, and a fill model
+of ours quotes the contract's price. The account is in a currency of ours with 8 decimals: nautilus rounds every
+amount to the decimals of its currency, a commission of half a cent in USD to a whole one. It is a cash account;
+where short selling is allowed a margin account that asks for no margin, as nautilus sells nothing short on a cash
+account. Its risk engine is passed by, as that reckons an order's cost at the last price and not at the fill's.
+Equity is nautilus's own at the tick of each close. Its record of trades is kept empty: it copies all of them at
+every trade, which takes longer than the backtest from some thousand trades on.
 
-Native: what nautilus's examples do: bars, its own `SimpleMovingAverage` and `BollingerBands` (the latter fed with
-closes: left to itself it takes the mean of high, low and close), market orders in `on_bar`, which are filled at the
-close of that very bar, a cash account in USD (so half a cent a share is charged as a whole one), its commission per
-contract, and its only kind of slippage, a tick of one cent with every fill (none where the contract has none). All-in is as
-many shares as the free balance pays for.
+Native: what nautilus's examples do. Bars; its `SimpleMovingAverage`, and its `BollingerBands` fed with closes (left
+to itself it takes the mean of high, low and close); market orders in `on_bar`, filled at the close of that very
+bar; a cash account in USD, so that half a cent a share is charged as a whole one; and its only slippage, a tick
+of one cent at every fill (none where the contract has none). All-in is what the balance pays for.
+
+Its own total return is that of the balance: shares still held at the end count as money spent.
 """
+
+from __future__ import annotations
 
 import math
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from nautilus_trader.accounting.factory import AccountFactory
@@ -46,27 +50,29 @@ from nautilus_trader.trading.strategy import Strategy
 
 from fluxhero.backtest.runners.job import Job, Output
 
+if TYPE_CHECKING:
+    from fluxhero.backtest.runners.job import Int8s
+
 VENUE = Venue("SIM")
 STOCK = InstrumentId(Symbol("STOCK"), VENUE)
 FINE_USD = Currency("USDF", 8, 0, "US dollar to 8 decimals", CurrencyType.FIAT)
-DIGITS = {FINE_USD: 8, USD: 4}  # of prices: those of fills, those of bars
+FINE, COARSE = 8, 4  # decimals of prices: of fills by the contract, of bars
 CENT = 0.01
-DAY = 86_400_000_000_000
 MINUTE = 60_000_000_000
+DAY = 1_440 * MINUTE
 
 
-class Trading(Strategy):
+class _Trading(Strategy):
     """What both ways of running have in common: fills as they come, and the equity at each close."""
 
     currency = USD
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, targets: Int8s) -> None:
         super().__init__()
-        self.job, self.rules = job, job.rules
+        self.job, self.rules, self.targets = job, job.rules, targets
         self.bar = -1
         self.fills: list[tuple[int, int, int, float, float]] = []
         self.equity = np.zeros(len(job))
-        self.targets = np.zeros(len(job), np.int8)
 
     def on_order_filled(self, event: Any) -> None:
         side = 1 if event.order_side == OrderSide.BUY else -1
@@ -74,16 +80,16 @@ class Trading(Strategy):
         self.fills.append((self.bar, *fill))
 
     def mark(self) -> None:
-        self.equity[self.bar] = self.portfolio.equity(VENUE)[self.currency].as_double()
+        self.equity[self.bar] = float(self.portfolio.equity(VENUE)[self.currency])
 
     def cash(self) -> float:
-        return self.portfolio.account(VENUE).balance_total(self.currency).as_double()
+        return float(self.portfolio.account(VENUE).balance_total(self.currency))
 
     def held(self) -> int:
         return int(self.portfolio.net_position(STOCK))
 
-    def changed(self) -> bool:
-        return self.targets[self.bar] != (self.targets[self.bar - 1] if self.bar else 0)
+    def before(self) -> int:
+        return int(self.targets[self.bar - 1]) if self.bar else 0
 
     def trade(self, side: int, shares: int) -> Any:
         order = self.order_factory.market(
@@ -93,14 +99,13 @@ class Trading(Strategy):
         return order
 
 
-class Given(Trading):
+class _Given(_Trading):
     """Orders what the signals say, at the tick of the open."""
 
     currency = FINE_USD
 
-    def __init__(self, job: Job) -> None:
-        super().__init__(job)
-        self.targets = job.targets
+    def __init__(self, job: Job, targets: Int8s) -> None:
+        super().__init__(job, targets)
         self.price = 0.0  # of the order that is about to be filled
         self._entry = (0, 0)  # side and shares
         self._exit = False
@@ -134,14 +139,14 @@ class Given(Trading):
             # The equity of a margin account stays as it is from one trade tick to the next, as what is unrealised
             # is kept until there is a quote or a bar.
             profit = self.portfolio.unrealized_pnl(STOCK, close)
-            self.equity[self.bar] = self.cash() + profit.as_double()
+            self.equity[self.bar] = self.cash() + float(profit)
         else:
             self.mark()
 
     def _decide(self) -> None:
-        if not self.changed():
-            return
         side = int(self.targets[self.bar])
+        if side == self.before():
+            return
         self._exit = bool(self.held())
         if side:
             shares = self.rules.entry_shares(self.equity[self.bar], self.job.close[self.bar])
@@ -163,28 +168,28 @@ class Given(Trading):
         self.trade(side, shares)
 
 
-class AtOpen(FillModel):
+class _AtOpen(FillModel):
     """Quotes the price that the contract says for the order at hand."""
 
-    def __init__(self, trading: Given) -> None:
+    def __init__(self, trading: _Given) -> None:
         super().__init__()
         self._trading = trading
 
     def get_orderbook_for_fill_simulation(
-        self, instrument: Any, order: Any, best_bid: Price, best_ask: Price
+        self, instrument: Any, order: Any, _best_bid: Price, _best_ask: Price
     ) -> OrderBook:
         book = OrderBook(instrument.id, BookType.L2_MBP)
         side = OrderSide.SELL if order.side == OrderSide.BUY else OrderSide.BUY
-        book.add(BookOrder(side, Price(self._trading.price, 8), order.quantity, 1), 0, 0)
+        book.add(BookOrder(side, Price(self._trading.price, FINE), order.quantity, 1), 0, 0)
         return book
 
 
-class Native(Trading):
+class _Native(_Trading):
     """Trades as nautilus's own examples do."""
 
     def on_start(self) -> None:
         given = self.job.parameters
-        kind = bar_type(self.job)
+        kind = _bar_type(self.job)
         if self.job.strategy == "moving-average-cross":
             self._fast, self._slow = (SimpleMovingAverage(given[one]) for one in ("fast", "slow"))
             for indicator in (self._fast, self._slow):
@@ -197,25 +202,23 @@ class Native(Trading):
     def on_bar(self, bar: Bar) -> None:
         self.bar += 1
         self.mark()
-        before = int(self.targets[self.bar - 1]) if self.bar else 0
-        self.targets[self.bar] = self._wanted(bar.close.as_double(), before)
-        if not self.changed():
-            return
-        if self.targets[self.bar]:
-            shares = self._affordable(bar.close.as_double())
+        close, before = float(bar.close), self.before()
+        target = self.targets[self.bar] = self._wanted(close, before)
+        if target > before:
+            shares = self._affordable(close)
             if shares:
                 self.trade(1, shares)
-        elif self.held():
+        elif target < before:
             self.close_all_positions(STOCK)
 
-    def on_position_event(self, event: Any) -> None:
+    def on_position_event(self, _event: Any) -> None:
         self.mark()  # filled after `on_bar`, at the close of the same bar
 
     def _affordable(self, close: float) -> int:
         if self.rules.sizing == "fixed":
             return self.rules.shares
         slip = CENT if self.rules.slippage_bp else 0.0
-        fee = Money(self.rules.commission, USD).as_double()
+        fee = float(Money(self.rules.commission, USD))
         return int(max(self.cash(), 0.0) // (close + slip + fee))
 
     def _wanted(self, close: float, before: int) -> int:
@@ -223,20 +226,22 @@ class Native(Trading):
             return 1
         if self.job.strategy == "moving-average-cross":
             return int(self._slow.initialized and self._fast.value > self._slow.value)
-        bands, given = self._bands, self.job.parameters
+        bands = self._bands
         bands.update_raw(close, close, close)
         deviation = bands.upper - bands.middle
         if not bands.initialized or not deviation:
             return 0
         score = (close - bands.middle) / deviation
+        given: dict[str, Any] = {**self.job.parameters}
         return int(score <= -given["exit"] if before else score < -given["entry"])
 
 
 def run(job: Job) -> Output:
-    """One strategy over all bars."""
-    given = job.mode == "given"
-    trading = Given(job) if given else Native(job)
+    """Run a job."""
+    given = job.targets is not None
     money = FINE_USD if given else USD
+    targets = np.zeros(len(job), np.int8) if job.targets is None else job.targets
+    trading = (_Given if given else _Native)(job, targets)
     engine = BacktestEngine(
         BacktestEngineConfig(
             logging=LoggingConfig(bypass_logging=True),
@@ -244,7 +249,7 @@ def run(job: Job) -> Output:
             run_analysis=not given,
         )
     )
-    slips = float(bool(job.rules.slippage_bp))
+    slips = FillModel(prob_slippage=float(job.rules.slippage_bp > 0))
     engine.add_venue(
         VENUE,
         OmsType.NETTING,
@@ -252,34 +257,51 @@ def run(job: Job) -> Output:
         [Money(job.rules.cash, money)],
         base_currency=money,
         default_leverage=Decimal(1),
-        fill_model=AtOpen(trading) if given else FillModel(prob_slippage=slips),
+        fill_model=_AtOpen(trading) if given else slips,
         fee_model=PerContractFeeModel(Money(job.rules.commission, money)),
         allow_cash_borrowing=job.rules.cash_policy == "allow",
     )
     engine.add_instrument(_stock(money))
     engine.add_data(_ticks(job) if given else _bars(job))
     engine.add_strategy(trading)
+    try:
+        own = _ran(engine, money, given=given)
+    finally:
+        engine.dispose()
+        # Kept for as long as the process lives, and telling it twice is an error.
+        AccountFactory.deregister_cash_borrowing(VENUE.value)
+    return Output(trading.fills, trading.equity, None if given else targets, own)
+
+
+def _ran(engine: BacktestEngine, money: Currency, *, given: bool) -> dict[str, float]:
+    """Run it, and return what nautilus's own analysis says."""
     analyzer = engine.portfolio.analyzer
     if given:
-        analyzer.record_trade = _unrecorded
+        analyzer.record_trade = _forget
     engine.run()
     if given:
         analyzer.calculate_statistics(engine.cache.account_for_venue(VENUE), [])
-    own = _own(engine, money)
-    engine.dispose()
-    # nautilus keeps this for as long as the process lives, and refuses to be told twice.
-    AccountFactory.deregister_cash_borrowing(VENUE.value)
-    return Output(trading.fills, trading.equity, trading.targets, own)
+    result = engine.get_result()
+    own = {
+        "sharpe": result.stats_returns.get("Sharpe Ratio (252 days)", math.nan),
+        "total_return": result.stats_pnls[money.code]["PnL% (total)"] / 100,
+        "trades": result.total_positions,
+    }
+    return {name: float(value) for name, value in own.items() if math.isfinite(value)}
+
+
+def _forget(*_trade: Any) -> None:
+    """Take a trade, and keep no record of it."""
 
 
 def _stock(money: Currency) -> Equity:
-    digits = DIGITS[money]
+    digits, tick = (FINE, 1e-8) if money == FINE_USD else (COARSE, CENT)
     return Equity(
         STOCK,
         STOCK.symbol,
         money,
         digits,
-        Price(CENT if money is USD else 1e-8, digits),
+        Price(tick, digits),
         Quantity.from_int(1),
         0,
         0,
@@ -289,47 +311,28 @@ def _stock(money: Currency) -> Equity:
 
 
 def _ticks(job: Job) -> list[TradeTick]:
-    one, nobody, number = Quantity.from_int(1), AggressorSide.NO_AGGRESSOR, TradeId("1")
-    opens = np.append(job.ends[0] - 1, job.ends[:-1] + 1).tolist()
-    ticks = []
-    for opened, close, at, end in zip(
-        job.open.tolist(), job.close.tolist(), opens, job.ends.tolist(), strict=True
-    ):
-        ticks.append(TradeTick(STOCK, Price(opened, 8), one, nobody, number, at, at))
-        ticks.append(TradeTick(STOCK, Price(close, 8), one, nobody, number, end, end))
-    return ticks
+    one, number = Quantity.from_int(1), TradeId("1")
+    starts = np.append(job.ends[0] - 1, job.ends[:-1] + 1)
+    prices = np.column_stack((job.open, job.close)).ravel().tolist()
+    times = np.column_stack((starts, job.ends)).ravel().tolist()
+    return [
+        TradeTick(STOCK, Price(price, FINE), one, AggressorSide.NO_AGGRESSOR, number, at, at)
+        for price, at in zip(prices, times, strict=True)
+    ]
 
 
-def bar_type(job: Job) -> BarType:
-    """How nautilus calls bars like these; bars from outside it takes as they come."""
+def _bars(job: Job) -> list[Bar]:
+    kind = _bar_type(job)
+    columns = (job.open, job.high, job.low, job.close, job.volume.astype(np.int64), job.ends)
+    return [
+        Bar(kind, *(Price(one, COARSE) for one in prices), Quantity.from_int(volume), end, end)
+        for *prices, volume, end in zip(*(column.tolist() for column in columns), strict=True)
+    ]
+
+
+def _bar_type(job: Job) -> BarType:
+    """What nautilus calls such bars; it takes bars from outside as they come."""
     shortest = int(np.diff(job.ends).min())
     minutes = max(shortest // MINUTE, 1)
     step = "1-DAY" if shortest > DAY // 2 else f"{minutes if 60 % minutes == 0 else 1}-MINUTE"
     return BarType.from_str(f"{STOCK}-{step}-LAST-EXTERNAL")
-
-
-def _bars(job: Job) -> list[Bar]:
-    kind = bar_type(job)
-    digits = DIGITS[USD]
-    rows = zip(
-        *(getattr(job, name).tolist() for name in ("open", "high", "low", "close", "volume", "ends")),
-        strict=True,
-    )
-    return [
-        Bar(kind, *(Price(price, digits) for price in prices), Quantity.from_int(int(volume)), end, end)
-        for *prices, volume, end in rows
-    ]
-
-
-def _unrecorded(*_trade: Any) -> None:
-    """Takes a trade and forgets it."""
-
-
-def _own(engine: BacktestEngine, money: Currency) -> dict[str, float]:
-    result = engine.get_result()
-    found = {
-        "sharpe": result.stats_returns.get("Sharpe Ratio (252 days)", math.nan),
-        "total_return": result.stats_pnls[money.code]["PnL% (total)"] / 100,
-        "trades": result.total_positions,
-    }
-    return {name: float(value) for name, value in found.items() if math.isfinite(value)}
