@@ -61,6 +61,9 @@ def cost_sensitivity(bars: Bars, targets: Int8s, contract: Contract) -> CostSens
     """Run the same targets at several times the costs.
 
     Slippage is whole basis points by the rules; a result between two of them is interpolated.
+
+    Raises:
+        BadInputError: without the costs, gains go beyond what can be counted.
     """
     furthest = _furthest(contract)
     rows = tuple(

@@ -18,7 +18,18 @@ from fluxhero.backtest.contract import Contract
 from fluxhero.backtest.results import Result
 from fluxhero.backtest.round_trips import orders_from_fills, round_trips
 from fluxhero.backtest.rules import BASIS, MOST_UNITS
-from fluxhero.backtest.tables import UNITS_A_DOLLAR, equity_table, fills_table, units_of
+from fluxhero.backtest.tables import (
+    PARTS,
+    UNITS_A_DOLLAR,
+    WHOLE,
+    counts,
+    equity_table,
+    fills_table,
+    integers,
+    signs,
+    units_of,
+    worth,
+)
 from fluxhero.durable import storage_errors
 from fluxhero.engine import connect, identifier, literal
 from fluxhero.errors import BadInputError
@@ -26,12 +37,12 @@ from fluxhero.errors import BadInputError
 Source = Literal["parquet", "duckdb"]
 Kind = Literal["ok", "not-native", "failed", "timed-out", "out-of-memory", "crashed", "garbage"]
 OWN: Final = ("sharpe", "total_return", "max_drawdown", "trades")
-_MOST_SHARES: Final = 10**12
+_MOST_SHARES: Final = 10**10
 _FILLS: Final = pa.schema(
     [
         ("bar", pa.int64()),
         ("side", pa.int64()),
-        ("shares", pa.int64()),
+        ("shares", pa.float64()),
         ("price", pa.float64()),
         ("commission", pa.float64()),
     ]
@@ -188,14 +199,15 @@ def read_result(folder: Path, number: int, bars: Bars) -> Result:
         orders = orders_from_fills(fills, bars)
     except BadInputError as error:
         raise GarbageError(error.what) from error
+    shares, kind = counts(fills["shares"])
     held = np.zeros(len(bars), np.int64)
-    signed = np.where(fills["side"].to_numpy() == "buy", 1, -1) * fills["shares"].to_numpy()
-    np.add.at(held, fills["bar"].to_numpy(), signed)
+    np.add.at(held, integers(fills["bar"]), signs(fills["side"]) * shares)
     held = np.cumsum(held)
-    if np.any(np.abs(held.astype(float) * bars.close * BASIS) > MOST_UNITS):
+    marks = bars.close * BASIS
+    if np.any(np.abs(held * (marks / kind)) > MOST_UNITS):
         raise GarbageError("more shares are held than can be counted in USD")
-    cash = equity - held * bars.close * BASIS
-    return Result(orders, fills, trips, equity_table(bars, held, cash, equity))
+    cash = equity - worth(held, marks, kind)
+    return Result(orders, fills, trips, equity_table(bars, held, cash, equity, kind))
 
 
 def read_targets(folder: Path, number: int, bars: Bars) -> Int8s | None:
@@ -242,25 +254,35 @@ def _read_fills(path: Path, bars: Bars) -> pa.Table:
     if table.schema.remove_metadata() != _FILLS:
         raise GarbageError(f"fills have other columns: {', '.join(map(str, table.schema))}")
     columns = {name: _column(table, name, _FILLS.field(name).type, None) for name in _FILLS.names}
-    bar, side, shares = columns["bar"], columns["side"], columns["shares"]
+    bar, side = columns["bar"], columns["side"]
+    shares, kind = _shares(columns["shares"])
     if np.any((bar < 0) | (bar >= len(bars))):
         raise GarbageError("a fill is on a bar that there is not")
     if np.any(np.diff(bar) < 0):
         raise GarbageError("fills are not in the order of time")
     if not np.isin(side, (-1, 1)).all():
         raise GarbageError("the side of a fill is neither 1 nor -1")
-    if np.any((shares <= 0) | (shares > _MOST_SHARES)):
-        raise GarbageError("a fill is of no shares, or of more than there are")
     price, commission = (
         _units(columns["price"], "price"),
         _units(columns["commission"], "commission"),
     )
     if np.any(price <= 0):
         raise GarbageError("the price of a fill is not above zero")
-    if np.any(shares.astype(float) * np.maximum(price, bars.open[bar] * BASIS) > MOST_UNITS):
+    if np.any(columns["shares"] * np.maximum(price, bars.open[bar] * BASIS) > MOST_UNITS):
         raise GarbageError("a fill is worth more than can be counted in USD")
     order = np.arange(len(bar))
-    return fills_table(bars, order, bar, side, shares, price, commission)
+    return fills_table(bars, order, bar, side, shares, price, commission, kind)
+
+
+def _shares(given: Floats) -> tuple[Ints, int]:
+    """Shares of fills, and what they count: whole ones, unless some are parts of one."""
+    if not np.all((given > 0) & (given <= _MOST_SHARES)):
+        raise GarbageError("a fill is of no shares, or of more than there are")
+    kind = WHOLE if np.array_equal(given, np.rint(given)) else PARTS
+    shares = np.rint(given * kind).astype(np.int64)
+    if np.any(shares == 0):
+        raise GarbageError("a fill is of less than 0.00000001 of a share")
+    return shares, kind
 
 
 def _read_table(path: Path) -> pa.Table:

@@ -31,6 +31,8 @@ BUILD_BOUNDS: Final = Bounds(seconds=1_800, memory_mb=4_096)
 _PROBE: Final = Path(__file__).parent / "runners" / "probe.py"
 _PROBE_BOUNDS: Final = Bounds(seconds=120, memory_mb=1_024)
 _OTHER_PYTHONS: Final = ("python3.13", "python3.12", "python3.11", "python3")
+# Where pyenv and uv keep interpreters, below the home folder; pyenv's on PATH refuse to run unless chosen.
+_KEPT_BY_OTHERS: Final = (".pyenv/versions", ".local/share/uv/python")
 _CAN_BUILD: Final = (
     "import sys, venv, ensurepip; print(*sys.version_info[:2], sys.executable, sep='\\n')"
 )
@@ -211,6 +213,9 @@ def _candidates() -> Iterator[str]:
         found = shutil.which(name)
         if found:
             yield found
+    for folder in _KEPT_BY_OTHERS:
+        for path in sorted((Path.home() / folder).glob("*/bin/python3.*[0-9]"), reverse=True):
+            yield str(path)
 
 
 def _answer(python: str) -> tuple[tuple[int, int], Path] | None:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, TypeVar
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from fluxhero.backtest.bars import Bars, Floats, Int8s
@@ -62,7 +61,7 @@ class SharpeTests(BaseModel):
         probabilistic: probability that the true one is above zero, had this been the only trial.
         trials: how many there were on the same data.
         expected_best: what luck alone lets one expect of the best of so many.
-        deflated: probability that the true one is above zero, given that many trials.
+        deflated: probability that the true one is above that.
         days_needed: to be 95 % sure that it is above zero, had this been the only trial; None if no number is enough.
     """
 
@@ -146,6 +145,9 @@ def judge_luck(
         calendar: of the exchange.
         risk_free: yearly rate.
         tried: what else was.
+
+    Raises:
+        BadInputError: the strategy cannot be run on these bars at all.
     """
     last = day_ends(bars.ends, calendar.zone)
     marks = dollars(equity_units(bars, targets, contract)[last])
@@ -166,6 +168,7 @@ def judge_luck(
     walked = done(
         "walk-forward", lambda: walk_forward(bars, candidates, contract, calendar, risk_free)
     )
+    costs = done("costs", lambda: cost_sensitivity(bars, targets, contract))
     stable = done("stability", lambda: stability(tried.grid))
     rating = rate(sharpe, overfitting, walked, tried.peeks)
     return Luck(
@@ -175,7 +178,7 @@ def judge_luck(
         overfitting=overfitting,
         bootstrap=intervals,
         walk_forward=walked,
-        costs=cost_sensitivity(bars, targets, contract),
+        costs=costs,
         stability=stable,
         peeks=tried.peeks,
         unknown=tuple(unknown),
@@ -191,13 +194,12 @@ def sharpe_tests(returns: Floats, risk_free: float, tried: Tried) -> SharpeTests
         tried: how many trials there were, and how their Sharpe ratios vary.
 
     Raises:
-        BadInputError: there is no Sharpe ratio or no standard error of it, or the other trials' are not known.
+        BadInputError: there is no Sharpe ratio, or the other trials' are not known.
     """
-    yearly = float(sharpe_of(returns, risk_free))
     skew, kurtosis = shape_of(returns)
-    if not np.isfinite(yearly) or skew is None or kurtosis is None:
+    if skew is None or kurtosis is None:
         raise BadInputError(
-            f"{counted(len(returns), 'daily return')} that are all the same have none",
+            f"{counted(len(returns), 'daily return')} that are all the same, or no numbers, have none",
             next_step="give a strategy that trades, and more days",
         )
     if tried.trials > 1 and tried.sharpe_variance is None:
@@ -205,24 +207,16 @@ def sharpe_tests(returns: Floats, risk_free: float, tried: Tried) -> SharpeTests
             f"those of the other {counted(tried.trials - 1, 'trial')} are not known",
             next_step="run the evaluation, which registers them",
         )
-    sharpe, days = a_days(yearly), len(returns)
-    error = standard_error(sharpe, days, skew, kurtosis)
-    probabilistic = probabilistic_sharpe(sharpe, 0.0, days, skew, kurtosis)
+    sharpe, days = a_days(float(sharpe_of(returns, risk_free))), len(returns)
     variance = (tried.sharpe_variance or 0.0) / DAYS_A_YEAR
-    deflated = deflated_sharpe(sharpe, tried.trials, variance, days, skew, kurtosis)
-    if error is None or probabilistic is None or deflated is None:
-        raise BadInputError(
-            f"a Sharpe ratio of {yearly:.2f} with a skew of {skew:.1f} has no standard error",
-            next_step="give more days",
-        )
     return SharpeTests(
-        sharpe=yearly,
-        standard_error=a_years(error),
+        sharpe=a_years(sharpe),
+        standard_error=a_years(standard_error(sharpe, days, skew, kurtosis)),
         days=days,
-        probabilistic=probabilistic,
+        probabilistic=probabilistic_sharpe(sharpe, 0.0, days, skew, kurtosis),
         trials=tried.trials,
         expected_best=a_years(expected_maximum_sharpe(tried.trials, variance)),
-        deflated=deflated,
+        deflated=deflated_sharpe(sharpe, tried.trials, variance, days, skew, kurtosis),
         days_needed=minimum_track_record(sharpe, 0.0, skew, kurtosis),
     )
 
@@ -273,8 +267,9 @@ def _verdict(
         )
     if sharpe is None:
         return f"{told}: there is no Sharpe ratio to test."
+    trials = f"what luck gives the best of {counted(sharpe.trials, 'trial')}"
     facts = [
-        f"{sharpe.deflated:.1%} sure of a Sharpe ratio above zero after {counted(sharpe.trials, 'trial')}"
+        f"{sharpe.deflated:.1%} sure to beat {trials if sharpe.trials > 1 else 'nothing at all'}"
     ]
     if overfitting is not None:
         facts.append(f"probability of overfitting {overfitting.pbo:.1%}")

@@ -10,6 +10,8 @@ from statistics import NormalDist
 from typing import Final
 
 from fluxhero.backtest.performance import DAYS_A_YEAR
+from fluxhero.errors import BadInputError
+from fluxhero.wording import counted
 
 CONFIDENCE: Final = 0.95
 _EULER: Final = 0.5772156649015329
@@ -27,17 +29,23 @@ def a_years(daily: float) -> float:
     return daily * math.sqrt(DAYS_A_YEAR)
 
 
-def standard_error(sharpe: float, observations: int, skew: float, kurtosis: float) -> float | None:
-    """Of an estimated Sharpe ratio; None where the moments are those of no distribution, or too few observations."""
-    spread = _spread(sharpe, skew, kurtosis)
-    if spread is None or observations < _FEWEST:
-        return None
-    return math.sqrt(spread / (observations - 1))
+def standard_error(sharpe: float, observations: int, skew: float, kurtosis: float) -> float:
+    """Of an estimated Sharpe ratio.
+
+    Raises:
+        BadInputError: there are too few observations, or no distribution has such moments.
+    """
+    if observations < _FEWEST:
+        raise BadInputError(
+            f"{counted(observations, 'return')} cannot tell how sure a Sharpe ratio is",
+            next_step="give a longer time",
+        )
+    return math.sqrt(_spread(sharpe, skew, kurtosis) / (observations - 1))
 
 
 def probabilistic_sharpe(
     sharpe: float, benchmark: float, observations: int, skew: float, kurtosis: float
-) -> float | None:
+) -> float:
     """The probability that the true Sharpe ratio is above `benchmark`.
 
     Args:
@@ -47,11 +55,11 @@ def probabilistic_sharpe(
         skew: of the returns.
         kurtosis: of the returns.
 
-    Returns:
-        None where there is no standard error.
+    Raises:
+        BadInputError: there is no standard error.
     """
     error = standard_error(sharpe, observations, skew, kurtosis)
-    return None if error is None else _NORMAL.cdf((sharpe - benchmark) / error)
+    return _NORMAL.cdf((sharpe - benchmark) / error)
 
 
 def expected_maximum_sharpe(trials: int, variance: float) -> float:
@@ -70,10 +78,10 @@ def expected_maximum_sharpe(trials: int, variance: float) -> float:
 
 def deflated_sharpe(
     sharpe: float, trials: int, variance: float, observations: int, skew: float, kurtosis: float
-) -> float | None:
-    """The probability that the true Sharpe ratio of the best of several trials is above zero.
+) -> float:
+    """The probability that the best of several trials is better than luck.
 
-    It is the probabilistic Sharpe ratio against what luck alone lets one expect of the best of them.
+    It is the probabilistic Sharpe ratio against what luck alone lets one expect of the best of so many.
 
     Args:
         sharpe: of the best.
@@ -83,8 +91,8 @@ def deflated_sharpe(
         skew: of its returns.
         kurtosis: of its returns.
 
-    Returns:
-        None where there is no standard error.
+    Raises:
+        BadInputError: there is no standard error.
     """
     bar = expected_maximum_sharpe(trials, variance)
     return probabilistic_sharpe(sharpe, bar, observations, skew, kurtosis)
@@ -97,13 +105,21 @@ def minimum_track_record(
 
     Returns:
         None where no number is enough, as the estimate itself is not above it.
+
+    Raises:
+        BadInputError: no distribution has such moments.
     """
     spread = _spread(sharpe, skew, kurtosis)
-    if spread is None or sharpe <= benchmark:
+    if sharpe <= benchmark:
         return None
     return 1 + spread * (_NORMAL.inv_cdf(confidence) / (sharpe - benchmark)) ** 2
 
 
-def _spread(sharpe: float, skew: float, kurtosis: float) -> float | None:
+def _spread(sharpe: float, skew: float, kurtosis: float) -> float:
     spread = 1 - skew * sharpe + (kurtosis - 1) / 4 * sharpe**2
-    return spread if spread > 0 else None
+    if spread <= 0:
+        raise BadInputError(
+            f"no returns have a Sharpe ratio of {sharpe:.2f}, a skew of {skew:.2f} and a kurtosis of {kurtosis:.2f}",
+            next_step="give moments of the same returns",
+        )
+    return spread

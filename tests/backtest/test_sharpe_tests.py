@@ -17,6 +17,7 @@ from fluxhero.backtest.sharpe_tests import (
     probabilistic_sharpe,
     standard_error,
 )
+from fluxhero.errors import BadInputError
 
 
 @pytest.mark.parametrize(
@@ -50,7 +51,6 @@ def test_track_records_of_the_efficient_frontier_2012(
     # By then, and not before, the probabilistic Sharpe ratio says so.
     for observations, sure in ((math.ceil(needed), True), (math.floor(needed), False)):
         found = probabilistic_sharpe(2 / root, 1 / root, observations, skew, kurtosis)
-        assert found is not None
         assert (found >= 0.95) is sure
 
 
@@ -94,7 +94,10 @@ def test_one_trial_is_not_deflated_and_nothing_is_made_up() -> None:
     assert expected_maximum_sharpe(10, 0) == 0
     assert deflated_sharpe(0.1, 1, 0.5, 100, 0, 3) == probabilistic_sharpe(0.1, 0, 100, 0, 3)
     assert minimum_track_record(0.1, 0.1, 0, 3) is None
-    assert standard_error(0.1, 1, 0, 3) is None
-    assert probabilistic_sharpe(2.0, 0, 100, 3, 3) is None  # no distribution has such moments
-    assert minimum_track_record(2.0, 0, 3, 3) is None
+    with pytest.raises(BadInputError, match="1 return cannot tell"):
+        standard_error(0.1, 1, 0, 3)
+    with pytest.raises(BadInputError, match="no returns have a Sharpe ratio of 2"):
+        probabilistic_sharpe(2.0, 0, 100, 3, 3)
+    with pytest.raises(BadInputError, match="no returns have"):
+        minimum_track_record(2.0, 0, 3, 3)
     assert a_years(a_days(1.7)) == pytest.approx(1.7)

@@ -243,7 +243,7 @@ def _write_output(output: Any, name: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    kinds = (pa.int64(), pa.int64(), pa.int64(), pa.float64(), pa.float64())
+    kinds = (pa.int64(), pa.int64(), pa.float64(), pa.float64(), pa.float64())
     names = ("bar", "side", "shares", "price", "commission")
     fills = list(zip(*output.fills, strict=True)) or [()] * len(names)
     if len(fills) != len(names):

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from fluxhero.backtest import rules as whole
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
     import numpy.typing as npt
 
@@ -156,13 +158,14 @@ class Output:
     """What an engine made of a job.
 
     Attributes:
-        fills: bar, side (1 buy, -1 sell), shares, price, commission of each, in order; USD.
+        fills: bar, side (1 buy, -1 sell), shares (whole, but for engines that trade parts of one), price
+            and commission (USD) of each, in order.
         equity: USD at the close of every bar.
         targets: native mode: which way the engine's own indicators wanted to be after each bar.
         own: the engine's own sharpe, total_return, max_drawdown, trades; those it has.
     """
 
-    fills: list[tuple[int, int, int, float, float]]
+    fills: Sequence[tuple[int, int, float, float, float]]
     equity: Any  # array of floats; checked by whoever reads it
     targets: Any = None
     own: dict[str, float] = field(default_factory=dict)

@@ -1,0 +1,288 @@
+"""vectorbt: runs in the engine's own environment, given signals or in the engine's own idiom, and sweeps.
+
+Given signals, a flexible order function hands vectorbt's simulation the orders that the contract asks for,
+one bar after the signal and with the open as their price; vectorbt holds the shares and the cash. It never
+lets cash below zero, so under the policy allow it is lent a sum at the start, which is taken off again.
+
+A sweep hands the same function to vectorbt's compiled simulation without a portfolio around it, and has the
+equity written down as it goes: ten times as fast as `Portfolio.value`. `from_orders`, which runs in Rust,
+cannot make an order's price worse for its size.
+
+What it cannot follow: vectorbt takes amounts of money that differ by less than a billionth for equal.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import vectorbt as vbt
+from numba import njit
+from vectorbt.portfolio import nb
+from vectorbt.portfolio.enums import RejectedOrderError
+
+from fluxhero.backtest import rules as whole
+from fluxhero.backtest.runners.job import TICKS, UNITS, Job, Output, Rules, SweepJob
+
+Floats = npt.NDArray[np.float64]
+
+LENT = (6, 16, 26)  # powers of two, which cost floats least, above what one order needs
+CELLS = 2_000_000  # bars x columns simulated at once, so that a sweep's memory does not grow with it
+
+_entry_shares = njit(cache=True)(whole.entry_shares)
+_fill_bp = njit(cache=True)(whole.fill_bp)
+_fill_price = njit(cache=True)(whole.fill_price)
+_affordable = njit(cache=True)(whole.affordable)
+
+
+def run(job: Job) -> Output:
+    """Run one strategy over the bars."""
+    return _given(job) if job.mode == "given" else _native(job)
+
+
+def sweep(job: SweepJob) -> Floats:
+    """Equity at every close (bars x combinations)."""
+    equity = np.empty(job.targets.shape)
+    combinations = job.targets.shape[1]
+    parts = -(-job.targets.size // CELLS)
+    for part in np.array_split(np.arange(combinations), parts):
+        equity[:, part[0] : part[-1] + 1] = _lending(job, _swept, job.targets[:, part])
+    return equity
+
+
+# ------------------------------------------------------------------------------------ given signals
+
+
+@njit
+def _contract_nb(  # type: ignore[no-untyped-def]
+    c,
+    targets,
+    opened,
+    closed,
+    traded,
+    decided,
+    credit,
+    fixed,
+    policy,
+    commission,
+    slippage,
+    impact,
+    parts,
+    window,
+):
+    """The next order of a bar, or column -1 when there is none: first the exit, then the entry."""
+    col = c.from_col
+    bar = c.i
+    held = c.last_position[col]
+    cash = np.int64(np.rint((c.last_cash[col] - credit) * UNITS))
+    wanted = targets[col, bar - 1]
+    first = max(0, bar - window)
+    volume = traded[bar] - traded[first]
+    if c.call_idx == 0:
+        decided[col] = 0
+        if wanted != 0 and fixed > 0:
+            decided[col] = fixed
+        elif wanted != 0:
+            equity = cash + np.int64(held) * closed[bar - 1] * TICKS
+            decided[col] = _entry_shares(equity, closed[bar - 1], slippage, commission)
+        if held != 0:
+            shares = np.int64(abs(held))
+            side = -1 if held > 0 else 1
+            bp = _fill_bp(shares, volume, bar - first, slippage, impact, parts)
+            price = _fill_price(opened[bar], side, bp)
+            return col, nb.order_nb(
+                size=-held,
+                price=price / UNITS,
+                fixed_fees=shares * commission / UNITS,
+                allow_partial=False,
+                raise_reject=True,
+            )
+    ordered = decided[col]
+    decided[col] = 0
+    if ordered == 0:
+        return -1, nb.order_nothing_nb()
+    bp = _fill_bp(ordered, volume, bar - first, slippage, impact, parts)
+    price = _fill_price(opened[bar], wanted, bp)
+    shares = ordered
+    if policy < 2:
+        most = _affordable(cash, price, commission)
+        if most < ordered:
+            shares = most if policy == 0 else 0
+    if shares == 0:
+        return -1, nb.order_nothing_nb()
+    return col, nb.order_nb(
+        size=float(wanted * shares),
+        price=price / UNITS,
+        fixed_fees=shares * commission / UNITS,
+        allow_partial=False,
+        raise_reject=True,
+    )
+
+
+def _ticks(prices: Floats) -> npt.NDArray[np.int64]:
+    return np.rint(prices * TICKS).astype(np.int64)
+
+
+def _orders(targets: npt.NDArray[np.int8]) -> npt.NDArray[np.bool_]:
+    """At which opens there are orders: at those after a bar whose target is new."""
+    orders = np.zeros(targets.shape, dtype=np.bool_, order="F")
+    orders[1:] = np.diff(targets[:-1], axis=0, prepend=np.int8(0)) != 0
+    return orders
+
+
+def _lending(
+    job: Job | SweepJob, simulate: Callable[..., Floats], targets: npt.NDArray[np.int8], *rest: Any
+) -> Floats:
+    """What `simulate` gives, with as much lent as the cash policy takes."""
+    rules = job.rules
+    if rules.cash_policy != "allow":
+        return simulate(job, targets, 0.0, *rest)
+    needed = max(rules.cash, rules.shares * float(job.open.max()))
+    for powers in LENT:
+        try:
+            return simulate(job, targets, 2.0 ** (math.ceil(math.log2(needed)) + powers), *rest)
+        except RejectedOrderError:
+            continue
+    raise ValueError("under the policy allow, cash falls further below zero than vectorbt can be lent")
+
+
+def _arguments(job: Job | SweepJob, targets: npt.NDArray[np.int8], lent: float) -> tuple[Any, ...]:
+    """What the order function is given besides its context."""
+    rules = job.rules
+    return (
+        np.ascontiguousarray(targets.T),
+        _ticks(job.open),
+        _ticks(job.close),
+        np.concatenate([[0], np.cumsum(job.volume.astype(np.int64))]),
+        np.zeros(targets.shape[1], dtype=np.int64),
+        lent,
+        rules.shares if rules.sizing == "fixed" else 0,
+        ("shrink", "reject", "allow").index(rules.cash_policy),
+        rules.commission_units,
+        rules.slippage_bp,
+        rules.impact_bp,
+        rules.impact_parts,
+        rules.volume_window,
+    )
+
+
+def _simulated(
+    job: Job, targets: npt.NDArray[np.int8], lent: float, close: pd.Series, freq: pd.Timedelta
+) -> tuple[Any, float]:
+    """The portfolio, and what it was lent."""
+    orders = _orders(targets)
+    portfolio = vbt.Portfolio.from_order_func(
+        close,
+        _contract_nb,
+        *_arguments(job, targets, lent),
+        flexible=True,
+        segment_mask=orders,
+        fill_pos_record=False,
+        init_cash=job.rules.cash + lent,
+        max_orders=max(1, 2 * int(orders.sum())),
+        freq=freq,
+    )
+    return portfolio, lent
+
+
+def _index(job: Job) -> tuple[pd.DatetimeIndex, pd.Timedelta]:
+    """Without a time zone, which makes vectorbt slow; and how far bars usually are apart."""
+    return pd.DatetimeIndex(job.ends.view("M8[ns]")), pd.Timedelta(int(np.median(np.diff(job.ends))))
+
+
+def _given(job: Job) -> Output:
+    index, freq = _index(job)
+    close = pd.Series(job.close, index=index)
+    assert job.targets is not None  # noqa: S101 - given
+    portfolio, lent = _lending(job, _simulated, job.targets[:, None], close, freq)
+    own = {} if lent else _own(portfolio)  # they would count what is lent
+    return Output(_fills(portfolio), portfolio.value().to_numpy() - lent, job.targets, own)
+
+
+def _fills(portfolio: Any) -> list[tuple[int, int, int, float, float]]:
+    records = portfolio.orders.values
+    return [
+        (int(one["idx"]), -1 if one["side"] else 1, round(one["size"]), float(one["price"]), float(one["fees"]))
+        for one in records
+    ]
+
+
+def _own(portfolio: Any) -> dict[str, float]:
+    own = {
+        "sharpe": portfolio.sharpe_ratio(),
+        "total_return": portfolio.total_return(),
+        "max_drawdown": -portfolio.max_drawdown(),
+        "trades": portfolio.trades.count(),
+    }
+    return {name: float(value) for name, value in own.items() if math.isfinite(value)}
+
+
+# ------------------------------------------------------------------------------------------- sweeps
+
+
+@njit
+def _mark_nb(c, equity):  # type: ignore[no-untyped-def]
+    """After each bar, its closing value."""
+    equity[c.from_col, c.i] = c.last_value[c.from_col]
+
+
+def _swept(job: SweepJob, targets: npt.NDArray[np.int8], lent: float) -> Floats:
+    bars, columns = targets.shape
+    orders = _orders(targets)
+    equity = np.empty((columns, bars))
+    nb.flex_simulate_nb(
+        (bars, columns),
+        np.ones(columns, dtype=np.int64),
+        np.full(columns, job.rules.cash + lent),
+        cash_sharing=False,
+        segment_mask=orders,
+        call_post_segment=True,
+        post_segment_func_nb=_mark_nb,
+        post_segment_args=(equity,),
+        flex_order_func_nb=_contract_nb,
+        flex_order_args=_arguments(job, targets, lent),
+        close=job.close[:, None],
+        fill_pos_record=False,
+        max_orders=max(1, 2 * int(orders.sum())),
+    )
+    return equity.T - lent
+
+
+# ------------------------------------------------------------------------------------------- native
+
+
+def _native(job: Job) -> Output:
+    index, freq = _index(job)
+    close = pd.Series(job.close, index=index)
+    rules = job.rules
+    entries, exits = _signals(job, close)
+    portfolio = vbt.Portfolio.from_signals(
+        close,
+        entries,
+        exits,
+        init_cash=rules.cash,
+        fees=rules.commission / job.close,
+        slippage=rules.slippage_bp / 10_000,
+        size_granularity=1,
+        freq=freq,
+    )
+    wanted = pd.Series(np.nan, index=index).mask(exits, 0.0).mask(entries, 1.0).ffill().fillna(0)
+    value = portfolio.value().to_numpy()
+    return Output(_fills(portfolio), value, wanted.to_numpy(np.int8), _own(portfolio))
+
+
+def _signals(job: Job, close: pd.Series) -> tuple[pd.Series, pd.Series]:
+    """Where to enter and where to leave, by vectorbt's own indicators."""
+    given = job.parameters
+    if job.strategy == "moving-average-cross":
+        fast, slow = vbt.MA.run(close, given["fast"]), vbt.MA.run(close, given["slow"])
+        return fast.ma_crossed_above(slow), fast.ma_crossed_below(slow)
+    if job.strategy == "mean-reversion":
+        bands = vbt.BBANDS.run(close, window=given["window"], alpha=given["entry"])
+        deviation = (bands.upper - bands.middle) / given["entry"]
+        return bands.close_below(bands.lower), close > bands.middle - given["exit"] * deviation
+    entries = pd.Series(False, index=close.index)
+    entries.iloc[0] = True
+    return entries, ~entries & False
