@@ -21,6 +21,7 @@ import pandas as pd
 from backtesting import Backtest, Strategy
 from backtesting.backtesting import Order, Trade, _Broker
 from backtesting.lib import crossover
+
 from fluxhero.backtest.runners.job import Job, Output
 
 NOISE = 1e-14  # relative; what cash is off by in floats must not cancel an order that it pays for exactly
@@ -39,7 +40,7 @@ def _bars(job: Job) -> pd.DataFrame:
     return pd.DataFrame({**prices, "Volume": job.volume}, index=job.ends.view("M8[ns]"))
 
 
-def _output(job: Job, stats: Any, fills: list[Fill], targets: "np.ndarray") -> Output:
+def _output(job: Job, stats: Any, fills: list[Fill], targets: Any) -> Output:
     broker = stats["_strategy"]._broker
     equity = broker._equity
     quiet = np.isnan(equity)  # before the first call nothing is held
@@ -124,8 +125,8 @@ def _closes(order: Order) -> bool:
 
 
 def _given(job: Job) -> Output:
-    rules, fills = job.rules, []
-    targets, closes = job.targets.tolist(), job.close.tolist()
+    rules, fills = job.rules, list[Fill]()
+    targets, closes = np.asarray(job.targets).tolist(), job.close.tolist()
 
     class Given(Strategy):
         def init(self) -> None:
@@ -221,8 +222,10 @@ NATIVE = {
 
 
 def _native(job: Job) -> Output:
-    rules, wanted = job.rules, {}
-    strategy = type("Native", (NATIVE[job.strategy],), {"parameters": job.parameters, "wanted": wanted})
+    rules, wanted = job.rules, dict[int, int]()
+    strategy = type(
+        "Native", (NATIVE[job.strategy],), {"parameters": job.parameters, "wanted": wanted}
+    )
     backtest = Backtest(
         _bars(job),
         strategy,

@@ -5,8 +5,8 @@ close and filled by `Security.transact` in the next row, the open of the bar tha
 own (for which bt wants a bid-offer spread to be declared; it is 0). bt holds the shares and the cash; it never
 asks whether there is enough, so the policies shrink and reject are the runner's, and allow is bt's own.
 
-What it cannot follow: once the equity falls below zero it sells everything and stops. Its time
-rises faster than the bars, so it is one for daily data.
+What it cannot follow: once the equity falls below zero it sells everything and stops. Its own idiom looks
+through all the data up to each bar, so it is one for daily data.
 """
 
 import math
@@ -15,6 +15,7 @@ from typing import Any
 import bt
 import numpy as np
 import pandas as pd
+
 from fluxhero.backtest.runners.job import Job, Output
 
 NAME = "bars"
@@ -59,7 +60,7 @@ class _Contract(bt.Algo):
         super().__init__()
         self.job = job
         self.fills: list[Fill] = []
-        self._targets, self._closes = job.targets.tolist(), job.close.tolist()
+        self._targets, self._closes = np.asarray(job.targets).tolist(), job.close.tolist()
         self._opens = job.open.tolist()
         self._row = 0
         self._leaves = False
@@ -122,11 +123,11 @@ def _given(job: Job) -> Output:
 # ------------------------------------------------------------------------------------------- native
 
 
-def _cross(close: pd.DataFrame, fast: int, slow: int) -> pd.DataFrame:
+def _cross(close: pd.DataFrame, fast: Any, slow: Any) -> pd.DataFrame:
     return close.rolling(fast).mean() > close.rolling(slow).mean()
 
 
-def _reversion(close: pd.DataFrame, window: int, entry: float, leave: float) -> pd.DataFrame:
+def _reversion(close: pd.DataFrame, window: Any, entry: Any, leave: Any) -> pd.DataFrame:
     score = (close - close.rolling(window).mean()) / close.rolling(window).std(ddof=0)
     wanted = pd.DataFrame(np.nan, index=close.index, columns=close.columns)
     wanted = wanted.mask(score < -entry, 1.0).mask(score > -leave, 0.0)
@@ -158,6 +159,12 @@ def _transactions(job: Job, backtest: Any, close: pd.DataFrame) -> list[Fill]:
     bars = close.index.get_indexer(made["Date"])
     commission = job.rules.commission
     return [
-        (int(bar), 1 if shares > 0 else -1, int(abs(shares)), float(price), abs(shares) * commission)
+        (
+            int(bar),
+            1 if shares > 0 else -1,
+            int(abs(shares)),
+            float(price),
+            abs(shares) * commission,
+        )
         for bar, shares, price in zip(bars, made["quantity"], made["price"], strict=True)
     ]

@@ -13,7 +13,7 @@ What it cannot follow: vectorbt takes amounts of money that differ by less than 
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -24,12 +24,16 @@ from vectorbt.portfolio import nb
 from vectorbt.portfolio.enums import RejectedOrderError
 
 from fluxhero.backtest import rules as whole
-from fluxhero.backtest.runners.job import TICKS, UNITS, Job, Output, Rules, SweepJob
+from fluxhero.backtest.runners.job import TICKS, UNITS, Job, Output, SweepJob
 
 Floats = npt.NDArray[np.float64]
+Int8s = npt.NDArray[np.int8]
+T = TypeVar("T")
 
 LENT = (6, 16, 26)  # powers of two, which cost floats least, above what one order needs
-CELLS = 2_000_000  # bars x columns simulated at once, so that a sweep's memory does not grow with it
+CELLS = (
+    2_000_000  # bars x columns simulated at once, so that a sweep's memory does not grow with it
+)
 
 _entry_shares = njit(cache=True)(whole.entry_shares)
 _fill_bp = njit(cache=True)(whole.fill_bp)
@@ -44,78 +48,74 @@ def run(job: Job) -> Output:
 
 def sweep(job: SweepJob) -> Floats:
     """Equity at every close (bars x combinations)."""
-    equity = np.empty(job.targets.shape)
+    equity = np.empty(job.targets.shape, order="F")
     combinations = job.targets.shape[1]
-    parts = -(-job.targets.size // CELLS)
-    for part in np.array_split(np.arange(combinations), parts):
-        equity[:, part[0] : part[-1] + 1] = _lending(job, _swept, job.targets[:, part])
+    width = -(-combinations // -(-job.targets.size // CELLS))  # parts of nearly one size
+    for first in range(0, combinations, width):
+        part = slice(first, first + width)
+        equity[:, part] = _lending(job, _swept, job.targets[:, part])
     return equity
 
 
 # ------------------------------------------------------------------------------------ given signals
 
 
+class _Terms(NamedTuple):
+    """The contract as the order function reads it: whole numbers."""
+
+    fixed: int  # shares of an order, 0: all-in
+    policy: int  # place in POLICIES
+    commission: int
+    slippage: int
+    impact: int
+    parts: int
+    window: int
+
+
 @njit
-def _contract_nb(  # type: ignore[no-untyped-def]
-    c,
-    targets,
-    opened,
-    closed,
-    traded,
-    decided,
-    credit,
-    fixed,
-    policy,
-    commission,
-    slippage,
-    impact,
-    parts,
-    window,
-):
+def _contract_nb(
+    c: Any,
+    targets: Any,
+    opened: Any,
+    closed: Any,
+    traded: Any,
+    decided: Any,
+    lent: float,
+    terms: Any,
+) -> Any:
     """The next order of a bar, or column -1 when there is none: first the exit, then the entry."""
-    col = c.from_col
-    bar = c.i
-    held = c.last_position[col]
-    cash = np.int64(np.rint((c.last_cash[col] - credit) * UNITS))
+    col, bar = c.from_col, c.i
+    held = np.int64(c.last_position[col])
+    cash = np.int64(np.rint((c.last_cash[col] - lent) * UNITS))
     wanted = targets[col, bar - 1]
-    first = max(0, bar - window)
+    first = max(0, bar - terms.window)
     volume = traded[bar] - traded[first]
-    if c.call_idx == 0:
-        decided[col] = 0
-        if wanted != 0 and fixed > 0:
-            decided[col] = fixed
-        elif wanted != 0:
-            equity = cash + np.int64(held) * closed[bar - 1] * TICKS
-            decided[col] = _entry_shares(equity, closed[bar - 1], slippage, commission)
-        if held != 0:
-            shares = np.int64(abs(held))
-            side = -1 if held > 0 else 1
-            bp = _fill_bp(shares, volume, bar - first, slippage, impact, parts)
-            price = _fill_price(opened[bar], side, bp)
-            return col, nb.order_nb(
-                size=-held,
-                price=price / UNITS,
-                fixed_fees=shares * commission / UNITS,
-                allow_partial=False,
-                raise_reject=True,
-            )
-    ordered = decided[col]
+    side, shares, ordered = wanted, decided[col], decided[col]
     decided[col] = 0
-    if ordered == 0:
-        return -1, nb.order_nothing_nb()
-    bp = _fill_bp(ordered, volume, bar - first, slippage, impact, parts)
-    price = _fill_price(opened[bar], wanted, bp)
-    shares = ordered
-    if policy < 2:
-        most = _affordable(cash, price, commission)
+    if c.call_idx == 0:
+        ordered = 0
+        if wanted != 0 and terms.fixed > 0:
+            ordered = terms.fixed
+        elif wanted != 0:
+            equity = cash + held * closed[bar - 1] * TICKS
+            ordered = _entry_shares(equity, closed[bar - 1], terms.slippage, terms.commission)
+        shares = ordered
+        if held != 0:
+            decided[col] = ordered
+            side = -1 if held > 0 else 1
+            shares = ordered = abs(held)
+    bp = _fill_bp(ordered, volume, bar - first, terms.slippage, terms.impact, terms.parts)
+    price = _fill_price(opened[bar], side, bp)
+    if held == 0 and terms.policy != ALLOW:
+        most = _affordable(cash, price, terms.commission)
         if most < ordered:
-            shares = most if policy == 0 else 0
+            shares = most if terms.policy == SHRINK else 0
     if shares == 0:
         return -1, nb.order_nothing_nb()
     return col, nb.order_nb(
-        size=float(wanted * shares),
+        size=float(side * shares),
         price=price / UNITS,
-        fixed_fees=shares * commission / UNITS,
+        fixed_fees=shares * terms.commission / UNITS,
         allow_partial=False,
         raise_reject=True,
     )
@@ -125,51 +125,54 @@ def _ticks(prices: Floats) -> npt.NDArray[np.int64]:
     return np.rint(prices * TICKS).astype(np.int64)
 
 
-def _orders(targets: npt.NDArray[np.int8]) -> npt.NDArray[np.bool_]:
-    """At which opens there are orders: at those after a bar whose target is new."""
-    orders = np.zeros(targets.shape, dtype=np.bool_, order="F")
-    orders[1:] = np.diff(targets[:-1], axis=0, prepend=np.int8(0)) != 0
-    return orders
+def _orders(targets: Int8s) -> npt.NDArray[np.bool_]:
+    """At which opens there are orders (bars x columns): at those after a bar whose target is new."""
+    orders = np.zeros(targets.shape, dtype=np.bool_)
+    orders[:, 1] = targets[:, 0] != 0
+    np.not_equal(targets[:, 1:-1], targets[:, :-2], out=orders[:, 2:])
+    return orders.T
 
 
-def _lending(
-    job: Job | SweepJob, simulate: Callable[..., Floats], targets: npt.NDArray[np.int8], *rest: Any
-) -> Floats:
+def _lending(job: Job | SweepJob, simulate: Callable[..., T], targets: Int8s, *rest: Any) -> T:
     """What `simulate` gives, with as much lent as the cash policy takes."""
-    rules = job.rules
+    rules, columns = job.rules, np.ascontiguousarray(targets.T)
     if rules.cash_policy != "allow":
-        return simulate(job, targets, 0.0, *rest)
+        return simulate(job, columns, 0.0, *rest)
     needed = max(rules.cash, rules.shares * float(job.open.max()))
     for powers in LENT:
         try:
-            return simulate(job, targets, 2.0 ** (math.ceil(math.log2(needed)) + powers), *rest)
+            return simulate(job, columns, 2.0 ** (math.ceil(math.log2(needed)) + powers), *rest)
         except RejectedOrderError:
             continue
-    raise ValueError("under the policy allow, cash falls further below zero than vectorbt can be lent")
+    raise ValueError(
+        "under the policy allow, cash falls further below zero than vectorbt can be lent"
+    )
 
 
-def _arguments(job: Job | SweepJob, targets: npt.NDArray[np.int8], lent: float) -> tuple[Any, ...]:
+def _arguments(job: Job | SweepJob, targets: Int8s, lent: float) -> tuple[Any, ...]:
     """What the order function is given besides its context."""
     rules = job.rules
     return (
-        np.ascontiguousarray(targets.T),
+        targets,
         _ticks(job.open),
         _ticks(job.close),
         np.concatenate([[0], np.cumsum(job.volume.astype(np.int64))]),
-        np.zeros(targets.shape[1], dtype=np.int64),
+        np.zeros(len(targets), dtype=np.int64),
         lent,
-        rules.shares if rules.sizing == "fixed" else 0,
-        ("shrink", "reject", "allow").index(rules.cash_policy),
-        rules.commission_units,
-        rules.slippage_bp,
-        rules.impact_bp,
-        rules.impact_parts,
-        rules.volume_window,
+        _Terms(
+            fixed=rules.shares if rules.sizing == "fixed" else 0,
+            policy=POLICIES.index(rules.cash_policy),
+            commission=rules.commission_units,
+            slippage=rules.slippage_bp,
+            impact=rules.impact_bp,
+            parts=rules.impact_parts,
+            window=rules.volume_window,
+        ),
     )
 
 
 def _simulated(
-    job: Job, targets: npt.NDArray[np.int8], lent: float, close: pd.Series, freq: pd.Timedelta
+    job: Job, targets: Int8s, lent: float, close: pd.Series, freq: pd.Timedelta
 ) -> tuple[Any, float]:
     """The portfolio, and what it was lent."""
     orders = _orders(targets)
@@ -189,7 +192,9 @@ def _simulated(
 
 def _index(job: Job) -> tuple[pd.DatetimeIndex, pd.Timedelta]:
     """Without a time zone, which makes vectorbt slow; and how far bars usually are apart."""
-    return pd.DatetimeIndex(job.ends.view("M8[ns]")), pd.Timedelta(int(np.median(np.diff(job.ends))))
+    return pd.DatetimeIndex(job.ends.view("M8[ns]")), pd.Timedelta(
+        int(np.median(np.diff(job.ends)))
+    )
 
 
 def _given(job: Job) -> Output:
@@ -204,7 +209,13 @@ def _given(job: Job) -> Output:
 def _fills(portfolio: Any) -> list[tuple[int, int, int, float, float]]:
     records = portfolio.orders.values
     return [
-        (int(one["idx"]), -1 if one["side"] else 1, round(one["size"]), float(one["price"]), float(one["fees"]))
+        (
+            int(one["idx"]),
+            -1 if one["side"] else 1,
+            round(one["size"]),
+            float(one["price"]),
+            float(one["fees"]),
+        )
         for one in records
     ]
 
@@ -223,13 +234,13 @@ def _own(portfolio: Any) -> dict[str, float]:
 
 
 @njit
-def _mark_nb(c, equity):  # type: ignore[no-untyped-def]
-    """After each bar, its closing value."""
+def _mark_nb(c: Any, equity: Any) -> None:
+    """Write down what the column is worth at the close of the bar."""
     equity[c.from_col, c.i] = c.last_value[c.from_col]
 
 
-def _swept(job: SweepJob, targets: npt.NDArray[np.int8], lent: float) -> Floats:
-    bars, columns = targets.shape
+def _swept(job: SweepJob, targets: Int8s, lent: float) -> Floats:
+    columns, bars = targets.shape
     orders = _orders(targets)
     equity = np.empty((columns, bars))
     nb.flex_simulate_nb(
@@ -247,7 +258,9 @@ def _swept(job: SweepJob, targets: npt.NDArray[np.int8], lent: float) -> Floats:
         fill_pos_record=False,
         max_orders=max(1, 2 * int(orders.sum())),
     )
-    return equity.T - lent
+    if lent:
+        equity -= lent
+    return equity.T
 
 
 # ------------------------------------------------------------------------------------------- native
@@ -285,4 +298,4 @@ def _signals(job: Job, close: pd.Series) -> tuple[pd.Series, pd.Series]:
         return bands.close_below(bands.lower), close > bands.middle - given["exit"] * deviation
     entries = pd.Series(False, index=close.index)
     entries.iloc[0] = True
-    return entries, ~entries & False
+    return entries, pd.Series(False, index=close.index)
