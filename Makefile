@@ -1,7 +1,7 @@
 # FluxHero Pipeline: `make` lists what there is. Needs Python 3.11 or newer, git and make.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types format lock bench crash flips clean
+.PHONY: help setup demo test lint types format lock engine-locks bench crash flips clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -13,7 +13,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export DO_NOT_TRACK := 1
 
 help:  ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP)  ## Install everything into .venv (again only when the lock changed)
 
@@ -65,6 +65,13 @@ lock:  ## Resolve requirements.lock afresh (needs uv)
 	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 \
 	    --all-extras --custom-compile-command "make lock" pyproject.toml -o requirements.lock
 
+engine-locks:  ## Resolve the locks of the backtesting engines afresh (needs uv)
+	@for input in fluxhero/backtest/locks/*.in; do \
+	    oldest=3.11; if [ "$$input" = fluxhero/backtest/locks/nautilus.in ]; then oldest=3.12; fi; \
+	    uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
+	        --python-version $$oldest "$$input" -o "$${input%.in}.txt" || exit 1; \
+	done
+
 bench: setup  ## Measure speed and memory against the baselines
 	@$(BIN)/python -m benchmarks
 
@@ -75,6 +82,6 @@ flips: setup  ## Flip 500 bits of an archive, one at a time, and write what foun
 	@$(BIN)/python -m tests.integrity.flips --flips 500 --seed 1 --out docs/bit-flips.json
 
 clean:  ## Remove the environment, caches and build leftovers; data stays
-	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache \
+	@rm -rf $(VENV) .engines build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache \
 	    .hypothesis .coverage .coverage.* htmlcov
 	@find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -90,9 +90,9 @@ CRITERIA: Final = {
         measured_engine.importing,
     ),
     "dependencies": Criterion(
-        "MB",
+        "MiB",
         "what it brings to disk with all it depends on, without what only hands the bars over (pyarrow, DuckDB)",
-        "10 up to 250 MB, 3.3 less for each doubling",
+        "10 up to 250 MiB, 3.3 less for each doubling",
         measured_engine.dependencies,
     ),
     "python": Criterion(
@@ -162,5 +162,10 @@ def _measure(name: str, criterion: Criterion, case: Case, weight: Decimal) -> Me
     else:
         value, text, score = found.value, found.text, round(found.score, 6)
     return Measure(
-        criterion=name, value=value, unit=criterion.unit, text=text, score=score, weight=weight
+        criterion=name,
+        value=value,
+        unit=criterion.unit,
+        text=" ".join(text.split()),  # errors of engines have lines
+        score=score,
+        weight=weight,
     )

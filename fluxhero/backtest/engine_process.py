@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from config.settings import variable
-from fluxhero.backtest.contract import Contract
-from fluxhero.backtest.engine_files import Kind, Process, read_peak_mb, read_process, rules_for
+from fluxhero.backtest.engine_files import Kind, Process, read_peak_mb, read_process
 from fluxhero.backtest.environments import Environment
 from fluxhero.backtest.isolation import Bounds, Ended, Outcome, run_isolated
 from fluxhero.durable import make_folder, storage_errors
@@ -54,7 +53,6 @@ class EngineProcesses:
         self,
         environment: Environment,
         runner: Path,
-        contract: Contract,
         bounds: Bounds,
         folder: Path,
         advance: Callable[[], None] | None,
@@ -62,7 +60,6 @@ class EngineProcesses:
         self.folder = folder
         self._environment = environment
         self._runner = runner
-        self._contract = contract
         self._bounds = bounds
         self._advance = advance
         self.made: list[Call] = []
@@ -80,7 +77,6 @@ class EngineProcesses:
             content = {
                 "results": str(results),
                 "seconds": self._bounds.seconds,
-                "rules": rules_for(self._contract),
                 "jobs": jobs,
             }
             request.write_text(json.dumps(content), "utf-8")

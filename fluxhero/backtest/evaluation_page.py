@@ -92,7 +92,7 @@ def document(evaluation: Evaluation, plots: Sequence[str], source: str) -> str:
         "## The matrix",
         plot("matrix", plots),
         _scores(evaluation),
-        _criteria(evaluation),
+        _criteria(),
         "### What was measured",
         *_measured(evaluation),
         "## The engines",
@@ -107,7 +107,7 @@ def document(evaluation: Evaluation, plots: Sequence[str], source: str) -> str:
         _luck(evaluation),
         "## What it was run on",
         rules_in_words(evaluation.contract)
-        + " The rules in full: [the contract](backtest-contract.md).",
+        + ". The rules in full: [the contract](backtest-contract.md).",
         _data(evaluation),
         *_wrong(evaluation),
     ]
@@ -156,15 +156,12 @@ def _score(score: float | None) -> str:
     return "?" if score is None else f"{score:.1f}"
 
 
-def _criteria(evaluation: Evaluation) -> str:
-    weights = {
-        one.criterion: one.weight for one in (*evaluation.standings,)[:1] for one in one.measures
-    }
+def _criteria() -> str:
     listed = table(
         ("criterion", "what is measured", "score"),
-        ((name, one.measured, one.rule) for name, one in CRITERIA.items() if name in weights),
+        ((name, one.measured, one.rule) for name, one in CRITERIA.items()),
     )
-    return f"### How each is measured and scored\n\n{listed}" if listed else ""
+    return f"### How each is measured and scored\n\n{listed}"
 
 
 def _measured(evaluation: Evaluation) -> list[str]:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+_CAUSES: Final = (*SERIES, "#c2578d", "#6b8e23", "#8b5a2b")  # one a kind of cause
 _BAR: Final = 0.34  # inches that a row of a plot takes
 
 
@@ -25,7 +26,10 @@ def plots_of(evaluation: Evaluation) -> dict[str, str]:
         "causes": _causes(evaluation),
         "equity": _equity(evaluation),
     }
-    return {name: svg(figure) for name, figure in drawn.items() if figure is not None}
+    found = {name: figure for name, figure in drawn.items() if figure is not None}
+    for figure in found.values():
+        figure.set_layout_engine("constrained")  # names of engines and criteria need room
+    return {name: svg(figure) for name, figure in found.items()}
 
 
 def _scores(evaluation: Evaluation) -> "Figure | None":
@@ -83,8 +87,10 @@ def _speed(evaluation: Evaluation) -> "Figure | None":
         zorder=3,
     )
     axes.set_yticks(places, [one.engine for one in found])
+    axes.set_ylim(-0.6, len(found) - 0.4)
     axes.set_xscale("log")
-    axes.legend(loc="best", fontsize=8)
+    axes.xaxis.set_major_formatter("{x:g}")
+    figure.legend(loc="outside lower center", fontsize=8, ncols=2)
     return figure
 
 
@@ -101,12 +107,10 @@ def _causes(evaluation: Evaluation) -> "Figure | None":
     for place, kind in enumerate(Kind):
         width = np.array([_mean_of(evaluation, engine, kind) for engine in engines])
         if width.any():
-            colour = SERIES[place % len(SERIES)]
-            hatch = "//" if place >= len(SERIES) else None
-            axes.barh(engines, width, left=left, color=colour, label=kind.value, hatch=hatch)
+            axes.barh(engines, width, left=left, color=_CAUSES[place], label=kind.value)
             left += width
     if left.any():
-        axes.legend(loc="best", fontsize=8, ncols=2)
+        figure.legend(loc="outside lower center", fontsize=8, ncols=len(Kind))
     axes.grid(visible=False, axis="y")
     axes.xaxis.set_major_formatter("{x:,.0f}")
     return figure
@@ -144,7 +148,7 @@ def _equity(evaluation: Evaluation) -> "Figure | None":
             linewidth=1.8 if ours else 0.9,
             label=curve.engine,
         )
-    axes.legend(loc="best", fontsize=8, ncols=2)
+    figure.legend(loc="outside lower center", fontsize=8, ncols=len(chosen))
     axes.yaxis.set_major_formatter("{x:,.0f}")
     return figure
 

@@ -77,7 +77,7 @@ def importing(case: Case) -> Found:
 def dependencies(case: Case) -> Found:
     """Size of the environment."""
     facts = _facts(case)
-    text = f"{counted(facts.packages, 'package')}, {facts.megabytes:,.0f} MB"
+    text = f"{counted(facts.packages, 'package')}, {facts.megabytes:,.0f} MiB"
     return Found(facts.megabytes, text, falling(facts.megabytes, 250, 2**0.3))
 
 
@@ -85,7 +85,7 @@ def python_versions(case: Case) -> Found:
     """Versions of Python admitted."""
     facts = _facts(case)
     if not facts.requires_python:
-        raise NotMeasuredError("its metadata does not say")
+        raise NotMeasuredError(f"its metadata does not say; ran on {facts.python}")
     admitted = SpecifierSet(facts.requires_python)
     # A late release of each, as bounds may be of a micro release.
     fits = [version for version in PYTHONS if f"{version}.99" in admitted]
@@ -117,5 +117,6 @@ def activity(case: Case) -> Found:
 
 def _facts(case: Case) -> EngineFacts:
     if case.engine.facts is None:
-        raise NotMeasuredError(case.engine.reason or "nothing was read from its environment")
+        case.has_run()
+        raise NotMeasuredError("nothing was read from its environment")
     return case.engine.facts

@@ -95,9 +95,11 @@ def equity_from_fills(fills: pa.Table, bars: Bars, cash: Decimal) -> pa.Table:
     done = _Fills.of(fills)
     every, marks = np.arange(len(bars)), bars.close * BASIS
     held = _summed(done.bar, done.side * done.shares, len(bars))
-    about = np.cumsum(np.bincount(done.bar, done.spent, len(bars)))
-    for amount in (about, _about(held, marks, done.kind) - about):
-        _require_countable(units_of(cash) + np.abs(amount), every)
+    about_spent: Floats = np.bincount(done.bar, done.spent, len(bars)).astype(np.float64)
+    about_left = units_of(cash) - np.cumsum(about_spent)
+    about_held = _about(held, marks, done.kind)
+    for amounts in (about_left, about_held, about_left + about_held):
+        _require_countable(amounts, every)
     spent = done.side * worth(done.shares, done.price, done.kind) + done.commission
     left = units_of(cash) - _summed(done.bar, spent, len(bars))
     return equity_table(bars, held, left, left + worth(held, marks, done.kind), done.kind)

@@ -21,6 +21,7 @@ from fluxhero.backtest.engine_files import (
     read_result,
     read_sweep,
     read_targets,
+    rules_for,
     write_bars,
     write_targets,
 )
@@ -46,13 +47,23 @@ class Mode(StrEnum):
 
 @dataclass(frozen=True, eq=False)
 class EngineJob:
-    """One backtest that an engine is to run."""
+    """One backtest that an engine is to run.
+
+    Attributes:
+        id: what the caller knows it by.
+        mode: what the engine is handed.
+        strategy: by name, with its parameters.
+        bars: checked ones.
+        targets: of the strategy on these bars.
+        contract: its own rules; None: those of the whole run.
+    """
 
     id: str
     mode: Mode
     strategy: Named
     bars: Bars
     targets: Int8s
+    contract: Contract | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,7 +146,7 @@ def run_engine(
         engine: which.
         environment: where it is installed.
         jobs: what to run.
-        contract: the rules.
+        contract: the rules of the jobs that have none of their own.
         bounds: what one job may take; the memory is that of the process.
         folder: where bars and answers are kept; made when missing.
         source: what the engine's process reads the bars from.
@@ -146,10 +157,11 @@ def run_engine(
         EngineUnavailableError: its interpreter cannot be started.
         StorageIOError: the disk is full or refuses.
     """
-    processes = EngineProcesses(
-        environment, runner or engine.runner, contract, bounds, folder, advance
-    )
-    asked = [_asked(job, processes.folder, source, number) for number, job in enumerate(jobs)]
+    processes = EngineProcesses(environment, runner or engine.runner, bounds, folder, advance)
+    asked = [
+        _asked(job, job.contract or contract, processes.folder / f"targets-{number}.npy", source)
+        for number, job in enumerate(jobs)
+    ]
     outcomes: dict[int, JobOutcome] = {}
     waiting = list(range(len(jobs)))
     while waiting:
@@ -187,33 +199,53 @@ def run_sweep(
     bounds: Bounds,
     folder: Path,
     *,
+    function: str = "sweep",
+    warm_up: bool = False,
     runner: Path | None = None,
     advance: Callable[[], None] | None = None,
 ) -> SweepRun:
     """Run many combinations of targets (bars x combinations) on the same bars at once.
+
+    Args:
+        engine: which.
+        environment: where it is installed.
+        bars: checked ones.
+        targets: of every combination.
+        contract: the rules.
+        bounds: what the sweep may take.
+        folder: where bars and answers are kept; made when missing.
+        function: of the runner; it may have more than one way.
+        warm_up: run two combinations first, for an engine that compiles.
+        runner: another file than the engine's own.
+        advance: called every now and then.
 
     Raises:
         EngineError: the engine has no sweeps, fails, takes too much, or gives nonsense.
         EngineUnavailableError: its interpreter cannot be started.
         StorageIOError: the disk is full or refuses.
     """
-    processes = EngineProcesses(
-        environment, runner or engine.runner, contract, bounds, folder, advance
-    )
+    processes = EngineProcesses(environment, runner or engine.runner, bounds, folder, advance)
+    parts = [targets[:, :2], targets] if warm_up else [targets]
     asked = {
-        "mode": "sweep",
-        "source": "parquet",
-        "bars": str(write_bars(bars, processes.folder, "parquet")),
-        "targets": str(write_targets(targets, processes.folder / "targets-swept.npy")),
+        number: {
+            "mode": "sweep",
+            "function": function,
+            "rules": rules_for(contract),
+            "source": "parquet",
+            "bars": str(write_bars(bars, folder, "parquet")),
+            "targets": str(write_targets(part, folder / f"swept-{number}.npy")),
+        }
+        for number, part in enumerate(parts)
     }
-    call = processes.call({0: asked})
+    call = processes.call(asked)
+    number = len(parts) - 1
     try:
-        answer = read_answer(call.results, 0)
+        answer = read_answer(call.results, number)
         if answer is None:
             raise _sweep_error(engine, *death(call.outcome, bounds))
         if answer.kind != "ok":
             raise _sweep_error(engine, answer.kind, answer.error)
-        equity = read_sweep(call.results, 0, (targets.shape[0], targets.shape[1]))
+        equity = read_sweep(call.results, number, (targets.shape[0], targets.shape[1]))
     except GarbageError as error:
         raise _sweep_error(engine, "garbage", str(error)) from error
     return SweepRun(
@@ -226,17 +258,17 @@ def run_sweep(
     )
 
 
-def _asked(job: EngineJob, folder: Path, source: Source, number: int) -> dict[str, Any]:
+def _asked(job: EngineJob, contract: Contract, targets: Path, source: Source) -> dict[str, Any]:
     """A job as the harness reads it."""
     given = job.mode is Mode.GIVEN
-    path = folder / f"targets-{number}.npy"
     return {
         "mode": job.mode.value,
         "strategy": job.strategy.name,
         "parameters": dict(job.strategy.parameters),
+        "rules": rules_for(contract),
         "source": source,
-        "bars": str(write_bars(job.bars, folder, source)),
-        "targets": str(write_targets(job.targets, path)) if given else None,
+        "bars": str(write_bars(job.bars, targets.parent, source)),
+        "targets": str(write_targets(job.targets, targets)) if given else None,
     }
 
 

@@ -45,8 +45,6 @@ def units(column: pa.ChunkedArray) -> Ints:
         BadInputError: an amount is beyond 64 bits; its row is named as the bar.
     """
     whole = column.combine_chunks()
-    if isinstance(whole, pa.ChunkedArray):
-        whole = whole.chunk(0) if whole.num_chunks else pa.array([], whole.type)
     held = whole.buffers()[1] if len(whole) else b""
     words = np.frombuffer(held, dtype="<i8")[2 * whole.offset : 2 * (whole.offset + len(whole))]
     low, high = words[::2], words[1::2]

@@ -9,11 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fluxhero.backtest.bars import Bars
+from fluxhero.backtest.bars import Bars, Int8s
 from fluxhero.backtest.contract import Contract
 from fluxhero.backtest.exact import simulate_exact
 from fluxhero.backtest.results import AT, MONEY, Result
-from fluxhero.backtest.targets import Int8s
 
 Fill = tuple[int, int, Decimal, Decimal, Decimal]  # bar, side, shares, price, commission
 CENT = Decimal("0.01")
@@ -79,7 +78,7 @@ def result_of(
 def same_bar(bars: Bars, targets: Int8s, contract: Contract) -> list[Fill]:
     """Fills at the close of the signal's bar."""
     moved = replace(bars, open=np.concatenate([bars.open[:1], bars.close[:-1]]))
-    return [(bar - 1, *rest) for bar, *rest in fills_of(simulate_exact(moved, targets, contract))]
+    return [(fill[0] - 1, *fill[1:]) for fill in fills_of(simulate_exact(moved, targets, contract))]
 
 
 def in_cents(fills: Sequence[Fill]) -> list[Fill]:

@@ -71,7 +71,7 @@ def main(runner_file: Path, request_file: Path) -> None:
     for number, asked in enumerate(request["jobs"]):
         _alarm(seconds)
         name = results / str(asked.get("number", number))
-        _write(name.with_suffix(".json"), _answer(runner, asked, request["rules"], name))
+        _write(name.with_suffix(".json"), _answer(runner, asked, name))
     _alarm(0)
     _write(results / "end.json", {"peak_mb": _peak_mb()})
 
@@ -122,19 +122,17 @@ def _versions() -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
-def _answer(
-    runner: types.ModuleType, asked: dict[str, Any], rules: dict[str, Any], name: Path
-) -> dict[str, Any]:
+def _answer(runner: types.ModuleType, asked: dict[str, Any], name: Path) -> dict[str, Any]:
     """Run one job; what went wrong is an answer too."""
     from fluxhero.backtest.runners.job import NATIVE
 
     if asked["mode"] == "native" and asked["strategy"] not in getattr(runner, "NATIVE", NATIVE):
         return {"kind": "not-native"}
-    if asked["mode"] == "sweep" and not hasattr(runner, "sweep"):
+    if asked["mode"] == "sweep" and not hasattr(runner, asked["function"]):
         return {"kind": "failed", "error": "this engine runs no sweeps"}
     work = _swept if asked["mode"] == "sweep" else _run
     try:
-        return {"kind": "ok", **work(runner, asked, rules, name)}
+        return {"kind": "ok", **work(runner, asked, name)}
     except MemoryError as error:
         return {"kind": "out-of-memory", "error": _said(error)}
     except _GarbageError as error:
@@ -155,9 +153,7 @@ def _said(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def _run(
-    runner: types.ModuleType, asked: dict[str, Any], rules: dict[str, Any], name: Path
-) -> dict[str, Any]:
+def _run(runner: types.ModuleType, asked: dict[str, Any], name: Path) -> dict[str, Any]:
     from fluxhero.backtest.runners.job import Job, Output
 
     columns, loading = _timed(lambda: _columns(asked))
@@ -166,7 +162,7 @@ def _run(
         strategy=asked["strategy"],
         parameters=asked["parameters"],
         targets=_targets(asked),
-        rules=_rules(rules, columns["volume"]),
+        rules=_rules(asked["rules"], columns["volume"]),
         **columns,
     )
     output, running = _timed(lambda: runner.run(job))
@@ -180,17 +176,15 @@ def _run(
     return {"own": own, "load": loading, "run": running}
 
 
-def _swept(
-    runner: types.ModuleType, asked: dict[str, Any], rules: dict[str, Any], name: Path
-) -> dict[str, Any]:
+def _swept(runner: types.ModuleType, asked: dict[str, Any], name: Path) -> dict[str, Any]:
     import numpy as np
 
     from fluxhero.backtest.runners.job import SweepJob
 
     columns, loading = _timed(lambda: _columns(asked))
     targets = np.load(asked["targets"], allow_pickle=False)
-    job = SweepJob(targets=targets, rules=_rules(rules, columns["volume"]), **columns)
-    equity, running = _timed(lambda: runner.sweep(job))
+    job = SweepJob(targets=targets, rules=_rules(asked["rules"], columns["volume"]), **columns)
+    equity, running = _timed(lambda: getattr(runner, asked["function"])(job))
     np.save(name.with_suffix(".npy"), np.asarray(equity, dtype=np.float64), allow_pickle=False)
     return {"load": loading, "run": running}
 

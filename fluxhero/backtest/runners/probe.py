@@ -39,12 +39,11 @@ def _facts(distribution: str) -> dict[str, Any]:
     }
     if distribution in found:
         needs = _needs(distribution, found)
-        about: Any = found[distribution].metadata
         facts["version"] = found[distribution].version
         facts["needs"] = sorted(needs - {distribution})
         facts["bytes"] = sum(_size(found[name]) for name in needs)
-        facts["requires_python"] = about.get("Requires-Python") or ""
-        facts["licence"] = _licence(about)
+        facts["requires_python"] = found[distribution].metadata["Requires-Python"] or ""
+        facts["licence"] = _licence(found[distribution])
     return facts
 
 
@@ -69,16 +68,27 @@ def _normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def _licence(about: Any) -> str:
-    """As the package states it: the expression, the field, or the classifiers."""
+def _licence(distribution: Any) -> str:
+    """As the package states it: the expression, the field, the classifiers, or how its licence file begins."""
+    about = distribution.metadata
     stated = about.get("License-Expression") or about.get("License") or ""
     classified = [
         line.rpartition(" :: ")[2]
         for line in about.get_all("Classifier") or []
         if line.startswith("License :: ")
     ]
-    first = stated.strip().partition("\n")[0]
-    return first or ", ".join(classified)
+    return _first_line(stated) or ", ".join(classified) or _first_line(_licence_file(distribution))
+
+
+def _licence_file(distribution: Any) -> str:
+    for file in distribution.files or []:
+        if ".dist-info/" in str(file) and file.name.upper().startswith(("LICENSE", "LICENCE")):
+            return Path(file.locate()).read_text("utf-8", errors="replace")
+    return ""
+
+
+def _first_line(text: str) -> str:
+    return text.strip().partition("\n")[0].strip()
 
 
 def _size(distribution: Any) -> int:
