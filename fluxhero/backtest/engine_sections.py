@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from fluxhero.backtest.agreement import Agreement
+from fluxhero.backtest.agreement import MEANINGS, Agreement
 from fluxhero.backtest.evaluation import REFERENCE, EngineUsed, Evaluation, Row
 from fluxhero.backtest.markdown import plot, table
 from fluxhero.backtest.tearsheet import NONE, money, number, percent
@@ -85,6 +85,7 @@ def agreement(evaluation: Evaluation, plots: Sequence[str]) -> list[str]:
         ),
         plot("causes", plots),
         _rows(native),
+        "Causes: " + "; ".join(f"*{kind.value}*, {said}" for kind, said in MEANINGS.items()) + ".",
         plot("equity", plots),
     ]
 

@@ -172,7 +172,7 @@ PRICES = st.lists(st.integers(500, 5_000), min_size=12, max_size=12)
 CHOICES = st.lists(st.sampled_from([-1, 0, 1]), min_size=12, max_size=12)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     PRICES,
     PRICES,
