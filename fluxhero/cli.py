@@ -20,6 +20,7 @@ from fluxhero.commands.archiving import archive, restore
 from fluxhero.commands.breaking import breaker
 from fluxhero.commands.checking import check
 from fluxhero.commands.demonstrating import demo
+from fluxhero.commands.evaluating import evaluate
 from fluxhero.commands.examining import doctor
 from fluxhero.commands.holding import hold
 from fluxhero.commands.ingesting import ingest
@@ -159,6 +160,7 @@ _VERBS = (
     refresh,
     snapshot,
     breaker,
+    evaluate,
     query,
     status,
     doctor,

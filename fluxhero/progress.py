@@ -10,14 +10,14 @@ from time import monotonic
 
 logger = logging.getLogger(__name__)
 
-Watcher = Callable[[str, int, int | None], None]
+Watcher = Callable[[str, int, int | None, str], None]
 _SECONDS_BETWEEN_LINES = 2.0
 _watchers: list[Watcher] = []  # of the whole process: a step may run in any thread of it
 
 
 @contextmanager
 def watched_by(watcher: Watcher) -> Iterator[None]:
-    """Within the block, call `watcher(name, rows done, rows in all if known)` at every advance."""
+    """Within the block, call `watcher(name, done, in all if known, what is counted)` at every advance."""
     _watchers.append(watcher)
     try:
         yield
@@ -27,15 +27,26 @@ def watched_by(watcher: Watcher) -> Iterator[None]:
 
 def rows_read(name: str) -> Callable[[int, int | None], None]:
     """Begin to read something; what is returned is told of each advance."""
+    return begun(name, "read", "rows")
+
+
+def begun(name: str, did: str, things: str) -> Callable[[int, int | None], None]:
+    """Begin a long step; what is returned is told of each advance.
+
+    Args:
+        name: what the step works on.
+        did: what is done to each thing, like read.
+        things: what is counted, like rows.
+    """
     last = monotonic()
 
     def report(done: int, total: int | None) -> None:
         nonlocal last
         for watcher in _watchers:
-            watcher(name, done, total)
+            watcher(name, done, total, things)
         if monotonic() - last >= _SECONDS_BETWEEN_LINES:
             last = monotonic()
             whole = "" if total is None else f" of {total:,} ({done / max(total, 1):.0%})"
-            logger.info("%s: read %s%s rows", name, f"{done:,}", whole)
+            logger.info("%s: %s %s%s %s", name, did, f"{done:,}", whole, things)
 
     return report

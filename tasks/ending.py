@@ -1,7 +1,7 @@
-"""How a check or a snapshot ends: a link to its page, and the state of its run."""
+"""How a run ends that judges something: a link to its page, and the state it deserves."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from prefect.artifacts import create_link_artifact
 from prefect.client.schemas.objects import State
@@ -9,12 +9,34 @@ from prefect.states import Completed, Failed
 
 from fluxhero.integrity.check_report import CheckReport
 from fluxhero.integrity.rules import Severity
-from fluxhero.metrics.report import SnapshotReport
 from tasks.policy import io_task
 
 
+class Judging(Protocol):
+    """A report that says whether anything was found."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing was."""
+        ...
+
+    @property
+    def verdict(self) -> str:
+        """One sentence: the answer first."""
+        ...
+
+
+class Paged(Protocol):
+    """A report that may have an HTML page."""
+
+    @property
+    def page(self) -> str | None:
+        """Where it is."""
+        ...
+
+
 @io_task
-def publish_page(key: str, report: CheckReport) -> None:
+def publish_page(key: str, report: Paged) -> None:
     """Leave a link to the report's HTML page on the run's page."""
     if report.page is not None:
         link = Path(report.page).as_uri()
@@ -28,11 +50,16 @@ def ended_as(report: CheckReport) -> State[Any]:
     return _completed(report)
 
 
-def measured_as(report: SnapshotReport) -> State[Any]:
+def measured_as(report: Judging) -> State[Any]:
     """Completed, whatever was measured: a breached limit is the account's failure, not the run's."""
     return _completed(report)
 
 
-def _completed(report: CheckReport | SnapshotReport) -> State[Any]:
+def evaluated_as(report: Judging) -> State[Any]:
+    """Completed, whatever went wrong: an engine or strategy that fails is what was to be found out."""
+    return _completed(report)
+
+
+def _completed(report: Judging) -> State[Any]:
     name = "Completed" if report.ok else "Completed with findings"
     return Completed(name=name, message=report.verdict, data=report)

@@ -45,7 +45,7 @@ def plain_tasks(module: ModuleType, after: dict[str, Callable[[], object]]) -> I
 
     tasks = {name: value for name, value in vars(module).items() if isinstance(value, Task)}
     plain: dict[str, Any] = {
-        name: _followed(value.fn, after[name]) if name in after else value.fn
+        name: _Plain(_followed(value.fn, after[name]) if name in after else value.fn)
         for name, value in tasks.items()
     }
     for name in {"publish_report", "publish_page", "tell_of_breaker", "tell_of_limits"} & set(
@@ -54,6 +54,23 @@ def plain_tasks(module: ModuleType, after: dict[str, Callable[[], object]]) -> I
         plain[name] = lambda *_told: None
     with patch.multiple(module, **plain):
         yield
+
+
+class _Plain:
+    """A task's function, which can be submitted too and has ended then."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._function(*args, **kwargs)
+
+    def submit(self, *args: Any, **kwargs: Any) -> "_Plain":
+        result = self._function(*args, **kwargs)
+        return _Plain(lambda: result)
+
+    def result(self) -> Any:
+        return self._function()
 
 
 def _followed(function: Callable[..., Any], happening: Callable[[], object]) -> Callable[..., Any]:

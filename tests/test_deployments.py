@@ -23,10 +23,11 @@ from tests import samples
 REPOSITORY = Path(__file__).parents[1]
 GOLDEN = Path(__file__).parent / "golden" / "deployments.json"
 REWRITE = "REWRITE_GOLDEN"
-ARCHIVE, RESTORE, INGEST, REFRESH, CHECK, DEEP_CHECK, SNAPSHOT = (
+ARCHIVE, RESTORE, INGEST, EVALUATE, REFRESH, CHECK, DEEP_CHECK, SNAPSHOT = (
     "archive-trades/after-close",
     "restore-trades/on-demand",
     "ingest-trades/on-demand",
+    "evaluate-backtests/weekly",
     "refresh-market-data/before-open",
     "check-storage/daily",
     "check-storage/deep",
@@ -120,7 +121,7 @@ def test_deploying_twice_leaves_one_deployment_of_each(
     deployments: dict[str, dict[str, Any]],
 ) -> None:
     assert sorted(deployments) == sorted(
-        [ARCHIVE, RESTORE, INGEST, REFRESH, CHECK, DEEP_CHECK, SNAPSHOT]
+        [ARCHIVE, RESTORE, INGEST, EVALUATE, REFRESH, CHECK, DEEP_CHECK, SNAPSHOT]
     )
 
 
@@ -195,7 +196,7 @@ def test_two_runs_do_not_write_the_store_at_once(deployments: dict[str, dict[str
     for name, one in deployments.items():
         assert one["global_concurrency_limit"]["limit"] == 1, name
         assert one["concurrency_options"]["collision_strategy"] == "CANCEL_NEW", name
-        queue_name = "watch" if name == SNAPSHOT else "store"  # a snapshot only reads the store
+        queue_name = "watch" if name in {SNAPSHOT, EVALUATE} else "store"  # they do not write it
         assert (one["work_pool_name"], one["work_queue_name"]) == ("fluxhero", queue_name), name
     (queue,) = post("/work_queues/filter", work_queues={"name": {"any_": ["store"]}})
     assert queue["concurrency_limit"] == 1
@@ -334,7 +335,13 @@ def test_no_path_of_a_machine_is_in_prefect_yaml() -> None:
 
 
 def test_flows_load_by_file_and_by_module() -> None:
-    names = ("archive_trades", "restore_trades", "ingest_trades", "refresh_market_data")
+    names = (
+        "archive_trades",
+        "evaluate_backtests",
+        "ingest_trades",
+        "refresh_market_data",
+        "restore_trades",
+    )
     forms = [f"flows/{name}.py:{name}" for name in names]
     forms += [f"flows.{name}.{name}" for name in names]
     done = python(

@@ -99,4 +99,14 @@ def test_a_watcher_is_told_at_once_and_only_while_it_watches() -> None:
         report(0, None)
         report(10, 20)
     report(20, 20)
-    assert seen == [("a.csv", 0, None), ("a.csv", 10, 20)]
+    assert seen == [("a.csv", 0, None, "rows"), ("a.csv", 10, 20, "rows")]
+
+
+def test_what_is_counted_need_not_be_rows(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.INFO, "fluxhero.progress")
+    clock = iter((0.0, 3.0, 3.0))
+    monkeypatch.setattr("fluxhero.progress.monotonic", lambda: next(clock))
+    progress.begun("sweep", "tried", "combinations")(500, 1000)
+    assert caplog.messages == ["sweep: tried 500 of 1,000 (50%) combinations"]

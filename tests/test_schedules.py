@@ -92,6 +92,10 @@ def saturday_morning(at: datetime) -> bool:
     return at.isoweekday() == 6 and (at.hour, at.minute) == (6, 0)
 
 
+def sunday_morning(at: datetime) -> bool:
+    return (at.isoweekday(), at.hour, at.minute) == (7, 10, 0)
+
+
 def often_while_the_exchange_may_be_open(at: datetime) -> bool:
     in_session = at.isoweekday() < 6 and 9 <= at.hour <= 16
     return at.minute % 5 == 0 if in_session else at.minute == 0
@@ -103,6 +107,7 @@ _TIMES = {
     "after-close": every_weekday(17, 30),
     "daily": every_weekday(18, 30),
     "deep": saturday_morning,
+    "weekly": sunday_morning,
     "regular": often_while_the_exchange_may_be_open,
 }
 

@@ -26,7 +26,8 @@ PROTOCOL: Final = "fluxhero.v1"  # the one that an accepted WebSocket speaks
 BEARER: Final = "base64url.bearer."  # a browser's token follows, in unpadded base64url
 
 PUBLIC: Final = frozenset({"/", "/livez", "/readyz"})
-_PUBLIC_FOLDER: Final = "/static/"
+# A report's address carries a ticket, which its route checks.
+_PUBLIC_FOLDERS: Final = ("/static/", "/reports/")
 _LONGEST_TOKEN: Final = 1_024
 _QUERY_SECRET = re.compile(r"token|secret|auth|passw|bearer|api[_-]?key|jwt", re.IGNORECASE)
 
@@ -116,9 +117,9 @@ class Authentication:
 
 
 def is_public(scope: Scope) -> bool:
-    """Whether everybody may have this: the page's own files, and whether the service is well."""
+    """Whether no token is needed: the page's own files, reports by ticket, and whether the service is well."""
     path = scope["path"]
-    return scope["type"] == "http" and (path in PUBLIC or path.startswith(_PUBLIC_FOLDER))
+    return scope["type"] == "http" and (path in PUBLIC or path.startswith(_PUBLIC_FOLDERS))
 
 
 def shown_by(scope: Scope) -> Shown:

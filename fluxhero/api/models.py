@@ -150,6 +150,13 @@ class EvaluationRows(Line):
     offset: int
 
 
+class ReportLink(Line):
+    """Where a browser finds a report without the token, for so many seconds."""
+
+    path: str
+    seconds: int
+
+
 class BreakerAnswer(Line):
     """The drawdown breaker of each mode."""
 

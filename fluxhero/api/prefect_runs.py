@@ -38,6 +38,7 @@ logger = logging.getLogger(__name__)
 OUR_FLOWS = (
     "archive-trades",
     "check-storage",
+    "evaluate-backtests",
     "ingest-trades",
     "refresh-market-data",
     "restore-trades",

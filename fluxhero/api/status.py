@@ -9,6 +9,7 @@ from typing import Final, Literal, TypeVar
 from config.settings import Settings
 from fluxhero.api import measured as lines
 from fluxhero.api.measured import Measured
+from fluxhero.api.reports import report_line
 from fluxhero.api.services import Runs
 from fluxhero.api.sources import Checked, Sources, Taken, plain, shown
 from fluxhero.api.status_models import (
@@ -32,11 +33,12 @@ from fluxhero.metrics.breaker_record import BreakerState
 from fluxhero.metrics.jobs import Job
 from fluxhero.metrics.limit_rules import LIMIT_RULES
 from fluxhero.metrics.snapshots import Latest
+from fluxhero.reports import ReportFile, reports
 
 MOST_FINDINGS: Final = 50
 _GRAVEST = tuple(str(severity) for severity in Severity)
 
-Part = Literal["snapshot", "archive", "findings", "equity", "breaker", "jobs"]
+Part = Literal["snapshot", "archive", "findings", "equity", "breaker", "jobs", "reports"]
 T = TypeVar("T")
 
 
@@ -85,6 +87,7 @@ def status_of(settings: Settings, sources: Sources, runs: Runs, now: datetime) -
     chain = parts.of("archive", sources.chain, None)
     breaker: tuple[BreakerState, ...] = parts.of("breaker", sources.breaker, ())
     jobs: tuple[Job, ...] = parts.of("jobs", sources.jobs, ())
+    written: list[ReportFile] = parts.of("reports", lambda: reports(settings.data_dir), [])
     parts.of("equity", lambda: bool(sources.curves()), False)
     checked = {area: _checked(parts, sources, area) for area in Area}
     at = taken.latest.snapshot.at if taken.latest.snapshot else None
@@ -107,6 +110,7 @@ def status_of(settings: Settings, sources: Sources, runs: Runs, now: datetime) -
         archive=None if chain is None else _archive(chain, taken.measured),
         findings=_findings(checked),
         jobs=tuple(_job(job) for job in jobs),
+        reports=tuple(report_line(one) for one in written if one.is_latest),
         runs=runs,
     )
     found = status.findings

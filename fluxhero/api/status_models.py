@@ -33,7 +33,7 @@ class Verdict(_Line):
 class Problem(_Line):
     """Something that cannot be read, so that its part of the answer is empty or older."""
 
-    part: Literal["snapshot", "archive", "findings", "equity", "breaker", "jobs"]
+    part: Literal["snapshot", "archive", "findings", "equity", "breaker", "jobs", "reports"]
     what: str | None
     message: str
     next_step: str
@@ -199,6 +199,15 @@ class JobLine(_Line):
     last_seconds: float | None
 
 
+class ReportLine(_Line):
+    """An HTML or PDF report; `kind` is check, evaluation or tearsheet."""
+
+    name: str
+    kind: str
+    written_at: datetime
+    bytes: int
+
+
 class StatusAnswer(_Line):
     """All of it; `at` is the server's clock."""
 
@@ -219,4 +228,5 @@ class StatusAnswer(_Line):
     archive: ArchiveLine | None
     findings: FindingsLine
     jobs: tuple[JobLine, ...]
+    reports: tuple[ReportLine, ...]
     runs: Runs

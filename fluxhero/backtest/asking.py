@@ -81,7 +81,7 @@ def _checked(
     if values.dtype.kind == "O" and all(isinstance(one, (Real, np.bool_)) for one in values):
         values = values.astype(np.float64)
     if values.dtype.kind in _NUMBERS:
-        wrong = ~np.isin(values, (-1, 0, 1))
+        wrong = ~((values == 0) | (values == 1) | (values == -1))
     else:
         wrong = np.array([not isinstance(one, (Real, np.bool_)) for one in values.tolist()])
     if wrong.any():

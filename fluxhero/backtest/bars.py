@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 
 import numpy as np
@@ -13,6 +14,7 @@ Ints = npt.NDArray[np.int64]
 Int8s = npt.NDArray[np.int8]
 
 TICKS_A_DOLLAR = 10_000
+_SECOND = 1_000_000_000  # nanoseconds
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +41,10 @@ class Bars:
     def __len__(self) -> int:
         return len(self.ends)
 
+    def over(self, place: int) -> datetime:
+        """When a bar is over."""
+        return datetime.fromtimestamp(int(self.ends[place]) / _SECOND, UTC)
+
     @cached_property
     def digest(self) -> str:
         """SHA-256 of symbol, timeframe and every value: what a trial was made on."""
@@ -55,6 +61,11 @@ class Bars:
         """Those from place `first` to before place `last`."""
         values = (self.ends, self.open, self.high, self.low, self.close, self.volume)
         return Bars(self.symbol, self.timeframe, *(one[first:last] for one in values))
+
+    def between(self, first: int, last: int) -> "Bars":
+        """Those that are over after `first` and not after `last`, nanoseconds since 1970 UTC."""
+        places = np.searchsorted(self.ends, (first, last), side="right")
+        return self.part(int(places[0]), int(places[1]))
 
     def frame(self) -> pd.DataFrame:
         """What a strategy is given: prices in USD as floats, volume, indexed by the end of each bar (UTC)."""

@@ -79,9 +79,10 @@ def verdict(comparison: dict[str, Any] | StrategyError, bars: Bars) -> Verdict:
     elif peeks:
         honesty = Honesty.PEEKS
         reason = f"it changes its mind in {len(peeks)} of {times}: it says {peeks[0]}"
-    elif tried - raised < tried * _LEAST_SHARE:
+    elif tried - raised <= tried * _LEAST_SHARE:
         honesty = Honesty.UNKNOWN
-        reason = f"in {raised} of {times} it could not be found out: {comparison['said']}"
+        said = f": {comparison['said']}" if raised else ""
+        reason = f"only {tried - raised} of {times} could be compared{said}"
     else:
         return Verdict(Honesty.HONEST, (), tried, "")
     return Verdict(honesty, peeks, tried, reason)

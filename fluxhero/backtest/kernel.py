@@ -33,7 +33,7 @@ def _inner(function: F) -> F:
     return cast("F", numba.njit(error_model="numpy")(function))
 
 
-def _entry(signature: Any) -> Callable[[F], F]:
+def entry(signature: Any) -> Callable[[F], F]:
     """Compiled for these types, and kept on disk where there is a place (beside this file, or the user's cache)."""
     options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 
@@ -111,7 +111,7 @@ def _note_fill(orders: Ints, order: int, shares: int, price: int) -> None:
             orders[order, OUTCOME] = SHRUNK if shares else NO_CASH
 
 
-@_entry(_COUNTS(_COLUMN, _COLUMN, _COLUMN, _TARGETS, _COLUMN, _ROOM, _ROWS, _ROWS))
+@entry(_COUNTS(_COLUMN, _COLUMN, _COLUMN, _TARGETS, _COLUMN, _ROOM, _ROWS, _ROWS))
 def walk(
     opens: Ints,
     closes: Ints,
@@ -194,7 +194,7 @@ def _part(commission: int, shares: int, whole: int) -> int:
     return commission // whole * shares + int(rest)
 
 
-@_entry(_COUNT(_COLUMN, _COLUMN, _COLUMN, _COLUMN, _COLUMN, _ROWS, _ROWS))
+@entry(_COUNT(_COLUMN, _COLUMN, _COLUMN, _COLUMN, _COLUMN, _ROWS, _ROWS))
 def match(
     bars: Ints, sides: Ints, shares: Ints, prices: Ints, commissions: Ints, lots: Ints, trips: Ints
 ) -> int:

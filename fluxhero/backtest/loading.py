@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from fluxhero.backtest.parameters import Parameter
-from fluxhero.errors import StrategyError
+from fluxhero.errors import BadInputError, StrategyError
 from fluxhero.wording import printable
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def told(doing: str) -> Iterator[None]:
     """
     try:
         yield
-    except StrategyError:
+    except BadInputError:
         raise
     except MemoryError as error:
         raise StrategyError(

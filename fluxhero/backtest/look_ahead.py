@@ -15,7 +15,8 @@ from fluxhero.errors import StrategyError
 
 _SEED: Final = 20_260_105
 _AT_RANDOM: Final = 6
-_AT_ENTRIES: Final = 6
+_AT_ENTRIES: Final = 5
+_AT_EXITS: Final = 5
 _AT_THE_END: Final = 3
 _LONGEST_AT_THE_BEGINNING: Final = 512
 
@@ -59,19 +60,22 @@ class Comparison:
 def truncations(full: Int8s) -> list[int]:
     """How many bars to keep, each time.
 
-    Near the beginning (where gaps are filled from behind), near the end, right after entries (where a peek by one
-    bar shows), and anywhere.
+    Near the beginning (where gaps are filled from behind), near the end, right after entries and exits (where a
+    peek by one bar shows), and anywhere.
     """
     bars = len(full)
+    if not full[1:].size:
+        return []
     chance = np.random.default_rng(_SEED)
     kept = {bars - left for left in range(1, _AT_THE_END + 1)}
     length = 2
     while length <= _LONGEST_AT_THE_BEGINNING:
         kept.add(length)
         length *= 2
-    before = np.concatenate((np.zeros(1, dtype=np.int8), full[:-1]))
-    entries = np.flatnonzero((full != before) & (full != 0)) + 1
-    kept.update(chance.choice(entries, min(len(entries), _AT_ENTRIES), replace=False).tolist())
+    changes = np.flatnonzero(np.diff(full, prepend=np.int8(0))) + 1
+    enters = full[changes - 1] != 0
+    for places, most in ((changes[enters], _AT_ENTRIES), (changes[~enters], _AT_EXITS)):
+        kept.update(chance.choice(places, min(len(places), most), replace=False).tolist())
     kept.update(chance.integers(1, bars, _AT_RANDOM).tolist())
     return sorted(length for length in kept if 0 < length < bars)
 

@@ -137,7 +137,7 @@ def chosen(
         elif one.required:
             raise BadInputError(
                 f"{owner} needs {one.name}",
-                next_step=f"give it {one.name}=…; it has {listed}",
+                next_step=f"give it with --set {one.name}=…; it has {listed}",
             )
         elif one.default is not None:
             values.append((one.name, one.default))

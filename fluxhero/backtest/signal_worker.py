@@ -20,16 +20,16 @@ import numpy as np
 
 from fluxhero.backtest.asking import targets_of
 from fluxhero.backtest.bars import Bars, Int8s
-from fluxhero.backtest.loading import load, look_in
+from fluxhero.backtest.loading import class_of, load, look_in
 from fluxhero.backtest.look_ahead import compared
 from fluxhero.backtest.strategy import Named, description
 from fluxhero.durable import write_atomically
-from fluxhero.errors import StrategyError
+from fluxhero.errors import BadInputError
 
 REQUEST_NAME: Final = "request.json"
 STARTED_NAME: Final = "started"
 BARS_NAME: Final = "bars.npy"
-_SECONDS_TO_END: Final = 5.0
+_SECONDS_TO_END: Final = 2.0
 
 
 def result_name(task: str, place: int) -> str:
@@ -48,9 +48,9 @@ def main(request_file: Path) -> None:
     worker = _Worker(request, request_file.parent)
     look_in(request["search"])
     write_atomically(worker.folder / STARTED_NAME, b"")
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
     for place, fields in request["strategies"]:
-        # By a signal, which ends what Python cannot interrupt, too.
+        # By a signal, which ends what Python cannot interrupt, too; the strategy before may have had it.
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.setitimer(signal.ITIMER_REAL, request["seconds"])
         answer = _answer(worker.task, place, fields)
         signal.setitimer(signal.ITIMER_REAL, 0)
@@ -65,7 +65,7 @@ def _answer(
 ) -> dict[str, Any]:
     try:
         return task(place, fields)
-    except StrategyError as error:
+    except BadInputError as error:
         return {"error": [error.what, error.next_step]}
 
 
@@ -86,9 +86,11 @@ class _Worker:
         return asdict(description(fields["name"], fields["reference"]))
 
     def _targets(self, place: int, fields: dict[str, Any]) -> dict[str, Any]:
+        strategy = _named(fields)
+        class_of(strategy.reference)
         _forget_peak()
         started = perf_counter()
-        targets = self._made(_named(fields), self._bars)
+        targets = self._made(strategy, self._bars)
         seconds = perf_counter() - started
         content = io.BytesIO()
         np.save(content, targets)

@@ -41,7 +41,7 @@ class Signals:
 
     Attributes:
         targets: -1, 0 or 1 a bar.
-        seconds: that it took, imports included.
+        seconds: that it took, without the import of its module.
         peak_mb: most memory its process had.
         verdict: whether it peeks.
     """
@@ -140,6 +140,7 @@ class _Workers:
         found: dict[int, dict[str, Any] | StrategyError] = {}
         left = dict(strategies)
         while left:
+            first = next(iter(left))
             outcome = self._run(task, left)
             for place in list(left):
                 result = self.folder / result_name(task, place)
@@ -147,9 +148,10 @@ class _Workers:
                     break
                 found[place] = _read(json.loads(read_bytes(result)))
                 del left[place]
-            if left:
+            # What those before it left behind may be to blame, unless it was alone or had its own time.
+            if first in left or (left and _timed_out(outcome)):
                 place = next(iter(left))
-                found[place] = _ended(left.pop(place), outcome, self._bounds)
+                found[place] = death_of(left.pop(place), outcome, self._bounds)
         return found
 
     def _run(self, task: str, strategies: dict[int, Named]) -> Outcome:
@@ -191,9 +193,13 @@ def _read(answer: dict[str, Any]) -> dict[str, Any] | StrategyError:
     return StrategyError(what, next_step=next_step)
 
 
-def _ended(strategy: Named, outcome: Outcome, bounds: Bounds) -> StrategyError:
+def _timed_out(outcome: Outcome) -> bool:
+    return outcome.ended is Ended.TIMED_OUT or outcome.exit_code == -signal.SIGALRM
+
+
+def death_of(strategy: Named, outcome: Outcome, bounds: Bounds) -> StrategyError:
     """What to say of a strategy that took its process with it."""
-    if outcome.ended is Ended.TIMED_OUT or outcome.exit_code == -signal.SIGALRM:
+    if _timed_out(outcome):
         what = f"took longer than {bounds.seconds:g} seconds"
         step = "make it quicker, give it fewer bars, or raise FLUXHERO_ENGINE_TIMEOUT_SECONDS"
     elif outcome.ended is Ended.OUT_OF_MEMORY:

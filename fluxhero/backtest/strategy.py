@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import numpy.typing as npt
 
 from fluxhero.backtest.isolation import Bounds
-from fluxhero.backtest.loading import class_of, code_of
+from fluxhero.backtest.loading import class_of, code_of, told
 from fluxhero.backtest.parameters import (
     Declared,
     Grid,
@@ -139,6 +139,8 @@ def description(name: str, reference: str) -> Description:
         StrategyError: it cannot be imported, or cannot be given what it needs.
     """
     strategy = class_of(reference)
-    declared = declared_by(strategy, name)
+    with told(f"looking at {name}"):
+        declared = declared_by(strategy, name)
+        grid = grid_of(strategy, declared, name)
     code = "" if name in SHIPPED else code_of(strategy)
-    return Description(name, reference, declared, grid_of(strategy, declared, name), code)
+    return Description(name, reference, declared, grid, code)

@@ -61,7 +61,7 @@ def show_report(report: Report, *, as_json: bool, tabled: bool = True) -> None:
 
 @contextmanager
 def progress_bar(*, as_json: bool) -> Iterator[None]:
-    """Within the block, draw how far reading is, where stderr is a terminal; log lines go above it.
+    """Within the block, draw how far a step is, where stderr is a terminal; log lines go above it.
 
     The log's own lines of progress are not shown then; elsewhere, and with `--json`, they are all there is.
     """
@@ -84,13 +84,12 @@ def progress_bar(*, as_json: bool) -> Iterator[None]:
     with Progress(*columns, console=console, transient=True, redirect_stdout=False) as bar:
         shown = bar.add_task("", visible=False, counted="")
 
-        def draw(name: str, done: int, total: int | None) -> None:
+        def draw(name: str, done: int, total: int | None, things: str) -> None:
             if not done:
                 began[name] = time.monotonic()
             rate = done / max(time.monotonic() - began.get(name, 0.0), _TICK)
-            counted = (
-                f"{done:,}{'' if total is None else f' of {total:,}'} rows, {rate:,.0f} rows/s"
-            )
+            whole = "" if total is None else f" of {total:,}"
+            counted = f"{done:,}{whole} {things}, {rate:,.0f} {things}/s"
             bar.update(
                 shown, description=name, completed=done, total=total, counted=counted, visible=True
             )

@@ -64,6 +64,7 @@ class Seconds(click.FloatRange):
 
 
 UTC_TIME = UtcTime()
+DAY = click.DateTime(["%Y-%m-%d"])
 DAYS = click.IntRange(0, MOST_DAYS)
 SECONDS = Seconds()
 ID = Id()

@@ -8,16 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fluxhero.durable import write_atomically
 from fluxhero.integrity.check_report import CheckReport, FindingLine
 from fluxhero.integrity.findings import UNTOLD, Finding, Trend
+from fluxhero.reports import write_report
 
 if TYPE_CHECKING:
     from jinja2 import Template
     from markupsafe import Markup
 
-FOLDER = "reports"
-LATEST = "check-latest.html"
 RUNS_SHOWN = 30
 _TEMPLATE = "report.html.j2"
 _CODE = re.compile(r"`([^`]+)`")
@@ -52,11 +50,7 @@ def write_page(
     data_dir: Path, report: CheckReport, findings: Sequence[Finding], trends: Sequence[Trend]
 ) -> Path:
     """Write the report, and a second time as the latest one; returns where."""
-    page = render_page(report, findings, trends).encode()
-    path = data_dir / FOLDER / f"check-{report.run}.html"
-    write_atomically(path, page)
-    write_atomically(path.with_name(LATEST), page)
-    return path
+    return write_report(data_dir, "check", report.run, render_page(report, findings, trends))
 
 
 def render_page(report: CheckReport, findings: Sequence[Finding], trends: Sequence[Trend]) -> str:

@@ -18,10 +18,11 @@ import duckdb
 
 from fluxhero.archive.manifest import Manifest
 from fluxhero.archive.workspace import Workspace
+from fluxhero.backtest import trials
 from fluxhero.engine import literal, one_row
 from fluxhero.errors import BadInputError, FluxHeroError, first_line
 from fluxhero.integrity.findings import FOLDER
-from fluxhero.ledger import bars_view, snapshots_view
+from fluxhero.ledger import bars_view, snapshots_view, trials_view
 from fluxhero.ledger.partial import NOT_LOADED
 from fluxhero.ledger.view import VIEWS, open_view
 from fluxhero.metrics import snapshot_files
@@ -84,8 +85,8 @@ def run_query(
 
     Raises:
         BadInputError: it is not one reading statement, or DuckDB refuses it.
-        DamagedFileError: it came upon a file of the archive, the cache or the snapshots that is damaged
-            or gone.
+        DamagedFileError: it came upon a file of the archive, the cache, the snapshots or the trials that is
+            damaged or gone.
         FluxHeroError: it took longer than `timeout`.
     """
     _check_statement(sql)
@@ -96,7 +97,8 @@ def run_query(
 
 def _readable(workspace: Workspace) -> list[Path]:
     """Folders whose files a statement may read by name."""
-    results = [workspace.data_dir / name for name in (FOLDER, snapshot_files.FOLDER)]
+    names = (FOLDER, snapshot_files.FOLDER, trials.FOLDER.parent)
+    results = [workspace.data_dir / name for name in names]
     return [workspace.layout.root, *results, workspace.cache_dir]
 
 
@@ -236,6 +238,7 @@ def _damage_named(workspace: Workspace, tables: Sequence[str]) -> Iterator[None]
             for name, prove, folder in (
                 (bars_view.NAME, bars_view.prove_bars, workspace.cache_dir),
                 (snapshots_view.NAME, snapshots_view.prove_snapshots, workspace.data_dir),
+                (trials_view.NAME, trials_view.prove_trials, workspace.data_dir),
             ):
                 prove(folder, None if name in wordless else str(error))
         raise

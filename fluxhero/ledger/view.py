@@ -19,12 +19,16 @@ from fluxhero.archive.manifest import Chain, EventKind, Manifest
 from fluxhero.archive.workspace import Workspace
 from fluxhero.engine import connect, literal, one_row
 from fluxhero.integrity.findings import SCHEMA, Area, finding_files
-from fluxhero.ledger import bars_view, snapshots_view
+from fluxhero.ledger import bars_view, snapshots_view, trials_view
 from fluxhero.ledger.rows import ARCHIVED_AT
 from fluxhero.ledger.schema import ALL_TABLES, LEDGER_TABLES, Table
 
 BATCHES, FINDINGS = "batches", "findings"
-VIEWS = (*ALL_TABLES, BATCHES, FINDINGS, snapshots_view.NAME, bars_view.NAME)
+VIEWS = (
+    *ALL_TABLES,
+    *(BATCHES, FINDINGS),
+    *(snapshots_view.NAME, trials_view.NAME, bars_view.NAME),
+)
 LOCATION, BATCH_ID = "_location", "_batch_id"
 
 ArchivedRows = Callable[[Table, pa.Table], pa.Table]
@@ -38,7 +42,8 @@ def open_view(
 
     `trades` and `orders` have three columns more than the ledger: `_location` (hot or archive),
     `_archived_at` and `_batch_id`. `batches` has one row a manifest, `findings` what every check of
-    storage and limits found, `snapshots` what was measured when, `bars` the cache of bars.
+    storage and limits found, `snapshots` what was measured when, `trials` every backtest that was tried,
+    `bars` the cache of bars.
 
     Args:
         workspace: the store and its archive; neither is changed.
@@ -72,6 +77,8 @@ def open_view(
                     _create_findings(connection, workspace.data_dir)
                 elif name == snapshots_view.NAME:
                     snapshots_view.create_snapshots(connection, workspace.data_dir)
+                elif name == trials_view.NAME:
+                    trials_view.create_trials(connection, workspace.data_dir)
                 elif name == bars_view.NAME:
                     bars_view.create_bars(connection, workspace.cache_dir)
                 elif name in store.archived_tables:

@@ -126,8 +126,7 @@ def _past(result: Result, now: int) -> list[object]:
     given_then = [row for row in result.orders.to_pylist() if row["signal_bar"] == now]
     return [
         [row for row in result.orders.to_pylist() if row["signal_bar"] < now],
-        # Whether an order can be filled at all is decided when it is given.
-        [(row["side"], row["ordered"], row["ordered"] and "") for row in given_then],
+        [(row["order"], row["side"], row["ordered"]) for row in given_then],
         [row for row in result.fills.to_pylist() if row["bar"] <= now],
         [row for row in result.round_trips.to_pylist() if row["exit_bar"] <= now],
         result.equity.slice(0, now + 1).to_pylist(),

@@ -52,6 +52,7 @@ def empty_status(now: datetime) -> Json:
         },
         "findings": {"open": [], "total": 0, "waived": 0, "checked_at": None},
         "jobs": [],
+        "reports": [],
         "runs": {"last": [], "next": [], "ui_url": None, "problem": None},
     }
 
@@ -217,6 +218,14 @@ def night_shift(now: datetime) -> Script:
             _job("check-storage", now - timedelta(hours=6), 9.81),
             _job("snapshot-metrics", now - timedelta(minutes=3), 1.31),
             _job("refresh-bars", now - timedelta(hours=5), 38.0),
+        ],
+        "reports": [
+            {
+                "name": "check-latest.html",
+                "kind": "check",
+                "written_at": iso(now - timedelta(hours=6)),
+                "bytes": 41_000,
+            },
         ],
         "runs": {
             "last": [

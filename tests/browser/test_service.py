@@ -15,6 +15,7 @@ from fluxhero.api.tokens import make_secret
 from fluxhero.api.watcher import watch
 from fluxhero.api.websocket import Pace
 from fluxhero.integrity.findings import Area
+from fluxhero.reports import write_report
 from tests.api import filled
 from tests.browser.conftest import Open
 from tests.browser.served import Served
@@ -110,3 +111,27 @@ def test_who_may_look(tab: Open, serve: ServeReal, data: Path) -> None:
     page.wait_for_selector("text=no longer accepted")
     assert page.evaluate("sessionStorage.length") == 0
     opened.log_in(server.url, (data / "auth-secret").read_text().strip())
+
+
+def test_a_report_opens_in_a_tab_of_its_own_and_nothing_in_it_runs(
+    tab: Open, serve: ServeReal, data: Path
+) -> None:
+    write_report(data, "check", "1", "<script>document.title='ran'</script><h1>All is sound</h1>")
+    make_secret(data / "auth-secret")
+    server = serve()
+    opened = tab()
+    page = opened.page
+    opened.log_in(server.url, (data / "auth-secret").read_text().strip())
+    with page.context.expect_page() as shown:
+        page.click("#reports button")
+    report = shown.value
+    report.wait_for_url("**/reports/**")
+    assert report.inner_text("h1") == "All is sound"
+    assert report.title() != "ran"
+    assert report.evaluate("window.opener") is None
+    report.close()
+
+    (data / "reports" / "check-latest.html").unlink()
+    page.click("#reports button")
+    page.wait_for_selector("#reports-problem:not(:empty)")
+    assert "no report of this name" in opened.text("#reports-problem")

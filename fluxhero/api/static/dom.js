@@ -58,7 +58,7 @@ export function show(panel, data, nodes) {
     if (open.has(keyOf(details))) details.open = true;
   }
   if (active !== null) {
-    const again = [...panel.querySelectorAll("a, summary, input")].find((one) => keyOf(one) === active);
+    const again = [...panel.querySelectorAll("a, button, summary, input")].find((one) => keyOf(one) === active);
     again?.focus({ preventScroll: true });
   }
 }

@@ -16,7 +16,7 @@ const MODES = ["live", "paper", "legacy"];
 const EVENTS = { fill: "filled", ack: "acknowledged" };
 const WINDOWS = { "1d": "1 day", "7d": "7 days", "30d": "30 days", all: "all" };
 const BOARD = ["reasons", "facts", "tiles", "breaker", "holdings", "findings", "runs", "jobs", "archive", "latency",
-  "trades", "account", "mode-switch", "basis-switch", "span-switch", "event-switch", "window-switch"];
+  "trades", "reports", "account", "mode-switch", "basis-switch", "span-switch", "event-switch", "window-switch"];
 
 let token = null;
 let live = null;
@@ -203,6 +203,27 @@ function countDown() {
   byId("retry").textContent = left > 0 ? `Try now (${left} s)` : "Trying …";
 }
 
+// ------------------------------------------------------------------------------------- reports
+
+// The tab is opened in the click, since a browser allows it only there; where it leads to is asked after it.
+async function openReport(name) {
+  const opened = window.open("about:blank", "_blank");
+  if (opened) opened.opener = null;
+  const told = (text) => {
+    byId("reports-problem").textContent = text;
+  };
+  told("");
+  try {
+    const link = await get(`/api/reports/${encodeURIComponent(name)}`, token);
+    if (link === null) throw new Refused(0, { message: "The server does not answer." }, 0);
+    (opened ?? window).location.replace(new URL(link.path, location.href).href);
+  } catch (refused) {
+    opened?.close();
+    if (!(refused instanceof Refused)) throw refused;
+    told(refusal(refused));
+  }
+}
+
 // -------------------------------------------------------------------------------------- alerts
 
 function tellAlert(event) {
@@ -235,6 +256,7 @@ function render() {
   show(byId("runs"), status.runs, () => panels.runs(status.runs));
   show(byId("jobs"), status.jobs, () => panels.jobs(status.jobs));
   show(byId("archive"), status.archive, () => panels.archive(status.archive));
+  show(byId("reports"), status.reports, () => panels.reports(status.reports, openReport));
   show(byId("latency"), [status.latency, view], () => panels.latency(status, view));
   show(byId("trades"), [status.trades, status.orders, view.mode], () => panels.trades(status, view));
   const prefect = webAddress(status.runs.ui_url);

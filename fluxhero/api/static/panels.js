@@ -322,6 +322,22 @@ export function archive(kept) {
   ]);
 }
 
+const REPORTS = { check: "Storage check", evaluation: "Backtest evaluation", tearsheet: "Tearsheet" };
+
+export function reports(told, open) {
+  if (!told.length) return empty(prose("No report yet: `fluxhero check` and `fluxhero evaluate` write one each."));
+  return table(
+    "The latest reports",
+    [["Report", ""], ["Written", ""]],
+    told.map((report) => {
+      const name = REPORTS[report.kind] ?? report.name;
+      const button = node("button", { type: "button", class: "plain", "data-key": `report-${report.name}` }, name);
+      button.addEventListener("click", () => open(report.name));
+      return [button, moment(report.written_at, "ago")];
+    }),
+  );
+}
+
 const pairs = (rows) =>
   node("dl", { class: "pairs" }, rows.map(([name, value]) => [node("dt", {}, name), node("dd", {}, value)]).flat());
 

@@ -1,0 +1,214 @@
+"""A whole evaluation for its reader as one HTML file: the decision, engines, differences, strategies."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from fluxhero.backtest.drawing import SERIES, new_figure
+from fluxhero.backtest.evaluation import REFERENCE, Evaluation, Row
+from fluxhero.backtest.paper import Section, render
+from fluxhero.backtest.tearsheet import NONE, money, number, percent, rules_in_words
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def evaluation_html(evaluation: Evaluation, sheets: Sequence[tuple[str, str]]) -> str:
+    """The report as HTML.
+
+    Args:
+        evaluation: all of it.
+        sheets: text and file name of each tearsheet.
+    """
+    machine = evaluation.machine
+    about = [
+        f"{evaluation.at:%Y-%m-%d %H:%M} UTC, run {evaluation.run}, {evaluation.seconds:,.0f} s",
+        rules_in_words(evaluation.contract),
+        f"{machine.processor}, {machine.cores} cores, {machine.memory_gb:.0f} GB, Python {machine.python}",
+    ]
+    sections = [
+        *(
+            [
+                Section(
+                    "What went wrong",
+                    columns=("What",),
+                    rows=[(one,) for one in evaluation.failures],
+                )
+            ]
+            if evaluation.failures
+            else []
+        ),
+        _strategies(evaluation),
+        Section("Tearsheets", links=sheets) if sheets else None,
+        _data(evaluation),
+        *_engines(evaluation),
+        _causes(evaluation),
+        _validations(evaluation),
+        Section("Equity by strategy", figures=_curves(evaluation)),
+    ]
+    level = "doubtful" if evaluation.failures else "good"
+    return render(
+        f"Backtest evaluation {evaluation.run}",
+        evaluation.headline,
+        about,
+        level,
+        [section for section in sections if section is not None],
+    )
+
+
+def _strategies(evaluation: Evaluation) -> Section:
+    rows = []
+    for one in evaluation.luck:
+        found = evaluation.reference_performance(one.label, one.symbol)
+        figures = (NONE,) * 4
+        if found:
+            figures = (
+                percent(found.total_return),
+                number(found.sharpe),
+                percent(found.max_drawdown),
+                f"{found.trades:,}",
+            )
+        rows.append((one.label, one.symbol, *figures, one.luck.verdict if one.luck else one.reason))
+    return Section(
+        "Strategies",
+        "By the reference simulator, after costs.",
+        columns=("Strategy", "Symbol", "Return", "Sharpe", "Drawdown", "Trips", "Is it luck?"),
+        rows=rows,
+    )
+
+
+def _data(evaluation: Evaluation) -> Section:
+    return Section(
+        "Data",
+        columns=("Symbol", "Bars", "From", "To", "Source", "Notes"),
+        rows=[
+            (
+                used.symbol,
+                f"{used.bars:,} of {used.timeframe}",
+                f"{used.first:%Y-%m-%d}",
+                f"{used.last:%Y-%m-%d}",
+                used.source,
+                "; ".join(used.notes),
+            )
+            for used in evaluation.data
+        ],
+    )
+
+
+def _engines(evaluation: Evaluation) -> list[Section]:
+    if not evaluation.standings:
+        return []
+    named = evaluation.standings[0].measures
+    matrix = [
+        (
+            standing.engine,
+            f"{standing.total:.1f}",
+            *(NONE if one.score is None else f"{one.score:.1f}" for one in standing.measures),
+        )
+        for standing in evaluation.standings
+    ]
+    measured = [
+        (standing.engine, one.criterion, one.text)
+        for standing in evaluation.standings
+        for one in standing.measures
+    ]
+    excluded = [
+        (standing.engine, reason)
+        for standing in evaluation.standings
+        for reason in standing.disqualified
+    ]
+    return [
+        Section(
+            "Engines, scored",
+            "0 to 10 for each criterion, weighted. What was not measured counts as nothing.",
+            columns=(
+                "Engine",
+                "Score",
+                *(f"{one.criterion} (x{one.weight.normalize():f})" for one in named),
+            ),
+            rows=matrix,
+        ),
+        Section(
+            "Which engine",
+            evaluation.decision.text,
+            columns=("Engine", "Does not qualify, as"),
+            rows=excluded,
+        ),
+        Section("What was measured", columns=("Engine", "Criterion", "Found"), rows=measured),
+    ]
+
+
+def _causes(evaluation: Evaluation) -> Section:
+    rows = []
+    for row in evaluation.rows:
+        if row.engine == REFERENCE or row.ending == "not-native":
+            continue
+        rows.append((row.engine, row.mode, row.label, row.symbol, *_difference(row)))
+    return Section(
+        "Differences from the reference",
+        "What of the last equity's difference comes from what. The dollars of all causes add up to it.",
+        columns=(
+            "Engine",
+            "Signals",
+            "Strategy",
+            "Symbol",
+            "Same fills",
+            "Difference, USD",
+            "Comes from",
+        ),
+        rows=rows,
+    )
+
+
+def _difference(row: Row) -> tuple[str, str, str]:
+    found = row.agreement
+    if found is None:
+        return NONE, NONE, f"{row.ending}: {row.error}"
+    fills = f"{found.fills_equal:,} of {found.fills_reference:,}"
+    causes = "; ".join(
+        f"{cause.kind.value} {money(cause.dollars)} ({cause.example})" for cause in found.causes
+    )
+    return fills, money(found.final_difference), causes or "agrees to the cent"
+
+
+def _validations(evaluation: Evaluation) -> Section:
+    verdicts = {True: "passed", False: "failed", None: "not told"}
+    return Section(
+        "Validation tests",
+        columns=("Engine", "Test", "Symbol", "Outcome", "Found", "Wanted", "How"),
+        rows=[
+            (
+                one.engine,
+                one.test,
+                one.symbol,
+                verdicts[one.passed],
+                one.value,
+                one.wanted,
+                one.text,
+            )
+            for one in evaluation.validations
+        ],
+    )
+
+
+def _curves(evaluation: Evaluation) -> "list[Figure]":
+    """One plot a strategy and symbol: every engine's equity."""
+    pairs = list(dict.fromkeys((curve.strategy, curve.symbol) for curve in evaluation.curves))
+    figures = []
+    for strategy, symbol in pairs:
+        figure, axes = new_figure(f"{strategy} on {symbol}: equity, USD", height=2.6)
+        chosen = [
+            one for one in evaluation.curves if (one.strategy, one.symbol) == (strategy, symbol)
+        ]
+        for place, curve in enumerate(chosen):
+            dashes = "-" if curve.mode != "native" else "--"
+            axes.plot(
+                curve.days,  # type: ignore[arg-type]  # dates are drawn as dates
+                curve.equity,
+                linestyle=dashes,
+                color=SERIES[place % len(SERIES)],
+                linewidth=0.9,
+                label=f"{curve.engine}, {curve.mode}" if curve.engine != REFERENCE else REFERENCE,
+            )
+        axes.legend(loc="upper left", fontsize=6, ncols=3)
+        figures.append(figure)
+    return figures

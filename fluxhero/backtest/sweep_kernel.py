@@ -1,0 +1,34 @@
+"""The drawdown of a whole curve of equity in one compiled pass; only a sweep's measures import this, and late."""
+
+from typing import Any
+
+from numba import types
+
+from fluxhero.backtest.bars import Ints
+from fluxhero.backtest.kernel import entry
+
+_TUPLE: Any = types.Tuple
+_COLUMN = types.Array(types.int64, 1, "C", readonly=True)
+
+
+@entry(_TUPLE((types.float64, types.int64))(_COLUMN, types.int64, _COLUMN))
+def depth(equity: Ints, cash: int, ends: Ints) -> tuple[float, int]:
+    """The largest loss from a peak as a fraction of the peak, and the longest time below one in nanoseconds.
+
+    Args:
+        equity: at the close of each bar.
+        cash: before the first bar, in the same units; it is the first peak, but has no time.
+        ends: when each bar is over.
+    """
+    peak, since, below = cash, ends[0], False
+    deepest, longest = 0.0, 0
+    for bar in range(len(equity)):
+        mark = equity[bar]
+        if mark < peak:
+            deepest = max(deepest, float(peak - mark) / float(peak))
+        if mark < peak or below:
+            longest = max(longest, ends[bar] - since)
+        below = mark < peak
+        if not below:
+            peak, since = mark, ends[bar]
+    return deepest, longest

@@ -1,0 +1,255 @@
+"""The steps of a backtest evaluation, a task each."""
+
+import logging
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from typing import TypeVar
+
+from prefect.futures import PrefectFuture
+
+from fluxhero.archive.batches import utc_now
+from fluxhero.backtest.asked import Asked, chosen_engines, chosen_strategies
+from fluxhero.backtest.comparison import Compared, compare_engine, time_engine
+from fluxhero.backtest.concluding import evaluation_of
+from fluxhero.backtest.contract import Contract
+from fluxhero.backtest.evaluation import Evaluation, StrategyLuck
+from fluxhero.backtest.evaluation_report import evaluation_html
+from fluxhero.backtest.judging import luck_of, sweep_of, trial_of
+from fluxhero.backtest.kept import keep
+from fluxhero.backtest.material import AllSignalled, Material, material_of, signalled
+from fluxhero.backtest.referenced import AllReferenced, referenced
+from fluxhero.backtest.report import EvaluationReport, report_on
+from fluxhero.backtest.sheets import write_sheets
+from fluxhero.backtest.sweep_parts import PartDone, run_part
+from fluxhero.backtest.sweeps import SweepOutcome, SweepPlan, sweep_outcome
+from fluxhero.backtest.trials import register
+from fluxhero.backtest.validating import Exam, exam_of
+from fluxhero.durable import make_folder
+from fluxhero.errors import BadInputError
+from fluxhero.integrity.findings import new_run_id
+from fluxhero.market.calendar import calendar_of
+from fluxhero.market.timeframe import Timeframe
+from fluxhero.reports import write_report
+from fluxhero.wording import counted
+from tasks.policy import compute_task, io_task
+from tasks.starting import settings_of_run
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Sweeps:
+    """The sweep of each result of the reference; None where a strategy has no grid."""
+
+    plans: tuple[SweepPlan | None, ...]
+
+    @property
+    def parts(self) -> list[tuple[SweepPlan, int]]:
+        """Every part of every sweep."""
+        return [(plan, number) for plan in self.plans if plan for number in range(plan.parts)]
+
+
+@io_task
+def open_evaluation(
+    strategies: Sequence[str],
+    symbols: Sequence[str],
+    timeframe: str,
+    span: tuple[date | None, date | None],
+    variants: tuple[Sequence[str], Sequence[str]],
+    engines: Sequence[str],
+    *,
+    shares: int | None,
+    allow_short: bool,
+    speed_bars: int,
+    build: bool,
+    pdf: bool,
+) -> Asked:
+    """Read the settings and check the parameters.
+
+    Raises:
+        BadInputError: one of them makes no sense.
+    """
+    now, settings = utc_now(), settings_of_run()
+    usable, unusable = chosen_strategies(strategies, *variants)
+    first, last = span
+    if first and last and first > last:
+        raise BadInputError(f"from {first} to {last} there is no day", next_step="swap the two")
+    return Asked(
+        run=new_run_id(now),
+        at=now,
+        settings=settings,
+        strategies=usable,
+        unusable=unusable,
+        symbols=tuple(dict.fromkeys(symbols)),
+        timeframe=Timeframe.read(timeframe),
+        first=first,
+        last=last,
+        engines=chosen_engines(engines),
+        contract=Contract.of(settings, shares=shares, allow_short=allow_short),
+        speed_bars=speed_bars,
+        build=build,
+        pdf=pdf,
+    )
+
+
+@contextmanager
+def working_folder(asked: Asked) -> Iterator[None]:
+    """Have a folder for files within the block."""
+    make_folder(asked.folder)
+    try:
+        yield
+    finally:
+        shutil.rmtree(asked.folder, ignore_errors=True)
+
+
+def all_of(futures: Sequence[PrefectFuture[T]]) -> list[T]:
+    """What tasks that run beside each other came to."""
+    return [future.result() for future in futures]
+
+
+@io_task
+def load_bars(asked: Asked) -> Material:
+    """Read and check the bars of every symbol.
+
+    Raises:
+        BadInputError: none can be used.
+    """
+    found = material_of(asked)
+    for bars, _ in found.usable:
+        logger.info("%s: %s of %s", bars.symbol, counted(len(bars), "bar"), bars.timeframe)
+    return found
+
+
+@io_task
+def compute_targets(asked: Asked, material: Material) -> AllSignalled:
+    """Ask every strategy what it wants after each bar, and whether it looks ahead."""
+    found = [signalled(asked, bars) for bars, _ in material.usable]
+    return AllSignalled(
+        tuple(one for each in found for one in each.usable),
+        tuple(failure for each in found for failure in each.failures),
+    )
+
+
+@compute_task
+def run_reference(asked: Asked, signals: AllSignalled) -> AllReferenced:
+    """Run everything in the reference simulator."""
+    return referenced(asked, signals.usable)
+
+
+@compute_task
+def set_exam(asked: Asked, material: Material) -> Exam:
+    """Put the validation tests together."""
+    bars, _ = material.usable[0]
+    calendar = calendar_of(bars.symbol, asked.settings.exchange, bars.over(0).date())
+    return exam_of(bars, asked.contract, calendar, asked.risk_free)
+
+
+@io_task
+def run_engine_jobs(asked: Asked, engine: str, references: AllReferenced, exam: Exam) -> Compared:
+    """Run every strategy and the validation tests in one engine, isolated."""
+    jobs = [job for one in references.usable for job in one.jobs()]
+    return compare_engine(asked, engine, [*jobs, *exam.jobs])
+
+
+@io_task
+def measure_speed(asked: Asked, compared: Compared) -> Compared:
+    """Run a year of minute bars in one engine, while nothing else runs."""
+    return time_engine(asked, compared)
+
+
+@io_task
+def plan_sweeps(asked: Asked, references: AllReferenced) -> Sweeps:
+    """Cut the grid of each strategy into parts of work."""
+    plans = tuple(sweep_of(asked, one) for one in references.usable)
+    return Sweeps(plans)
+
+
+@io_task
+def sweep_part(asked: Asked, plan: SweepPlan, number: int) -> PartDone:
+    """Do one part of a sweep; what an earlier run has done is not done again."""
+    return run_part(plan, number, asked.bounds)
+
+
+@io_task
+def register_trials(
+    asked: Asked, references: AllReferenced, sweeps: Sweeps, parts: Sequence[PartDone]
+) -> list[SweepOutcome | None]:
+    """Gather the sweeps, and add everything that was tried to the register."""
+    logger.info("%s of sweeps done", counted(len(parts), "part"))
+    outcomes = [None if plan is None else sweep_outcome(plan) for plan in sweeps.plans]
+    tried = [trial_of(one) for one in references.usable]
+    tried += [trial for outcome in outcomes if outcome for trial in outcome.trials()]
+    register(asked.settings.data_dir, asked.run, asked.at, tried)
+    return outcomes
+
+
+@io_task
+def judge_luck(
+    asked: Asked, references: AllReferenced, outcomes: Sequence[SweepOutcome | None]
+) -> list[StrategyLuck]:
+    """Test each result for what it may come from other than skill."""
+    pairs = zip(references.usable, outcomes, strict=True)
+    return [luck_of(asked, one, outcome) for one, outcome in pairs]
+
+
+def failures_of(
+    asked: Asked,
+    material: Material,
+    signals: AllSignalled,
+    references: AllReferenced,
+    compared: Sequence[Compared],
+) -> list[str]:
+    """Everything that went wrong, each with its cause; an engine that is not to be had is not among them."""
+    broken = [
+        f"{one.engine}: {outcome.job.id}: {outcome.kind}: {outcome.error}"
+        for one in compared
+        for outcome in one.outcomes
+        if outcome.kind not in {"ok", "not-native"}
+    ]
+    return [
+        *asked.unusable,
+        *material.refused,
+        *signals.faults,
+        *references.failures,
+        *(str(one.error) for one in compared if one.environment and one.error),
+        *broken,
+    ]
+
+
+@compute_task
+def conclude(
+    asked: Asked,
+    material: Material,
+    references: AllReferenced,
+    exam: Exam,
+    compared: Sequence[Compared],
+    luck: Sequence[StrategyLuck],
+    failures: Sequence[str],
+) -> Evaluation:
+    """Compare, score and decide."""
+    first = 2 * len(references.usable)
+    validations = exam.reference()
+    for one in compared:
+        if one.run:
+            validations += exam.judged(one.engine, one.outcomes[first:])
+    return evaluation_of(asked, material, references.usable, compared, validations, luck, failures)
+
+
+@io_task
+def record_evaluation(
+    asked: Asked, evaluation: Evaluation, references: AllReferenced, compared: Sequence[Compared]
+) -> EvaluationReport:
+    """Keep the results, write the HTML reports and tearsheets, and make the report."""
+    folder = keep(asked, evaluation, references.usable, compared)
+    sheets = write_sheets(asked, evaluation, references.usable)
+    page = write_report(
+        asked.settings.data_dir, "evaluation", asked.run, evaluation_html(evaluation, sheets)
+    )
+    report = report_on(evaluation, str(folder), str(page))
+    (logger.info if report.ok else logger.warning)(report.verdict)
+    return report

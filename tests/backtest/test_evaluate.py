@@ -1,0 +1,134 @@
+"""The whole evaluation without engines: what it says, what it keeps, and what bad input comes to."""
+
+import json
+from datetime import date
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from fluxhero.backtest.trials import trials_of
+from fluxhero.errors import BadInputError, StrategyError
+from fluxhero.recorded import read_record
+from tests.backtest.evaluating import evaluate
+
+SHORT = {"first": date(2006, 1, 3), "last": date(2008, 12, 31)}
+OWN = '''
+import numpy as np
+
+class Momentum:
+    """Long while the close is above that of some bars ago."""
+
+    GRID = {"back": (5, 20, 60)}
+
+    def __init__(self, back: int = 20) -> None:
+        self.back = back
+
+    def targets(self, bars):
+        close = bars["close"].to_numpy()
+        wanted = np.zeros(len(close), dtype=np.int8)
+        wanted[self.back:] = close[self.back:] > close[:-self.back]
+        return wanted
+
+
+class Peeking:
+    def targets(self, bars):
+        return (bars["close"].shift(-1) > bars["close"]).astype(int)
+
+
+class Raising:
+    def targets(self, bars):
+        raise RuntimeError("no such indicator")
+'''
+
+
+@pytest.fixture
+def own(data: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A user's module in the folder where the command is run."""
+    monkeypatch.chdir(data.parent)
+    (data.parent / "own_strategy.py").write_text(OWN)
+    return data
+
+
+def test_a_strategy_of_ones_own_is_judged_and_everything_is_kept(own: Path) -> None:
+    report = evaluate(strategies=["own_strategy:Momentum"], pdf=True, **SHORT)
+    assert report.ok, report.failures
+    assert report.headline == "No engine was evaluated."
+    assert {line.symbol for line in report.strategies} == {"AAPL", "GOOG", "IBM", "MSFT"}
+    assert all(line.verdict and line.trades for line in report.strategies)
+
+    folder = Path(report.folder)
+    equity = pq.read_table(folder / "equity.parquet")
+    assert set(equity["symbol"].to_pylist()) == {"AAPL", "GOOG", "IBM", "MSFT"}
+    for name in ("orders", "fills", "round_trips", "equity", "rows"):
+        record = read_record(folder / f"{name}.parquet")
+        assert record is not None
+        assert record.contents.rows > 0
+    document = json.loads((folder / "evaluation.json").read_text())
+    assert document["run"] == report.run
+    assert not (own / "tmp" / f"evaluation-{report.run}").exists()
+
+    # Three values of the grid, one of which is the default, on four symbols.
+    trials = trials_of(own)
+    assert (
+        len(set(zip(trials["symbol"].to_pylist(), trials["parameters"].to_pylist(), strict=True)))
+        == 12
+    )
+    luck = document["luck"][0]["luck"]
+    assert luck["sharpe"]["trials"] == 3
+    assert luck["walk_forward"]["candidates"] == 3
+
+    sheets = sorted(path.name for path in (own / "reports").iterdir())
+    assert len([name for name in sheets if name.endswith(".pdf")]) == 4
+    page = (own / "reports" / "evaluation-latest.html").read_text()
+    assert all(name in page for name in sheets if name.startswith("tearsheet"))
+    assert "```mermaid" in report.markdown()
+
+    again = evaluate(strategies=["own_strategy:Momentum"], **SHORT)
+    assert again.run != report.run
+    evaluation = json.loads((Path(again.folder) / "evaluation.json").read_text())
+    assert evaluation["luck"][0]["luck"]["sharpe"]["trials"] == 3  # nothing new was tried
+
+
+def test_a_strategy_that_fails_or_peeks_is_named_and_the_others_go_on(own: Path) -> None:
+    names = [f"own_strategy:{name}" for name in ("Raising", "Peeking", "Momentum", "Missing")]
+    report = evaluate(strategies=[*names, "perfect-predictor"], **SHORT)
+    assert not report.ok
+    told = "\n".join(report.failures)
+    assert "no such indicator" in told
+    assert "own_strategy:Missing" in told
+    assert "looks ahead" in told
+    assert "perfect-predictor" not in told  # it cheats on purpose
+    judged = {line.strategy: line.verdict for line in report.strategies if line.symbol == "AAPL"}
+    assert "looks ahead" in judged["own_strategy:Peeking"]
+    assert "looks ahead" in judged["perfect-predictor"]
+    assert "own_strategy:Momentum(back=20)" in judged
+
+
+@pytest.mark.parametrize(
+    ("given", "what"),
+    [
+        ({"strategies": ["no-such"]}, "there is no strategy no-such"),
+        ({"engines": ["no-such"]}, "there is no engine no-such"),
+        ({"symbols": ["AAPL"]}, "fluxhero refresh AAPL"),
+        ({"timeframe": "5Min"}, "the shipped bars are daily"),
+        ({"first": date(2020, 1, 1)}, "they are of 2000 to 2013"),
+        ({"first": date(2008, 1, 2), "last": date(2008, 1, 1)}, "there is no day"),
+        ({"parameters": ["fast=5"]}, "name one strategy"),
+        ({"strategies": ["random"], "parameters": ["hold"]}, "name=value"),
+        ({"strategies": ["random"], "parameters": ["hold=1", "hold=2"]}, "once for each"),
+        ({"strategies": ["random"], "grid": ["hold=1..9:0"]}, "has no end"),
+        ({"strategies": ["random"], "parameters": ["such=1"]}, "such"),
+    ],
+)
+def test_what_makes_no_sense_is_said_at_once(
+    data: Path, given: dict[str, object], what: str
+) -> None:
+    with pytest.raises(BadInputError, match=what):
+        evaluate(**given)
+
+
+def test_the_only_strategy_that_cannot_be_imported_is_an_error(own: Path) -> None:
+    (own.parent / "broken_strategy.py").write_text("import no_such_package\n")
+    with pytest.raises(StrategyError, match="no_such_package"):
+        evaluate(strategies=["broken_strategy:Any"])
