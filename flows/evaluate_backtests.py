@@ -58,7 +58,7 @@ def evaluate_backtests(
 
     Args:
         strategies: names of shipped ones or module:Class; all shipped ones when empty.
-        symbols: whose bars, from the cache; the shipped daily bars of four stocks when empty.
+        symbols: whose bars, from the cache, or shipped ones as sample:AAPL; all four shipped ones when empty.
         timeframe: length of a bar: 1Day, 1Min to 59Min, 1Hour to 23Hour.
         first: leave out bars of earlier days.
         last: leave out bars of later days.

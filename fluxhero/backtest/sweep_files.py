@@ -72,7 +72,10 @@ def read_part(path: Path, combinations: range) -> pa.Table:
 
 
 def _read(path: Path) -> pa.Table:
-    record = read_record(path)
+    try:
+        record = read_record(path)
+    except DamagedFileError as error:
+        raise _damaged(path, "its record is damaged") from error
     try:
         if not path.exists() or record is None:
             raise _damaged(path, "it is gone, or has no record")

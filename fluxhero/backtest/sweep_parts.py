@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,6 +28,7 @@ from fluxhero.backtest.sweep_worker import (
     REQUEST_NAME,
     STARTED_NAME,
     lines_of,
+    request_for,
 )
 from fluxhero.backtest.sweeps import SweepPlan, write_anew
 from fluxhero.backtest.trials import OK, REFERENCE
@@ -182,17 +183,7 @@ class _Part:
 
     def _run(self, left: dict[int, Named]) -> Outcome:
         plan, folder = self._plan, self._folder
-        request = {
-            "bars": str(plan.bars_path.absolute()),
-            "data": plan.data,
-            "contract": plan.contract.model_dump_json(),
-            "risk_free": plan.risk_free,
-            "zone": plan.zone.key,
-            "only_targets": plan.engine != REFERENCE,
-            "search": plan.search,
-            "seconds": self._bounds.seconds,
-            "combinations": [(place, asdict(one)) for place, one in left.items()],
-        }
+        request = request_for(plan, left, self._bounds.seconds)
         write_atomically(folder / REQUEST_NAME, json.dumps(request).encode())
         (folder / STARTED_NAME).unlink(missing_ok=True)
         seconds = _START_SECONDS + self._bounds.seconds * len(left)

@@ -8,7 +8,8 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -23,7 +24,8 @@ from fluxhero.backtest.loading import load, look_in
 from fluxhero.backtest.strategy import Named
 from fluxhero.backtest.sweep_files import FAILED, read_bars
 from fluxhero.backtest.sweep_measures import Yardstick
-from fluxhero.backtest.trials import OK
+from fluxhero.backtest.sweeps import SweepPlan
+from fluxhero.backtest.trials import OK, REFERENCE
 from fluxhero.errors import FluxHeroError
 
 REQUEST_NAME: Final = "request.json"
@@ -35,6 +37,29 @@ _SECONDS_TO_END: Final = 5.0
 def targets_name(place: int) -> str:
     """Of the file that holds a combination's targets, where another engine trades them."""
     return f"targets-{place}.npy"
+
+
+def request_for(
+    plan: SweepPlan, combinations: Mapping[int, Named], seconds: float
+) -> dict[str, Any]:
+    """What a worker is asked for.
+
+    Args:
+        plan: the sweep.
+        combinations: those to try, by their places.
+        seconds: that each may take.
+    """
+    return {
+        "bars": str(plan.bars_path.absolute()),
+        "data": plan.data,
+        "contract": plan.contract.model_dump_json(),
+        "risk_free": plan.risk_free,
+        "zone": plan.zone.key,
+        "only_targets": plan.engine != REFERENCE,
+        "search": plan.search,
+        "seconds": seconds,
+        "combinations": [(place, asdict(one)) for place, one in combinations.items()],
+    }
 
 
 def main(request_file: Path) -> None:

@@ -85,7 +85,7 @@ class SweepPlan:
     def parts(self) -> int:
         """Into how many parts the work is cut."""
         count = len(self.strategies)
-        return min(MOST_PARTS, max(min(count, 2), math.ceil(count / _A_PART)))
+        return min(MOST_PARTS, math.ceil(count / _A_PART))
 
     def part(self, number: int) -> range:
         """The places of a part's combinations; the first part is 0."""

@@ -181,4 +181,4 @@ def test_compiled_code_without_a_place_to_be_kept() -> None:
     exec(compile("def twice(count): return 2 * count", "/nowhere/made.py", "exec"), namespace)
     twice = namespace["twice"]
     assert callable(twice)
-    assert kernel._entry("int64(int64)")(twice)(21) == 42
+    assert kernel.entry("int64(int64)")(twice)(21) == 42

@@ -7,12 +7,15 @@ Given signals, the contract is kept by the engine's own orders, trades and cash,
 - It cancels an order that costs more than there is (the policy reject); the policy shrink makes the order
   smaller as the bar opens, and allow gives a margin that never binds. Its own test adds slippage to what a
   short sale needs, so where shorts are allowed the runner tests instead.
+- It ends the run once the equity is zero or less; such a job is run again with a loan, which is taken off.
 
-What it cannot follow: it ends the run, with an equity of zero, once the equity is zero or less.
+Native is what its documentation shows: entries with all there is, at the next open; a trade still open at the
+end is no trade in its statistics.
 """
 
 import math
 import warnings
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -22,10 +25,11 @@ from backtesting import Backtest, Strategy
 from backtesting.backtesting import Order, Trade, _Broker
 from backtesting.lib import crossover
 
-from fluxhero.backtest.runners.job import Job, Output
+from fluxhero.backtest.runners.job import Job, Output, Rules
 
 NOISE = 1e-14  # relative; what cash is off by in floats must not cancel an order that it pays for exactly
 UNBOUND = 1e-9  # margin
+LOANS = (0.0, 2.0**10, 2.0**20)  # times what one order needs
 
 Fill = tuple[int, int, int, float, float]  # bar, side, shares, price, commission
 
@@ -40,11 +44,11 @@ def _bars(job: Job) -> pd.DataFrame:
     return pd.DataFrame({**prices, "Volume": job.volume}, index=job.ends.view("M8[ns]"))
 
 
-def _output(job: Job, stats: Any, fills: list[Fill], targets: Any) -> Output:
+def _output(cash: float, stats: Any, fills: list[Fill], targets: Any) -> Output:
     broker = stats["_strategy"]._broker
     equity = broker._equity
     quiet = np.isnan(equity)  # before the first call nothing is held
-    equity[quiet] = job.rules.cash
+    equity[quiet] = cash
     own = {
         "sharpe": stats["Sharpe Ratio"],
         "total_return": stats["Return [%]"] / 100,
@@ -68,10 +72,11 @@ def _run(backtest: Backtest) -> Any:
 class _ContractBroker(_Broker):
     """The engine's broker, told what an order was for before it was made smaller, and noting each fill."""
 
-    def __init__(self, *, job: Job, fills: list[Fill], **options: Any) -> None:
+    def __init__(self, *, rules: Rules, fills: list[Fill], loan: float, **options: Any) -> None:
         super().__init__(commission=self._cost, **options)
-        self._rules = job.rules
+        self._rules = rules
         self._fills = fills
+        self._loan = loan
         self._entry = 0  # shares ordered to enter at this bar's open, below zero: short
 
     def _slippage(self, size: float, price: float) -> float:
@@ -96,14 +101,18 @@ class _ContractBroker(_Broker):
             return
         shares = int(abs(order.size))
         price = rules.fill_price(opened, side, shares, self._i)
-        cash = self._cash + sum(
-            trade.size * (opened - trade.entry_price) - self._cost(trade.size, opened)
-            for trade in self.trades
+        cash = (
+            self._cash
+            - self._loan
+            + sum(
+                trade.size * (opened - trade.entry_price) - self._cost(trade.size, opened)
+                for trade in self.trades
+            )
         )
         filled = rules.filled(cash, price, shares)
         if filled:
             order._replace(size=float(side * filled))
-        elif rules.allow_short or rules.cash_policy == "shrink":
+        elif rules.allow_short or self._loan or rules.cash_policy == "shrink":
             order.cancel()
 
     def _open_trade(self, price: float, size: int, *rest: Any) -> None:
@@ -125,8 +134,20 @@ def _closes(order: Order) -> bool:
 
 
 def _given(job: Job) -> Output:
-    rules, fills = job.rules, list[Fill]()
-    targets, closes = np.asarray(job.targets).tolist(), job.close.tolist()
+    rules = job.rules
+    needed = max(rules.cash, rules.shares * float(job.open.max()))
+    for loan in (times * needed for times in LOANS):
+        fills: list[Fill] = []
+        stats = _run(_contract_backtest(job, fills, loan))
+        output = _output(rules.cash + loan, stats, fills, job.targets)
+        if output.equity[-1] > 0:
+            return replace(output, equity=output.equity - loan, own={}) if loan else output
+    raise ValueError("the equity falls further below zero than backtesting.py can be lent")
+
+
+def _contract_backtest(job: Job, fills: list[Fill], loan: float) -> Backtest:
+    rules, closes = job.rules, job.close.tolist()
+    targets = np.asarray(job.targets).tolist()
 
     class Given(Strategy):
         def init(self) -> None:
@@ -140,19 +161,17 @@ def _given(job: Job) -> Output:
             if target == (targets[bar - 1] if bar else 0):
                 return
             self.position.close()
-            shares = rules.entry_shares(self.equity, closes[bar]) if target else 0
+            shares = rules.entry_shares(self.equity - loan, closes[bar]) if target else 0
             if shares:
                 (self.buy if target > 0 else self.sell)(size=shares)
 
-    backtest = Backtest(_bars(job), Given, cash=rules.cash)
-    margin = UNBOUND if rules.cash_policy == "allow" else 0.5 if rules.allow_short else 1 - NOISE
-    options = {**backtest._broker.keywords, "margin": margin, "job": job, "fills": fills}
-    del options["commission"]
+    backtest = Backtest(_bars(job), Given, cash=rules.cash + loan)
+    binds = 0.5 if rules.allow_short else 1 - NOISE
+    options = {**backtest._broker.keywords, "rules": rules, "fills": fills, "loan": loan}
+    options["margin"] = UNBOUND if rules.cash_policy == "allow" else binds
+    del options["commission"]  # the broker's own
     backtest._broker = partial(_ContractBroker, **options)
-    stats = _run(backtest)
-    if stats["_equity_curve"]["Equity"].iloc[-1] <= 0:
-        raise ValueError("backtesting.py stopped, as the equity was zero or less")
-    return _output(job, stats, fills, job.targets)
+    return backtest
 
 
 # ------------------------------------------------------------------------------------------- native
@@ -171,10 +190,11 @@ class _Native(Strategy):
     """Notes after each bar which way it wants to be."""
 
     parameters: dict[str, Any]
+    shares: int  # 0: all there is
     wanted: dict[int, int]
 
     def _enter(self) -> None:
-        self.buy()
+        self.buy(size=self.shares) if self.shares else self.buy()
         self.wanted[len(self.data) - 1] = 1
 
     def _leave(self) -> None:
@@ -223,9 +243,9 @@ NATIVE = {
 
 def _native(job: Job) -> Output:
     rules, wanted = job.rules, dict[int, int]()
-    strategy = type(
-        "Native", (NATIVE[job.strategy],), {"parameters": job.parameters, "wanted": wanted}
-    )
+    shares = rules.shares if rules.sizing == "fixed" else 0
+    given = {"parameters": job.parameters, "shares": shares, "wanted": wanted}
+    strategy = type("Native", (NATIVE[job.strategy],), given)
     backtest = Backtest(
         _bars(job),
         strategy,
@@ -243,4 +263,6 @@ def _native(job: Job) -> Output:
         if trade.exit_bar is not None:
             fills.append((int(trade.exit_bar), -side, shares, float(trade.exit_price), commission))
     targets = pd.Series(wanted, dtype=float).reindex(range(len(job.ends))).ffill().fillna(0)
-    return _output(job, stats, sorted(fills, key=lambda fill: fill[0]), targets.to_numpy(np.int8))
+    return _output(
+        rules.cash, stats, sorted(fills, key=lambda fill: fill[0]), targets.to_numpy(np.int8)
+    )

@@ -3,10 +3,12 @@
 Given signals, each bar is two rows of data, its open and its close: an order is decided in the row of the
 close and filled by `Security.transact` in the next row, the open of the bar that follows, at a price of its
 own (for which bt wants a bid-offer spread to be declared; it is 0). bt holds the shares and the cash; it never
-asks whether there is enough, so the policies shrink and reject are the runner's, and allow is bt's own.
+asks whether there is enough, so the policies shrink and reject are the runner's, and allow is bt's own. Once
+the equity is below zero bt sells everything and stops; such a job is run again with a loan, which is taken off.
 
-What it cannot follow: once the equity falls below zero it sells everything and stops. Its own idiom looks
-through all the data up to each bar, so it is one for daily data.
+Native is what its documentation shows: weights of everything or nothing at the close of the signal's bar,
+brought back to the whole every day; there is no fixed number of shares. It looks through all the data up to
+each bar, so it is one for daily data.
 """
 
 import math
@@ -19,6 +21,7 @@ import pandas as pd
 from fluxhero.backtest.runners.job import Job, Output
 
 NAME = "bars"
+LOANS = (0.0, 2.0**10, 2.0**20)  # times what one order needs
 
 Fill = tuple[int, int, int, float, float]  # bar, side, shares, price, commission
 
@@ -28,12 +31,14 @@ def run(job: Job) -> Output:
     return _given(job) if job.mode == "given" else _native(job)
 
 
-def _backtest(strategy: bt.Strategy, data: pd.DataFrame, spread: pd.DataFrame, job: Job) -> Any:
+def _backtest(
+    strategy: bt.Strategy, data: pd.DataFrame, spread: pd.DataFrame, job: Job, loan: float = 0.0
+) -> Any:
     rules = job.rules
     backtest = bt.Backtest(
         strategy,
         data,
-        initial_capital=rules.cash,
+        initial_capital=rules.cash + loan,
         commissions=lambda shares, price: abs(shares) * rules.commission,  # noqa: ARG005
         additional_data={"bidoffer": spread},
     )
@@ -56,9 +61,10 @@ def _own(backtest: Any, result: Any) -> dict[str, float]:
 class _Contract(bt.Algo):
     """Decides in the row of a close, fills in the row of the open after it."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, loan: float) -> None:
         super().__init__()
         self.job = job
+        self.loan = loan
         self.fills: list[Fill] = []
         self._targets, self._closes = np.asarray(job.targets).tolist(), job.close.tolist()
         self._opens = job.open.tolist()
@@ -83,7 +89,11 @@ class _Contract(bt.Algo):
         if wanted == (self._targets[bar - 1] if bar else 0):
             return
         self._leaves = bool(target[NAME].position)
-        shares = self.job.rules.entry_shares(target.value, self._closes[bar]) if wanted else 0
+        shares = (
+            self.job.rules.entry_shares(target.value - self.loan, self._closes[bar])
+            if wanted
+            else 0
+        )
         self._enters = (wanted, shares)
 
     def _fill(self, target: Any, bar: int) -> None:
@@ -94,7 +104,9 @@ class _Contract(bt.Algo):
         if shares:
             rules = self.job.rules
             price = rules.fill_price(self._opens[bar], side, shares, bar)
-            self._transact(target, bar, side, shares, rules.filled(target.capital, price, shares))
+            self._transact(
+                target, bar, side, shares, rules.filled(target.capital - self.loan, price, shares)
+            )
         self._leaves, self._enters = False, (0, 0)
 
     def _transact(self, target: Any, bar: int, side: int, ordered: int, shares: int) -> None:
@@ -111,13 +123,16 @@ def _given(job: Job) -> Output:
     index = np.stack([before + (ends - before) // 2, ends], axis=1).ravel()
     rows = np.stack([job.open, job.close], axis=1).ravel()
     data = pd.DataFrame({NAME: rows}, index=pd.DatetimeIndex(index.view("M8[ns]")))
-    algo = _Contract(job)
-    strategy = bt.Strategy("given", [algo], [bt.Security(NAME)])
-    backtest, result = _backtest(strategy, data, data * 0.0, job)
-    if backtest.strategy.bankrupt:
-        raise ValueError("bt sold everything and stopped, as the equity fell below zero")
-    equity = backtest.strategy.values.to_numpy()[2::2].copy()
-    return Output(algo.fills, equity, job.targets, _own(backtest, result))
+    needed = max(job.rules.cash, job.rules.shares * float(job.open.max()))
+    for loan in (times * needed for times in LOANS):
+        algo = _Contract(job, loan)
+        strategy = bt.Strategy("given", [algo], [bt.Security(NAME)])
+        backtest, result = _backtest(strategy, data, data * 0.0, job, loan)
+        if not backtest.strategy.bankrupt:
+            equity = backtest.strategy.values.to_numpy()[2::2] - loan
+            own = {} if loan else _own(backtest, result)  # they would count the loan
+            return Output(algo.fills, equity, job.targets, own)
+    raise ValueError("the equity falls further below zero than bt can be lent")
 
 
 # ------------------------------------------------------------------------------------------- native

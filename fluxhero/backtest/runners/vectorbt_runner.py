@@ -2,11 +2,13 @@
 
 Given signals, a flexible order function hands vectorbt's simulation the orders that the contract asks for,
 one bar after the signal and with the open as their price; vectorbt holds the shares and the cash. It never
-lets cash below zero, so under the policy allow it is lent a sum at the start, which is taken off again.
+lets cash below zero; where the contract does, it is lent a sum at the start, which is taken off again.
 
 A sweep hands the same function to vectorbt's compiled simulation without a portfolio around it, and has the
-equity written down as it goes: ten times as fast as `Portfolio.value`. `from_orders`, which runs in Rust,
+equity written down as it goes: several times as fast as `Portfolio.value`. `from_orders`, which runs in Rust,
 cannot make an order's price worse for its size.
+
+Native is `from_signals` as its documentation shows it: filled at the close of the signal's bar, parts of shares.
 
 What it cannot follow: vectorbt takes amounts of money that differ by less than a billionth for equal.
 """
@@ -21,19 +23,20 @@ import pandas as pd
 import vectorbt as vbt
 from numba import njit
 from vectorbt.portfolio import nb
-from vectorbt.portfolio.enums import RejectedOrderError
+from vectorbt.portfolio.enums import OrderSide, RejectedOrderError
 
 from fluxhero.backtest import rules as whole
 from fluxhero.backtest.runners.job import TICKS, UNITS, Job, Output, SweepJob
 
 Floats = npt.NDArray[np.float64]
 Int8s = npt.NDArray[np.int8]
+Fill = tuple[int, int, float, float, float]  # bar, side, shares, price, commission
 T = TypeVar("T")
 
-LENT = (6, 16, 26)  # powers of two, which cost floats least, above what one order needs
-CELLS = (
-    2_000_000  # bars x columns simulated at once, so that a sweep's memory does not grow with it
-)
+LOANS = (6, 16, 26)  # powers of two, which cost floats least, above what one order needs
+CELLS = 2_000_000  # bars x columns at once, so that a sweep's memory does not grow
+POLICIES = ("shrink", "reject", "allow")
+SHRINK, ALLOW = POLICIES.index("shrink"), POLICIES.index("allow")
 
 _entry_shares = njit(cache=True)(whole.entry_shares)
 _fill_bp = njit(cache=True)(whole.fill_bp)
@@ -85,8 +88,8 @@ def _contract_nb(
 ) -> Any:
     """The next order of a bar, or column -1 when there is none: first the exit, then the entry."""
     col, bar = c.from_col, c.i
-    held = np.int64(c.last_position[col])
-    cash = np.int64(np.rint((c.last_cash[col] - lent) * UNITS))
+    held = int(c.last_position[col])
+    cash = int(np.rint((c.last_cash[col] - lent) * UNITS))
     wanted = targets[col, bar - 1]
     first = max(0, bar - terms.window)
     volume = traded[bar] - traded[first]
@@ -134,19 +137,15 @@ def _orders(targets: Int8s) -> npt.NDArray[np.bool_]:
 
 
 def _lending(job: Job | SweepJob, simulate: Callable[..., T], targets: Int8s, *rest: Any) -> T:
-    """What `simulate` gives, with as much lent as the cash policy takes."""
-    rules, columns = job.rules, np.ascontiguousarray(targets.T)
-    if rules.cash_policy != "allow":
-        return simulate(job, columns, 0.0, *rest)
-    needed = max(rules.cash, rules.shares * float(job.open.max()))
-    for powers in LENT:
+    """What `simulate` gives, with a loan where the cash goes below zero."""
+    columns = np.ascontiguousarray(targets.T)
+    needed = math.ceil(math.log2(max(job.rules.cash, job.rules.shares * float(job.open.max()))))
+    for loan in (0.0, *(2.0 ** (needed + power) for power in LOANS)):
         try:
-            return simulate(job, columns, 2.0 ** (math.ceil(math.log2(needed)) + powers), *rest)
+            return simulate(job, columns, loan, *rest)
         except RejectedOrderError:
             continue
-    raise ValueError(
-        "under the policy allow, cash falls further below zero than vectorbt can be lent"
-    )
+    raise ValueError("cash falls further below zero than vectorbt can be lent")
 
 
 def _arguments(job: Job | SweepJob, targets: Int8s, lent: float) -> tuple[Any, ...]:
@@ -191,7 +190,7 @@ def _simulated(
 
 
 def _index(job: Job) -> tuple[pd.DatetimeIndex, pd.Timedelta]:
-    """Without a time zone, which makes vectorbt slow; and how far bars usually are apart."""
+    """When bars end, without a time zone (which makes vectorbt slow); how far apart they usually are."""
     return pd.DatetimeIndex(job.ends.view("M8[ns]")), pd.Timedelta(
         int(np.median(np.diff(job.ends)))
     )
@@ -206,18 +205,11 @@ def _given(job: Job) -> Output:
     return Output(_fills(portfolio), portfolio.value().to_numpy() - lent, job.targets, own)
 
 
-def _fills(portfolio: Any) -> list[tuple[int, int, int, float, float]]:
+def _fills(portfolio: Any) -> list[Fill]:
     records = portfolio.orders.values
-    return [
-        (
-            int(one["idx"]),
-            -1 if one["side"] else 1,
-            round(one["size"]),
-            float(one["price"]),
-            float(one["fees"]),
-        )
-        for one in records
-    ]
+    sides = np.where(records["side"] == OrderSide.Buy, 1, -1)
+    columns = (records["idx"], sides, records["size"], records["price"], records["fees"])
+    return list(zip(*(column.tolist() for column in columns), strict=True))
 
 
 def _own(portfolio: Any) -> dict[str, float]:
@@ -275,10 +267,10 @@ def _native(job: Job) -> Output:
         close,
         entries,
         exits,
+        size=rules.shares if rules.sizing == "fixed" else None,
         init_cash=rules.cash,
         fees=rules.commission / job.close,
         slippage=rules.slippage_bp / 10_000,
-        size_granularity=1,
         freq=freq,
     )
     wanted = pd.Series(np.nan, index=index).mask(exits, 0.0).mask(entries, 1.0).ffill().fillna(0)
