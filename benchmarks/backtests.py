@@ -25,13 +25,6 @@ from config.settings import load_settings
 from fluxhero.backtest.asking import targets_of
 from fluxhero.backtest.bars import Bars, Int8s
 from fluxhero.backtest.contract import Contract
-from fluxhero.backtest.engine_files import (
-    read_answer,
-    read_sweep,
-    write_bars,
-    write_targets,
-)
-from fluxhero.backtest.engine_process import EngineProcesses
 from fluxhero.backtest.engines import ENGINES
 from fluxhero.backtest.environments import Environment, environment_of
 from fluxhero.backtest.fast import equity_units, simulate, swept
@@ -39,7 +32,7 @@ from fluxhero.backtest.grid import read_grid
 from fluxhero.backtest.isolation import Bounds
 from fluxhero.backtest.loading import load
 from fluxhero.backtest.overfitting import block_sums, probability_of_overfitting
-from fluxhero.backtest.runs import EngineJob, Mode, run_engine
+from fluxhero.backtest.runs import EngineJob, Mode, run_engine, run_sweep
 from fluxhero.backtest.sources import random_walk
 from fluxhero.backtest.strategy import Named, described
 from fluxhero.backtest.sweep_measures import Yardstick
@@ -227,29 +220,14 @@ def runner_sweep(environment: Environment, folder: Path) -> Routes:
     """vectorbt, a thousand columns, by the product's runner; a small sweep warms its process up."""
     plan, bars = _plan(folder, 1_000), _bars()
     targets = _targets(bars, plan.strategies)
-    runner = environment.engine.runner
-    processes = EngineProcesses(environment, runner, _RULES, _BOUNDS, folder / "engine", None)
-    call = processes.call(
-        {
-            number: {
-                "mode": "sweep",
-                "source": "parquet",
-                "bars": str(write_bars(bars, processes.folder, "parquet")),
-                "targets": str(write_targets(some, processes.folder / f"targets-{number}.npy")),
-            }
-            for number, some in enumerate((targets[:, :2], targets))
-        }
-    )
-    answer = read_answer(call.results, 1)
-    if answer is None or answer.kind != "ok":
-        raise RuntimeError(f"vectorbt's sweep failed: {answer or call.outcome}")
-    equity = read_sweep(call.results, 1, (targets.shape[0], targets.shape[1]))
+    engine = environment.engine
+    run = run_sweep(engine, environment, bars, targets, _RULES, _BOUNDS, folder, warm_up=True)
     for column in range(0, len(plan.strategies), 100):
         ours = equity_units(bars, np.ascontiguousarray(targets[:, column]), _RULES) / 1e8
-        if abs(equity[:, column] - ours).max() > _CENT:
+        if abs(run.equity[:, column] - ours).max() > _CENT:
             raise RuntimeError("vectorbt and the reference differ")
-    spent = {"wall": answer.run.seconds, "cpu": answer.run.cpu_seconds}
-    return {"runner_sweep": {**spent, "peak_mb": call.peak_mb}}
+    spent = {"wall": run.run_seconds, "cpu": run.run_cpu_seconds}
+    return {"runner_sweep": {**spent, "peak_mb": run.peak_mb}}
 
 
 # ----------------------------------------------------------------------------------------------- all

@@ -43,8 +43,8 @@ def query(sql: str, *, limit: int | None, timeout: float, as_csv: bool, as_json:
     Each row of `trades`, `orders`, `cash_flows`, `equity` and `positions` is there once;
     `_location` says where a trade or order is, hot or archive. `batches` lists what was archived,
     `quarantine` what could not be used, `findings` what every storage check found, `snapshots` what
-    was measured when, `bars` the price bars of the cache (times in UTC). With - the statement is read
-    from standard input.
+    was measured when, `trials` every backtest that was tried, `bars` the price bars of the cache (times
+    in UTC). With - the statement is read from standard input.
 
     Bytes are shown in hexadecimal. With --json, a second column of the same name gets a number.
 

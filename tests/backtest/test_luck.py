@@ -83,7 +83,7 @@ def test_knowledge_of_the_future_is_unlikely_to_be_luck_and_not_valid() -> None:
     caught = judged(targets, peeks=3)
     assert caught.rating is Rating.INVALID
     assert caught.verdict == (
-        "Not valid: it looks ahead, as its signal on 3 bars changes when later bars are left out."
+        "Not valid: it looks ahead, as leaving later bars out changed its signals 3 times."
     )
     assert Luck.model_validate_json(caught.model_dump_json()) == caught
 
