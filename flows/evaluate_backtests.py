@@ -32,11 +32,17 @@ from tasks.backtests import (
 )
 from tasks.ending import evaluated_as, publish_page
 from tasks.history import HOOKS
-from tasks.policy import run_name
+from tasks.policy import one_a_core, run_name
 from tasks.reporting import publish_report
 
 
-@flow(name="evaluate-backtests", flow_run_name=run_name, retries=0, **HOOKS)
+@flow(
+    name="evaluate-backtests",
+    flow_run_name=run_name,
+    retries=0,
+    task_runner=one_a_core(),
+    **HOOKS,
+)
 def evaluate_backtests(
     strategies: list[str] | None = None,
     symbols: list[str] | None = None,
@@ -58,7 +64,7 @@ def evaluate_backtests(
 
     Args:
         strategies: names of shipped ones or module:Class; all shipped ones when empty.
-        symbols: whose bars, from the cache; the shipped daily bars of four stocks when empty.
+        symbols: whose bars, from the cache, or shipped ones as sample:AAPL; all four shipped ones when empty.
         timeframe: length of a bar: 1Day, 1Min to 59Min, 1Hour to 23Hour.
         first: leave out bars of earlier days.
         last: leave out bars of later days.

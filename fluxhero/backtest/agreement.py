@@ -21,18 +21,32 @@ CENT: Final = Decimal("0.01")
 
 
 class Kind(StrEnum):
-    """What a difference comes from."""
+    """What a difference comes from; `MEANINGS` says what each is."""
 
-    SIGNAL = "signal"  # the engine's own indicator says something else
-    CALENDAR = "calendar"  # bars are missing, or labelled with other times
-    TIMING = "timing"  # filled at another bar, or at the close
-    ORDERS = "orders"  # a fill that only one of the two has
-    CLOSING = "closing"  # what is open after the last bar is sold by force
-    PRICE = "price"  # slippage
-    FEES = "fees"  # commission
-    SIZING = "sizing"  # number of shares
-    MARKING = "marking"  # equity is not what the engine's own fills are worth
-    FLOAT = "float"  # below a cent, in every fill and in all
+    SIGNAL = "signal"
+    CALENDAR = "calendar"
+    TIMING = "timing"
+    ORDERS = "orders"
+    CLOSING = "closing"
+    PRICE = "price"
+    FEES = "fees"
+    SIZING = "sizing"
+    MARKING = "marking"
+    FLOAT = "float"
+
+
+MEANINGS: Final = {
+    Kind.SIGNAL: "its own indicator says something else",
+    Kind.CALENDAR: "bars are missing, or have other times",
+    Kind.TIMING: "filled at another bar, or at the close",
+    Kind.ORDERS: "a fill that only one of the two has",
+    Kind.CLOSING: "what is open after the last bar is closed by force",
+    Kind.PRICE: "another slippage",
+    Kind.FEES: "another commission",
+    Kind.SIZING: "another number of shares, where prices and commissions do not explain it",
+    Kind.MARKING: "its equity is not what its own fills are worth",
+    Kind.FLOAT: "below a cent in every fill and in all",
+}
 
 
 class Cause(BaseModel):

@@ -64,6 +64,11 @@ def new_figure(title: str, *, width: float = 8.6, height: float = 2.8) -> "tuple
     return figure, axes
 
 
+def thousands(axes: "Axes") -> None:
+    """Write the values with commas."""
+    axes.yaxis.set_major_formatter(lambda value, _place: f"{value:,.0f}")
+
+
 def svg(figure: "Figure") -> str:
     """The figure as an `<svg>` element, without the XML heading."""
     import matplotlib as mpl

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from fluxhero.backtest.agreement import Agreement
+from fluxhero.backtest.agreement import MEANINGS, Agreement
 from fluxhero.backtest.evaluation import REFERENCE, EngineUsed, Evaluation, Row
 from fluxhero.backtest.markdown import plot, table
 from fluxhero.backtest.tearsheet import NONE, money, number, percent
@@ -18,6 +18,7 @@ def engines(evaluation: Evaluation) -> str:
             "licence",
             ">import s",
             ">run s",
+            ">its CPU s",
             ">with import and load s",
             ">peak MiB",
             ">whole comparison s",
@@ -44,6 +45,7 @@ def _engine(one: EngineUsed) -> tuple[str, ...]:
         one.facts.licence if one.facts else NONE,
         number(one.import_seconds),
         _seconds(one.speed_run_seconds) if not one.speed_failure else one.speed_failure,
+        _seconds(one.speed_cpu_seconds),
         _seconds(one.speed_seconds),
         NONE if one.speed_peak_mb is None else f"{one.speed_peak_mb:,.0f}",
         _seconds(one.seconds),
@@ -85,6 +87,7 @@ def agreement(evaluation: Evaluation, plots: Sequence[str]) -> list[str]:
         ),
         plot("causes", plots),
         _rows(native),
+        "Causes: " + "; ".join(f"*{kind.value}*, {said}" for kind, said in MEANINGS.items()) + ".",
         plot("equity", plots),
     ]
 
@@ -97,8 +100,8 @@ def _totals(engine: str, rows: Sequence[Row]) -> tuple[object, ...]:
         engine,
         len(mine),
         sum(one.to_the_cent for one in found),
-        sum(one.fills_engine for one in found),
-        sum(one.fills_equal for one in found),
+        f"{sum(one.fills_engine for one in found):,}",
+        f"{sum(one.fills_equal for one in found):,}",
         NONE if largest is None else f"{largest:,.8f}".rstrip("0").rstrip("."),
     )
 

@@ -173,18 +173,22 @@ def _build(engine: Engine, folder: Path) -> Environment:
 
 
 def _step(engine: Engine, command: list[str], work: Path) -> None:
-    outcome = run_isolated(
-        command,
-        folder=work,
-        bounds=BUILD_BOUNDS,
-        environment=child_environment(installs=True),
-    )
+    environment = child_environment(installs=True)
+    try:
+        outcome = run_isolated(command, folder=work, bounds=BUILD_BOUNDS, environment=environment)
+    except OSError as error:
+        why = f"{command[0]} cannot be started: {error.strerror}"
+        raise _unbuildable(engine, why) from error
     if outcome.ended is not Ended.DONE:
-        raise EngineUnavailableError(
-            f"the environment of {engine.name} {engine.version} cannot be built: {_told(outcome)}",
-            next_step="check that pip reaches the package index, then run again; or name an interpreter"
-            f" that has it: {_PYTHONS}={engine.name}=/path/to/python",
-        )
+        raise _unbuildable(engine, _told(outcome))
+
+
+def _unbuildable(engine: Engine, why: str) -> EngineUnavailableError:
+    return EngineUnavailableError(
+        f"the environment of {engine.name} {engine.version} cannot be built: {why}",
+        next_step="check that pip reaches the package index, then run again; or name an interpreter"
+        f" that has it: {_PYTHONS}={engine.name}=/path/to/python",
+    )
 
 
 def _told(outcome: Outcome) -> str:

@@ -78,6 +78,7 @@ class EngineUsed(Part):
         speed_bars: how many minute bars the run for speed had; None: there was none.
         speed_seconds: import, load and run of it.
         speed_run_seconds: its run alone.
+        speed_cpu_seconds: the same, of all cores; much less means that the machine was busy with other things.
         speed_peak_mb: MiB held at most in it.
         speed_failure: why it gave no time; empty where it did.
         sources: where bars were read from with the same result (parquet, duckdb).
@@ -96,6 +97,7 @@ class EngineUsed(Part):
     speed_bars: int | None = None
     speed_seconds: float | None = None
     speed_run_seconds: float | None = None
+    speed_cpu_seconds: float | None = None
     speed_peak_mb: float | None = None
     speed_failure: str = ""
     sources: tuple[str, ...] = ()

@@ -102,6 +102,10 @@ def document(evaluation: Evaluation, plots: Sequence[str], source: str) -> str:
         *agreement(evaluation, plots),
         *own_figures(evaluation),
         "## Validation tests",
+        (
+            "Buy-and-hold, perfect predictor and random entries tell whether an engine is right. The walk-forward"
+            " tells of the strategy; there an engine is right if it finds what the reference finds."
+        ),
         _validations(evaluation),
         "## Is it luck?",
         _luck(evaluation),
@@ -183,7 +187,7 @@ def _measured(evaluation: Evaluation) -> list[str]:
 
 
 def _validations(evaluation: Evaluation) -> str:
-    return table(
+    listed = table(
         ("engine", "test", "symbol", "outcome", "found", "wanted", "how"),
         (
             (
@@ -198,6 +202,7 @@ def _validations(evaluation: Evaluation) -> str:
             for one in evaluation.validations
         ),
     )
+    return listed or "None was done."
 
 
 def _luck(evaluation: Evaluation) -> str:
@@ -213,10 +218,11 @@ def _luck(evaluation: Evaluation) -> str:
                 f"{found.trades:,}",
             )
         rows.append((one.label, one.symbol, *figures, one.luck.verdict if one.luck else one.reason))
-    return table(
+    listed = table(
         ("strategy", "symbol", ">return", ">Sharpe", ">drawdown", ">round trips", "is it luck?"),
         rows,
     )
+    return listed or "No strategy was tested."
 
 
 def _data(evaluation: Evaluation) -> str:

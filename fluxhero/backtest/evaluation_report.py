@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from fluxhero.backtest.drawing import SERIES, new_figure
+from fluxhero.backtest.drawing import SERIES, new_figure, thousands
 from fluxhero.backtest.evaluation import REFERENCE, Evaluation, Row
 from fluxhero.backtest.paper import Section, render
 from fluxhero.backtest.tearsheet import NONE, money, number, percent, rules_in_words
@@ -95,41 +95,35 @@ def _data(evaluation: Evaluation) -> Section:
 
 
 def _engines(evaluation: Evaluation) -> list[Section]:
-    if not evaluation.standings:
+    standings = evaluation.standings
+    if not standings:
         return []
-    named = evaluation.standings[0].measures
     matrix = [
         (
-            standing.engine,
-            f"{standing.total:.1f}",
-            *(NONE if one.score is None else f"{one.score:.1f}" for one in standing.measures),
+            f"{measures[0].criterion} (x{measures[0].weight.normalize():f})",
+            *(NONE if one.score is None else f"{one.score:.1f}" for one in measures),
         )
-        for standing in evaluation.standings
+        for measures in zip(*(standing.measures for standing in standings), strict=True)
     ]
+    matrix.append(("weighted mean", *(f"{standing.total:.1f}" for standing in standings)))
     measured = [
         (standing.engine, one.criterion, one.text)
-        for standing in evaluation.standings
+        for standing in standings
         for one in standing.measures
     ]
     excluded = [
-        (standing.engine, reason)
-        for standing in evaluation.standings
-        for reason in standing.disqualified
+        (standing.engine, reason) for standing in standings for reason in standing.disqualified
     ]
     return [
         Section(
             "Engines, scored",
             "0 to 10 for each criterion, weighted. What was not measured counts as nothing.",
-            columns=(
-                "Engine",
-                "Score",
-                *(f"{one.criterion} (x{one.weight.normalize():f})" for one in named),
-            ),
+            columns=("Criterion (weight)", *(standing.engine for standing in standings)),
             rows=matrix,
         ),
         Section(
             "Which engine",
-            evaluation.decision.text,
+            "" if not excluded else "What an engine has to meet, and which do not.",
             columns=("Engine", "Does not qualify, as"),
             rows=excluded,
         ),
@@ -209,6 +203,7 @@ def _curves(evaluation: Evaluation) -> "list[Figure]":
                 linewidth=0.9,
                 label=f"{curve.engine}, {curve.mode}" if curve.engine != REFERENCE else REFERENCE,
             )
-        axes.legend(loc="upper left", fontsize=6, ncols=3)
+        axes.legend(loc="upper left", fontsize=6, ncols=2)
+        thousands(axes)
         figures.append(figure)
     return figures

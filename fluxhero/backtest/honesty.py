@@ -43,9 +43,10 @@ class Peek:
     known: int
 
     def __str__(self) -> str:
+        only = "bar" if self.known == 1 else f"{self.known:,} bars"
         return (
             f"{self.full} for {self.at:%Y-%m-%d %H:%M} UTC when it knows all bars,"
-            f" {self.truncated} when the first {self.known:,} are all there is"
+            f" {self.truncated} when it knows only the first {only}"
         )
 
 
@@ -55,7 +56,7 @@ class Verdict:
 
     Attributes:
         honesty: the verdict.
-        peeks: where it differed, at most once a truncation.
+        peeks: where it does, at most once a truncation.
         truncations: how often bars were left away to find out.
         reason: why it is not known to be honest, in words; empty where it is.
     """
@@ -70,15 +71,17 @@ def verdict(comparison: dict[str, Any] | StrategyError, bars: Bars) -> Verdict:
     """Judge by a `Comparison` as a worker wrote it, or by what kept it from making one."""
     if isinstance(comparison, StrategyError):
         return Verdict(reason=f"it could not be found out: {comparison.what}")
-    peeks = tuple(_peek(one, bars) for one in comparison["differences"])
     tried, raised = comparison["truncations"], comparison["raised"]
     times = counted(tried, "truncation")
+    peeks: tuple[Peek, ...] = ()
     if not comparison["repeatable"]:
         honesty = Honesty.UNREPEATABLE
         reason = "on the same bars it gives other targets: it is random, or keeps something from call to call"
-    elif peeks:
+    elif comparison["differences"]:
+        peeks = tuple(_peek(one, bars) for one in comparison["differences"])
         honesty = Honesty.PEEKS
-        reason = f"it changes its mind in {len(peeks)} of {times}: it says {peeks[0]}"
+        example = peeks[len(peeks) // 2]  # the shortest say little to the reader
+        reason = f"it changes its mind in {len(peeks)} of {times}: it says {example}"
     elif tried - raised <= tried * _LEAST_SHARE:
         honesty = Honesty.UNKNOWN
         said = f": {comparison['said']}" if raised else ""

@@ -29,7 +29,7 @@ MOST_FILE_BYTES: Final = 2 * 1024**3
 TAIL_CHARACTERS: Final = 4_000
 _MEBIBYTE: Final = 1024**2
 # Address space that libraries reserve and never touch: thread stacks, allocators' arenas.
-_RESERVED_MB: Final = 1_024
+_RESERVED_MB: Final = 2_048
 _SHORTEST_LOOK_SECONDS: Final = 0.005
 _LONGEST_LOOK_SECONDS: Final = 0.05
 _SECONDS_BETWEEN_LISTINGS: Final = 0.5  # every listing reads all processes of the machine

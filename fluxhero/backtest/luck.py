@@ -89,7 +89,7 @@ class Luck(BaseModel):
         walk_forward: chosen in three months, traded in the next.
         costs: what is left when trading costs more.
         stability: of the best parameters.
-        peeks: bars on which the signal changed when later bars were left out; any makes the result void.
+        peeks: how often leaving later bars out changed a signal; any makes the result void.
         unknown: what could not be done, and why.
     """
 
@@ -117,7 +117,7 @@ class Tried:
         sums: of the trials of a sweep; None where there was none.
         candidates: for the walk-forward to choose from.
         grid: parameters and yearly Sharpe ratio of each trial of a sweep.
-        peeks: bars on which the strategy was found to look ahead.
+        peeks: how often leaving later bars out changed a signal.
     """
 
     trials: int = 1
@@ -261,10 +261,8 @@ def _verdict(
 ) -> str:
     told = rating.value[0].upper() + rating.value[1:]
     if peeks:
-        bars = counted(peeks, "bar")
-        return (
-            f"{told}: it looks ahead, as its signal on {bars} changes when later bars are left out."
-        )
+        times = counted(peeks, "time")
+        return f"{told}: it looks ahead, as leaving later bars out changed its signals {times}."
     if sharpe is None:
         return f"{told}: there is no Sharpe ratio to test."
     trials = f"what luck gives the best of {counted(sharpe.trials, 'trial')}"

@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 
 CACHE: Final = "from the cache of bars"
 SAMPLE: Final = "real daily bars, shipped"
+SHIPPED: Final = "sample:"  # before a symbol: the shipped bars of it
 CHEATS: Final = "fluxhero.backtest.shipped:PerfectPredictor"  # on purpose
 _SECOND: Final = 1_000_000_000  # nanoseconds
 
@@ -57,9 +58,8 @@ class Signalled:
         if self.chosen.named.reference == CHEATS or found.honesty is Honesty.HONEST:
             return None
         about = f"{self.chosen.named.label} on {self.bars.symbol}"
-        if found.peeks:
-            return f"{about} looks ahead: it says {found.peeks[0]}"
-        return f"{about} may look ahead: {found.reason}"
+        what = "looks ahead" if found.honesty is Honesty.PEEKS else "may look ahead"
+        return f"{about} {what}: {found.reason}"
 
 
 @dataclass(frozen=True)
@@ -83,22 +83,24 @@ def material_of(asked: Asked) -> Material:
     """
     usable: list[tuple[Bars, DataUsed]] = []
     causes: list[FluxHeroError] = []
-    for symbol in asked.symbols or SAMPLES:
+    for symbol in asked.symbols or [f"{SHIPPED}{name}" for name in SAMPLES]:
         try:
             checked = _read(asked, symbol)
         except FluxHeroError as error:
             logger.warning("%s", error)
             causes.append(error)
             continue
-        usable.append((checked.bars, _used(asked, checked)))
+        source = SAMPLE if symbol.startswith(SHIPPED) else CACHE
+        usable.append((checked.bars, _used(checked, source)))
     if not usable:
         raise causes[0]
     return Material(tuple(usable), tuple(str(cause) for cause in causes))
 
 
 def _read(asked: Asked, symbol: str) -> Checked:
-    if asked.symbols:
+    if not symbol.startswith(SHIPPED):
         return cached_bars(asked.settings, symbol, asked.timeframe, asked.first, asked.last)
+    symbol = symbol.removeprefix(SHIPPED)
     if asked.timeframe != DAILY:
         raise BadInputError(
             f"the shipped bars are daily, not {asked.timeframe}",
@@ -123,12 +125,12 @@ def _nanoseconds(day: date) -> int:
     return int(datetime.combine(day, time(), UTC).timestamp()) * _SECOND
 
 
-def _used(asked: Asked, checked: Checked) -> DataUsed:
+def _used(checked: Checked, source: str) -> DataUsed:
     bars = checked.bars
     return DataUsed(
         symbol=bars.symbol,
         timeframe=bars.timeframe,
-        source=CACHE if asked.symbols else SAMPLE,
+        source=source,
         bars=len(bars),
         first=bars.over(0),
         last=bars.over(-1),

@@ -41,6 +41,8 @@ def speed(case: Case) -> Found:
     text = f"{seconds:.2f} s for {counted(engine.speed_bars, 'bar')}"
     if engine.speed_run_seconds is not None:
         text += f", {engine.speed_run_seconds:.2f} s of it the run"
+    if engine.speed_cpu_seconds is not None:
+        text += f" ({engine.speed_cpu_seconds:.2f} s of CPU)"
     return Found(seconds, text, falling(seconds, best=1, a_point=10 ** (1 / 5)))
 
 

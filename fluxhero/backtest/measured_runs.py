@@ -36,7 +36,9 @@ def native_agreement(case: Case) -> Found:
         for row, difference in zip(rows, apart, strict=True)
     )
     shown = (
-        "most runs failed" if math.isinf(middle) else f"{middle:.2%} of the cash in the middle run"
+        "most runs failed"
+        if math.isinf(middle)
+        else f"{100 * middle:,.2f} % of the cash in the middle run"
     )
     text = f"{shown}, {exact} of {counted(len(rows), 'run')} to the cent"
     return Found(None if math.isinf(middle) else middle, text, score)

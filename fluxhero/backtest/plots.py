@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from fluxhero.backtest.bars import TICKS_A_DOLLAR, Bars
-from fluxhero.backtest.drawing import AMBER, BLUE, GREEN, GREY, INK, RED, new_figure
+from fluxhero.backtest.drawing import AMBER, BLUE, GREEN, GREY, INK, RED, new_figure, thousands
 from fluxhero.backtest.results import Result
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def equity(track: Track) -> "Figure":
     axes.plot(times[pick], held[pick], color=GREY, linewidth=0.9, label="bought and held, no costs")
     axes.plot(times[pick], values[pick], color=BLUE, label="strategy")
     axes.legend(loc="upper left")
-    _thousands(axes)
+    thousands(axes)
     return figure
 
 
@@ -160,7 +160,3 @@ def _months(days: Sequence[date], returns: Floats) -> tuple[Floats, list[int]]:
     for (year, month), value in growth.items():
         table[years.index(year), month - 1] = 100 * (value - 1)
     return table, years
-
-
-def _thousands(axes: Any) -> None:
-    axes.yaxis.set_major_formatter(lambda value, _place: f"{value:,.0f}")

@@ -128,7 +128,7 @@ def match(
     alone: list[Fill] = []
     flat = 0
     for piece in _pieces(fills):
-        at = _order_of(piece, orders, places.get((piece.side, piece.entering), []), found)
+        at = _order_of(piece, orders, places.get((piece.side, piece.entering), []))
         if at is None or since.setdefault(at, flat) != flat:
             alone.append(_timed(piece, -1, bars, contract))
         else:
@@ -161,18 +161,10 @@ def _pieces(fills: Sequence[Fill]) -> Iterator[Fill]:
             yield Fill(fill.bar, fill.side, opens, fill.price, fee, True)
 
 
-def _order_of(
-    fill: Fill, orders: Sequence[Order], places: Sequence[int], found: Sequence[list[Fill]]
-) -> int | None:
-    """The last order of the fill's kind given before it; of its own bar only where none waits."""
+def _order_of(fill: Fill, orders: Sequence[Order], places: Sequence[int]) -> int | None:
+    """The last order of the fill's kind given before it, or at the close of its bar."""
     latest = bisect_right(places, fill.bar, key=lambda place: orders[place].signal_bar) - 1
-    if latest < 0:
-        return None
-    if latest and orders[places[latest]].signal_bar == fill.bar:
-        before = places[latest - 1]
-        if not found[before] and orders[before].signal_bar == fill.bar - 1:
-            return before
-    return places[latest]
+    return places[latest] if latest >= 0 else None
 
 
 def _timed(fill: Fill, signal_bar: int, bars: Bars, contract: Contract) -> Fill:

@@ -83,6 +83,7 @@ class EvaluationReport(BaseModel):
             f"{line.strategy} on {line.symbol}: {_result(line)}. {line.verdict}"
             for line in self.strategies
         ]
+        lines += [f"{line.engine}: {line.remark}" for line in self.engines if line.remark]
         lines += self.notes
         if self.page:
             lines.append(f"The whole report: {self.page}")
@@ -97,9 +98,8 @@ class EvaluationReport(BaseModel):
                 "version": line.version,
                 "signals given": line.given,
                 "own idiom": line.native,
-                "100,000 bars, s": "" if line.seconds is None else f"{line.seconds:.2f}",
+                "minute bars, s": "" if line.seconds is None else f"{line.seconds:.3f}",
                 "score": "" if line.score is None else f"{line.score:.1f}",
-                "remark": line.remark,
             }
             for line in self.engines
         ]

@@ -174,9 +174,8 @@ def run_engine(
                 outcomes[number] = outcome
         waiting = [number for number in waiting if number not in outcomes]
         if waiting:
-            logger.warning(
-                "%s: its process %s; going on in a new one", engine.name, call.outcome.cause
-            )
+            _kind, why = death(call.outcome, bounds)
+            logger.warning("%s: %s; the jobs that are left run in a new one", engine.name, why)
     first = next((call.process for call in processes.made if call.process), None)
     return EngineRun(
         engine=engine,

@@ -94,7 +94,7 @@ def decide(found: Sequence[Standing]) -> Decision:
             engine=None,
             headline="No engine qualifies." if out else "No engine was evaluated.",
             text=" ".join(
-                ["No engine qualifies; the reference simulator remains.", *_excluded(out)]
+                ["The reference simulator stays what everything runs on.", *_excluded(out)]
             ),
             rules=RULES,
         )

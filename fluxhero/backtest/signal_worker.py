@@ -4,7 +4,6 @@ It works through what `fluxhero.backtest.signals` asks for, one file of results 
 takes the process with it costs only its own.
 """
 
-import io
 import json
 import re
 import signal
@@ -12,9 +11,10 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -23,8 +23,10 @@ from fluxhero.backtest.bars import Bars, Int8s
 from fluxhero.backtest.loading import class_of, load, look_in
 from fluxhero.backtest.look_ahead import compared
 from fluxhero.backtest.strategy import Named, description
-from fluxhero.durable import write_atomically
 from fluxhero.errors import BadInputError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 REQUEST_NAME: Final = "request.json"
 STARTED_NAME: Final = "started"
@@ -47,17 +49,23 @@ def main(request_file: Path) -> None:
     request = json.loads(request_file.read_text(encoding="utf-8"))
     worker = _Worker(request, request_file.parent)
     look_in(request["search"])
-    write_atomically(worker.folder / STARTED_NAME, b"")
+    (worker.folder / STARTED_NAME).touch()
     for place, fields in request["strategies"]:
         # By a signal, which ends what Python cannot interrupt, too; the strategy before may have had it.
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.setitimer(signal.ITIMER_REAL, request["seconds"])
         answer = _answer(worker.task, place, fields)
         signal.setitimer(signal.ITIMER_REAL, 0)
-        result = worker.folder / result_name(request["task"], place)
-        write_atomically(result, json.dumps(answer).encode())
+        _write(worker.folder / result_name(request["task"], place), answer)
     # Everything is written; a thread that the user's code left behind does not keep us.
     signal.setitimer(signal.ITIMER_REAL, _SECONDS_TO_END)
+
+
+def _write(path: Path, answer: dict[str, Any]) -> None:
+    """As a whole or not at all; not durably, for whoever reads it is waiting, and then it is removed."""
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(answer), encoding="utf-8")
+    partial.replace(path)
 
 
 def _answer(
@@ -88,25 +96,30 @@ class _Worker:
     def _targets(self, place: int, fields: dict[str, Any]) -> dict[str, Any]:
         strategy = _named(fields)
         class_of(strategy.reference)
+        frame = self._frame
         _forget_peak()
         started = perf_counter()
-        targets = self._made(strategy, self._bars)
+        targets = self._made(strategy, frame)
         seconds = perf_counter() - started
-        content = io.BytesIO()
-        np.save(content, targets)
-        write_atomically(self.folder / targets_name(place), content.getvalue())
+        np.save(self.folder / targets_name(place), targets)
         return {"seconds": seconds, "peak_mb": _peak_mb()}
 
     def _check(self, place: int, fields: dict[str, Any]) -> dict[str, Any]:
         strategy = _named(fields)
         full = np.load(self.folder / targets_name(place), allow_pickle=False)
-        return asdict(compared(full, lambda known: self._made(strategy, self._bars.head(known))))
+        # From values of their own each time: nothing leads to the bars that were left away.
+        return asdict(
+            compared(full, lambda known: self._made(strategy, self._bars.head(known).frame()))
+        )
 
-    def _made(self, strategy: Named, bars: Bars) -> Int8s:
-        """Anew each time, from values of their own: nothing leads to the bars that were left away."""
+    @cached_property
+    def _frame(self) -> "pd.DataFrame":
+        return self._bars.frame()
+
+    def _made(self, strategy: Named, frame: "pd.DataFrame") -> Int8s:
         return targets_of(
             load(strategy.reference, strategy.parameters),
-            bars.frame(),
+            frame,
             allow_short=self._request["allow_short"],
             label=strategy.label,
         )

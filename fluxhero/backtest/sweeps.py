@@ -38,7 +38,6 @@ from fluxhero.release import release
 
 FOLDER: Final = Path("evaluations") / "sweeps"
 MOST_PARTS: Final = 32
-_FEWEST_PARTS: Final = 2  # so that small sweeps use more than one core
 _FORMAT: Final = 1  # of the files; another one makes another id
 _A_PART: Final = 125  # combinations; starting a process costs what a few hundred quick ones do
 _LOCK_SECONDS: Final = 60.0
@@ -86,7 +85,7 @@ class SweepPlan:
     def parts(self) -> int:
         """Into how many parts the work is cut."""
         count = len(self.strategies)
-        return min(MOST_PARTS, max(min(count, _FEWEST_PARTS), math.ceil(count / _A_PART)))
+        return min(MOST_PARTS, math.ceil(count / _A_PART))
 
     def part(self, number: int) -> range:
         """The places of a part's combinations; the first part is 0."""

@@ -7,6 +7,8 @@ from fluxhero.backtest.facts import EngineFacts
 from fluxhero.backtest.runs import EngineRun, JobOutcome
 from fluxhero.errors import FluxHeroError
 
+_FINE = ("ok", "not-native")
+
 
 def engine_used(
     run: EngineRun,
@@ -24,7 +26,8 @@ def engine_used(
     """
     good = any(outcome.kind == "ok" for outcome in run.outcomes)
     errors = [f"{one.kind}: {one.error}" for one in run.outcomes if one.kind not in _FINE]
-    imported = bool(run.python)
+    # What is timed is run when nothing else is.
+    imported = speed if speed is not None and speed.python else run
     works, fails = _compared(sources)
     used = EngineUsed(
         engine=run.engine.name,
@@ -32,7 +35,7 @@ def engine_used(
         reason="" if good else next(iter(errors), "nothing was run"),
         versions=run.versions,
         facts=facts,
-        import_seconds=run.import_seconds if imported else None,
+        import_seconds=imported.import_seconds if imported.python else None,
         seconds=run.seconds,
         cpu_seconds=run.cpu_seconds,
         peak_mb=run.peak_mb or None,
@@ -40,9 +43,6 @@ def engine_used(
         sources_failed=fails,
     )
     return used if speed is None else used.model_copy(update=_speed(speed))
-
-
-_FINE = ("ok", "not-native")
 
 
 def _speed(run: EngineRun) -> dict[str, object]:
@@ -54,6 +54,7 @@ def _speed(run: EngineRun) -> dict[str, object]:
         "speed_bars": bars,
         "speed_seconds": run.import_seconds + outcome.load_seconds + outcome.run_seconds,
         "speed_run_seconds": outcome.run_seconds,
+        "speed_cpu_seconds": outcome.run_cpu_seconds,
         "speed_peak_mb": run.peak_mb or None,
     }
 

@@ -64,8 +64,8 @@ def buy_and_hold(engine: str, result: Result, bars: Bars, contract: Contract) ->
         test=BUY_AND_HOLD,
         symbol=bars.symbol,
         passed=near and abs(equity - by_hand) < CENT,
-        value=f"{equity:,.2f} $, {found:.2%} on what was invested",
-        wanted=f"{by_hand:,.2f} $ by hand, within 2 % of {actual:.2%}",
+        value=f"{equity:,.2f} $, {_percent(found)} on what was invested",
+        wanted=f"{by_hand:,.2f} $ by hand, within 2 % of {_percent(actual)}",
         text=f"{counted(shares, 'share')} from the open of the second bar, {opened:,.4f} $,"
         f" to the last close, {closed:,.4f} $",
     )
@@ -143,7 +143,7 @@ def random_entries(engine: str, results: Sequence[Result], bars: Bars) -> Valida
         test=RANDOM,
         symbol=bars.symbol,
         passed=abs(mean) <= reach,
-        value=f"{mean:+.3%}, 99 % interval {mean - reach:+.3%} to {mean + reach:+.3%}",
+        value=f"{_percent(mean)}, 99 % interval {_percent(mean - reach)} to {_percent(mean + reach)}",
         wanted="an interval with 0 in it, which by chance one in a hundred has not",
         text=f"mean of {counted(len(results), 'seed')}, costs of {costs:,.2f} $ and exposure x holding taken out",
     )
@@ -192,7 +192,7 @@ def walk_validation(
         test=WALK_FORWARD,
         symbol=symbol,
         passed=100 * good > NEEDED_PERCENT * len(returns),
-        value=f"{good} of {counted(len(returns), 'window')} profitable, {total:+.2%} in all",
+        value=f"{good} of {counted(len(returns), 'window')} profitable, {_percent(total)} in all",
         wanted=f"above {NEEDED_PERCENT} % of the windows profitable",
         text=f"{which} {windows}: {chance}, {len(returns) - traded} without a trade;"
         f" {walked.left_out} left out for gaps",
@@ -201,3 +201,7 @@ def walk_validation(
 
 def _dollars(ticks: np.typing.NDArray[np.int64], bar: int) -> Decimal:
     return Decimal(int(ticks[bar])) / TICKS_A_DOLLAR
+
+
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:+,.2f} %"

@@ -20,8 +20,8 @@ _MINUTE_BARS = 100_000
     "symbols",
     multiple=True,
     metavar="SYMBOL",
-    help="Whose bars, from the cache that `fluxhero refresh` fills; repeat for more "
-    "(default: real daily bars of AAPL, GOOG, IBM and MSFT that are shipped).",
+    help="Whose bars, from the cache that `fluxhero refresh` fills; repeat for more (default: real daily "
+    "bars that are shipped, sample:AAPL, sample:GOOG, sample:IBM and sample:MSFT).",
 )
 @click.option(
     "--timeframe",

@@ -172,7 +172,7 @@ PRICES = st.lists(st.integers(500, 5_000), min_size=12, max_size=12)
 CHOICES = st.lists(st.sampled_from([-1, 0, 1]), min_size=12, max_size=12)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     PRICES,
     PRICES,
@@ -180,7 +180,11 @@ CHOICES = st.lists(st.sampled_from([-1, 0, 1]), min_size=12, max_size=12)
     CHOICES,
     st.sampled_from(list(CashPolicy)),
     st.sampled_from(list(Sizing)),
-    st.sets(st.sampled_from(["same bar", "cents", "fractions", "wrong side", "closed", "dropped"])),
+    st.sets(
+        st.sampled_from(
+            ["same bar", "cents", "fractions", "wrong side", "closed", "dropped", "late", "moved"]
+        )
+    ),
     st.integers(1_000, 100_000),
 )
 def test_every_mixture_adds_up_exactly(
@@ -206,10 +210,14 @@ def test_every_mixture_adds_up_exactly(
         fills = fractional(fills, Decimal("0.123"))
     if "dropped" in plants:
         fills = fills[::3]
+    if "late" in plants and fills and fills[0][0] + 1 < len(bars):
+        fills = sorted(late(fills, bars, Decimal("0.0001")), key=lambda fill: fill[0])
     if "closed" in plants and sum((one[1] * one[2] for one in fills), Decimal(0)) > 0:
         fills = closed_at_the_end(fills, bars)
     result = result_of(fills, bars, contract, Decimal("0.3") if "closed" in plants else Decimal(0))
+    result = moved(result, -5) if "moved" in plants else result
     agreement = differ(result, contract, engine, bars, mine)
+    assert any(one.kind is Kind.CALENDAR for one in agreement.causes) == ("moved" in plants)
     if not plants:
         assert kinds(agreement) <= {Kind.SIGNAL}
 

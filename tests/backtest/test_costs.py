@@ -26,9 +26,12 @@ def in_and_out(gain: float, times: int = 10) -> tuple[Bars, Int8s]:
     return bars, np.array([1, 0, 0, 0] * times + [0], np.int8)
 
 
-def test_each_row_is_the_backtest_at_its_costs() -> None:
+@pytest.mark.parametrize("large", [Decimal("0.10"), Decimal(0)])
+def test_each_row_is_the_backtest_at_its_costs(large: Decimal) -> None:
+    """Also where every order is a large one and pays the surcharge."""
     bars, targets = in_and_out(0.5)
-    found = cost_sensitivity(bars, targets, FIXED)
+    contract = FIXED.model_copy(update={"impact_fraction": large})
+    found = cost_sensitivity(bars, targets, contract)
     assert [str(row.multiple) for row in found.rows] == ["0", "0.5", "1", "2", "5", "10"]
     for row in found.rows:
         if row.multiple == Decimal("0.5"):
@@ -38,7 +41,7 @@ def test_each_row_is_the_backtest_at_its_costs() -> None:
             "slippage_bp": int(row.multiple),
             "impact_bp": int(5 * row.multiple),
         }
-        assert row.profit == profit(bars, targets, FIXED.model_copy(update=costs))
+        assert row.profit == profit(bars, targets, contract.model_copy(update=costs))
         assert row.total_return == pytest.approx(float(row.profit) / 100_000)
         assert (row.commission, row.slippage_bp) == (costs["commission"], costs["slippage_bp"])
     # With a fixed number of shares costs are linear, and so half of them is half way.

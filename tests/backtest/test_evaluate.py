@@ -96,7 +96,7 @@ def test_a_strategy_that_fails_or_peeks_is_named_and_the_others_go_on(own: Path)
     assert not report.ok
     told = "\n".join(report.failures)
     assert "no such indicator" in told
-    assert "own_strategy:Missing" in told
+    assert "has no class Missing" in told
     assert "looks ahead" in told
     assert "perfect-predictor" not in told  # it cheats on purpose
     judged = {line.strategy: line.verdict for line in report.strategies if line.symbol == "AAPL"}

@@ -8,13 +8,14 @@ import pytest
 from fluxhero.backtest.bars import Bars, Floats, Int8s
 from fluxhero.backtest.contract import Contract
 from fluxhero.backtest.fast import equity_units
-from fluxhero.backtest.luck import Luck, Rating, Tried, judge_luck
+from fluxhero.backtest.luck import Luck, Rating, Tried, judge_luck, rate
 from fluxhero.backtest.overfitting import block_sums
 from fluxhero.backtest.performance import dollars, sharpe_of, simple_returns
 from fluxhero.backtest.walk_forward import Candidate
 from tests.backtest.session_bars import daily_bars, long_when, new_york, walk
 
 CONTRACT = Contract()
+SUMS = block_sums(np.random.default_rng(1).normal(0, 0.01, (60, 3)), 4)
 BARS = daily_bars(walk(500, seed=3))
 PRICES = BARS.open.astype(np.float64)
 
@@ -82,7 +83,7 @@ def test_knowledge_of_the_future_is_unlikely_to_be_luck_and_not_valid() -> None:
     caught = judged(targets, peeks=3)
     assert caught.rating is Rating.INVALID
     assert caught.verdict == (
-        "Not valid: it looks ahead, as its signal on 3 bars changes when later bars are left out."
+        "Not valid: it looks ahead, as leaving later bars out changed its signals 3 times."
     )
     assert Luck.model_validate_json(caught.model_dump_json()) == caught
 
@@ -147,3 +148,36 @@ def test_what_only_costs_keep_countable_has_no_cost_sensitivity() -> None:
     assert found.costs is None
     assert any(one.startswith("costs: ") for one in found.unknown)
     assert found.sharpe is not None
+
+
+@pytest.mark.parametrize(
+    ("deflated", "pbo", "passes", "trials", "rating"),
+    [
+        (0.95, 0.5, True, 9, Rating.UNLIKELY),
+        (0.94, 0.5, True, 9, Rating.POSSIBLE),
+        (0.95, 0.51, True, 9, Rating.LIKELY),
+        (0.95, 0.1, False, 9, Rating.POSSIBLE),
+        (0.95, None, True, 9, Rating.POSSIBLE),  # chosen among several, and nobody knows how well
+        (0.95, None, True, 1, Rating.UNLIKELY),
+        (0.95, 0.1, None, 9, Rating.POSSIBLE),
+        (0.50, 0.1, True, 9, Rating.POSSIBLE),
+        (0.49, 0.1, True, 9, Rating.LIKELY),
+    ],
+)
+def test_what_the_tests_say_together(
+    deflated: float, pbo: float | None, passes: bool | None, trials: int, rating: Rating
+) -> None:
+    found = judge_luck(BARS, noise(1), CONTRACT, new_york(), 0.04, Tried(sums=SUMS))
+    assert found.sharpe is not None
+    assert found.overfitting is not None
+    assert found.walk_forward is not None
+    sharpe = found.sharpe.model_copy(update={"deflated": deflated, "trials": trials})
+    overfitting = found.overfitting.model_copy(update={"pbo": pbo})
+    walked = found.walk_forward.model_copy(update={"passes": passes})
+    given = (
+        sharpe,
+        None if pbo is None else overfitting,
+        None if passes is None else walked,
+    )
+    assert rate(*given, peeks=0) is rating
+    assert rate(*given, peeks=1) is Rating.INVALID

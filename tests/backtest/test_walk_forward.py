@@ -121,6 +121,9 @@ def test_minute_bars_and_a_market_that_never_closes() -> None:
         (3 * 0, 3 * 62, 3 * 81),
         (3 * 20, 3 * 81, 3 * 103),
     ]
+    # Many bars of few days are no whole month.
+    days = np.array([one.day.month != 2 or one.day.day <= 7 for one in some])
+    assert windows_of(ends[np.repeat(days, 3)], new_york()) == Windows((), 2)
     always = calendar_of("BTC/USD", "XNYS", date(2023, 1, 1))
     hours = np.arange(24 * 181) + 1  # the last one ends with 30 June, at midnight
     start = int(np.datetime64("2023-01-01", "ns").astype(np.int64))
@@ -181,6 +184,15 @@ def test_more_than_sixty_percent_must_be_profitable() -> None:
     assert (found.profitable, len(found.windows), found.passes) == (6, 9, True)
     assert found.share == pytest.approx(2 / 3)
     assert found.p_value == binomtest(6, 9, alternative="greater").pvalue
+    until_november = len(between("2023-01-01", "2023-11-30"))
+    five = walk_forward(
+        rising_in(*range(1, 9)).head(until_november),
+        [Candidate("long", always[:until_november])],
+        FREE,
+        new_york(),
+        0.04,
+    )
+    assert (five.profitable, len(five.windows), five.passes) == (5, 8, True)
     # Sixty percent itself is not more: 6 of 10.
     some = [*between("2022-12-01", "2022-12-31"), *between("2023-01-01", "2023-12-31")]
     steps = [0.5 if one.day.month in {3, 4, 5, 6, 7, 8} else -0.5 for one in some]

@@ -50,6 +50,7 @@ def replace_prefect() -> None:
         "prefect.client.schemas",
         "prefect.client.schemas.objects",
         "prefect.runtime",
+        "prefect.task_runners",
         "prefect.tasks",
     ):
         sys.modules[name] = _Anything(name)

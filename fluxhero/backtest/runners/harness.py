@@ -17,6 +17,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 import json
+import operator
 import platform
 import re
 import resource
@@ -243,7 +244,7 @@ def _write_output(output: Any, name: Path) -> None:
     if len(fills) != len(names):
         raise ValueError(f"fills have {len(fills)} values each, not {len(names)}")
     columns = {
-        one: pa.array([_plain(value) for value in values], kind)
+        one: pa.array([_number(value, kind) for value in values], kind)
         for one, values, kind in zip(names, fills, kinds, strict=True)
     }
     pq.write_table(pa.table(columns), name.with_suffix(".fills.parquet"))
@@ -253,8 +254,11 @@ def _write_output(output: Any, name: Path) -> None:
     pq.write_table(pa.table(marks), name.with_suffix(".equity.parquet"))
 
 
-def _plain(value: Any) -> Any:
-    return value.item() if hasattr(value, "item") else value
+def _number(value: Any, kind: pa.DataType) -> Any:
+    """A plain number; whole where it has to be, rather than cut to that."""
+    import pyarrow.types as pat
+
+    return operator.index(value) if pat.is_integer(kind) else float(value)
 
 
 def _peak_mb() -> float:
