@@ -245,8 +245,8 @@ class _Native(_Algorithm):
         if self.job.strategy == "moving-average-cross":
             if self.bar + 1 < given["slow"]:
                 return 0
-            fast, slow = (self._closes(data, given[name]).mean() for name in ("fast", "slow"))
-            return int(fast > slow)
+            closes = self._closes(data, given["slow"])
+            return int(closes.iloc[-given["fast"] :].mean() > closes.mean())
         if self.bar + 1 < given["window"]:
             return 0
         closes = self._closes(data, given["window"])
