@@ -217,7 +217,8 @@ class _Native(_Trading):
     def _affordable(self, close: float) -> int:
         if self.rules.sizing == "fixed":
             return self.rules.shares
-        slip = CENT if self.rules.slippage_bp else 0.0
+        # What is beyond a quarter of the bar's volume is filled a tick worse than the rest.
+        slip = 2 * CENT if self.rules.slippage_bp else CENT
         fee = float(Money(self.rules.commission, USD))
         return int(max(self.cash(), 0.0) // (close + slip + fee))
 
@@ -265,7 +266,7 @@ def run(job: Job) -> Output:
     engine.add_data(_ticks(job) if given else _bars(job))
     engine.add_strategy(trading)
     try:
-        own = _ran(engine, money, given=given)
+        own = _ran(engine, trading, given=given)
     finally:
         engine.dispose()
         # Kept for as long as the process lives, and telling it twice is an error.
@@ -273,18 +274,27 @@ def run(job: Job) -> Output:
     return Output(trading.fills, trading.equity, None if given else targets, own)
 
 
-def _ran(engine: BacktestEngine, money: Currency, *, given: bool) -> dict[str, float]:
-    """Run it, and return what nautilus's own analysis says."""
+def _ran(engine: BacktestEngine, trading: _Trading, *, given: bool) -> dict[str, float]:
+    """Run it, and return what nautilus's own analysis says.
+
+    Raises:
+        RuntimeError: nautilus ended early; it only logs that.
+    """
     analyzer = engine.portfolio.analyzer
     if given:
         analyzer.record_trade = _forget
     engine.run()
+    if trading.bar + 1 < len(trading.job):
+        raise RuntimeError(
+            f"nautilus ended after bar {trading.bar} of {len(trading.job)}, as it does when a cash account's"
+            " balance falls below zero"
+        )
     if given:
         analyzer.calculate_statistics(engine.cache.account_for_venue(VENUE), [])
     result = engine.get_result()
     own = {
         "sharpe": result.stats_returns.get("Sharpe Ratio (252 days)", math.nan),
-        "total_return": result.stats_pnls[money.code]["PnL% (total)"] / 100,
+        "total_return": result.stats_pnls[trading.currency.code]["PnL% (total)"] / 100,
         "trades": result.total_positions,
     }
     return {name: float(value) for name, value in own.items() if math.isfinite(value)}
