@@ -267,10 +267,10 @@ def _verdict(
         return f"{told}: there is no Sharpe ratio to test."
     trials = f"what luck gives the best of {counted(sharpe.trials, 'trial')}"
     facts = [
-        f"{sharpe.deflated:.1%} sure to beat {trials if sharpe.trials > 1 else 'nothing at all'}"
+        f"{100 * sharpe.deflated:.1f} % sure to beat {trials if sharpe.trials > 1 else 'nothing at all'}"
     ]
     if overfitting is not None:
-        facts.append(f"probability of overfitting {overfitting.pbo:.1%}")
+        facts.append(f"probability of overfitting {100 * overfitting.pbo:.1f} %")
     if walked is not None:
         months = counted(len(walked.windows), "test month")
         idle = f" ({walked.without_trades:,} without a trade)" if walked.without_trades else ""
