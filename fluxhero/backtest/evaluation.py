@@ -308,7 +308,9 @@ class Evaluation(Part):
     @property
     def headline(self) -> str:
         """The answer first: which engine, if any was asked about, and what the strategies' results are worth."""
-        engines = self.decision.headline if self.standings or not self.luck else ""
+        if not self.luck:
+            return "No strategy could be run." if self.failures else self.decision.headline
+        engines = self.decision.headline if self.standings else ""
         return f"{engines} {_worth(self.luck)}".strip()
 
     def reference_performance(self, label: str, symbol: str) -> Performance | None:

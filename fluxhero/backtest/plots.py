@@ -120,7 +120,8 @@ def trades_on_price(track: Track) -> "Figure":
             zorder=3,
         )
     if fills.num_rows > 2 * _MOST_MARKS:
-        axes.set_title(f"Trades on price, USD (the last {_MOST_MARKS} buys and sells)")
+        title = f"Trades on price, USD (the last {_MOST_MARKS} buys and sells)"
+        axes.set_title(title, loc="left")
     axes.legend(loc="upper left")
     return figure
 

@@ -37,7 +37,7 @@ def write_sheets(
     make_folder(folder)
     written = []
     for number, one in enumerate(references, start=1):
-        sheet = _sheet(asked, evaluation, one)
+        sheet = sheet_of(asked, evaluation, one)
         if sheet is None:
             continue
         path = folder / f"{KIND}-{asked.run}-{number:02d}.html"
@@ -50,7 +50,8 @@ def write_sheets(
     return written
 
 
-def _sheet(asked: Asked, evaluation: Evaluation, one: Referenced) -> Tearsheet | None:
+def sheet_of(asked: Asked, evaluation: Evaluation, one: Referenced) -> Tearsheet | None:
+    """The tearsheet of one strategy and symbol; None where it could not be judged."""
     found = next(
         (
             luck

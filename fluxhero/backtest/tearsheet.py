@@ -187,7 +187,9 @@ def _of_luck(luck: Luck) -> list[Section]:
             for row in luck.costs.rows
         ]
         sections.append(
-            Section("If trading cost more", _break_even(luck.costs), columns=columns, rows=rows)
+            Section(
+                "If trading cost more", break_even_in_words(luck.costs), columns=columns, rows=rows
+            )
         )
     if luck.unknown:
         sections.append(
@@ -249,7 +251,8 @@ def _meanings(sections: Sequence[Section]) -> Section:
     )
 
 
-def _break_even(sensitivity: CostSensitivity) -> str:
+def break_even_in_words(sensitivity: CostSensitivity) -> str:
+    """How much more trading may cost."""
     if not sensitivity.gains_without_costs:
         return "It loses even without costs."
     if sensitivity.break_even is None:
