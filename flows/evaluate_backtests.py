@@ -32,11 +32,17 @@ from tasks.backtests import (
 )
 from tasks.ending import evaluated_as, publish_page
 from tasks.history import HOOKS
-from tasks.policy import run_name
+from tasks.policy import one_a_core, run_name
 from tasks.reporting import publish_report
 
 
-@flow(name="evaluate-backtests", flow_run_name=run_name, retries=0, **HOOKS)
+@flow(
+    name="evaluate-backtests",
+    flow_run_name=run_name,
+    retries=0,
+    task_runner=one_a_core(),
+    **HOOKS,
+)
 def evaluate_backtests(
     strategies: list[str] | None = None,
     symbols: list[str] | None = None,

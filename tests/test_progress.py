@@ -93,7 +93,7 @@ def test_the_log_is_told_now_and_then(
 
 
 def test_a_watcher_is_told_at_once_and_only_while_it_watches() -> None:
-    seen: list[tuple[str, int, int | None]] = []
+    seen: list[tuple[str, int, int | None, str]] = []
     report = progress.rows_read("a.csv")
     with progress.watched_by(lambda *told: seen.append(told)):
         report(0, None)

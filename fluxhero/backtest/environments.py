@@ -17,10 +17,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from config.child_environment import child_environment
 from config.settings import Settings, variable
-from fluxhero.backtest.engines import Engine
+from fluxhero.backtest.engines import ENGINES, Engine
 from fluxhero.backtest.isolation import Bounds, Ended, Outcome, run_isolated
 from fluxhero.durable import make_folder, storage_errors, write_atomically
-from fluxhero.errors import AlreadyRunningError, EngineUnavailableError
+from fluxhero.errors import AlreadyRunningError, ConfigurationError, EngineUnavailableError
 from fluxhero.locks import locked
 from fluxhero.wording import counted
 
@@ -97,10 +97,12 @@ def environment_of(engine: Engine, settings: Settings, *, build: bool) -> Enviro
         build: make it if there is none; takes a minute, and needs the package index.
 
     Raises:
+        ConfigurationError: the settings name an interpreter for an engine that there is not.
         EngineUnavailableError: there is none, or it cannot be built, or what there is lacks the engine.
         StorageIOError: the disk is full or refuses.
     """
     for name, python in settings.engine_pythons:
+        _require_engine(name)
         if name == engine.name:
             return Environment(engine, python, _usable(engine, python, settings.engines_dir))
     folder = settings.engines_dir / f"{engine.name}-{engine.lock_digest[:12]}"
@@ -119,6 +121,15 @@ def environment_of(engine: Engine, settings: Settings, *, build: bool) -> Enviro
         wait_seconds=BUILD_BOUNDS.seconds,
     ):
         return _built(engine, folder) or _build(engine, folder)
+
+
+def _require_engine(name: str) -> None:
+    known = [engine.name for engine in ENGINES]
+    if name not in known:
+        raise ConfigurationError(
+            f"{_PYTHONS} names an interpreter for {name!r}, which is no engine",
+            next_step=f"name one of: {', '.join(known)}",
+        )
 
 
 def _busy(engine: Engine) -> AlreadyRunningError:

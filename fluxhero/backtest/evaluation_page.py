@@ -85,6 +85,10 @@ def document(evaluation: Evaluation, plots: Sequence[str], source: str) -> str:
             " figure on it is estimated, and what was not measured says why. Times are of one machine"
             f" and mean nothing without it: {_machine(evaluation)}."
         ),
+        (
+            "`fluxhero evaluate` measures anew; its `evaluation.json`, copied over that file, makes this page by"
+            f" `python -m fluxhero.backtest.evaluation_page docs/{source}`."
+        ),
         plot("scores", plots),
         "## How it was decided",
         "\n".join(f"{place}. {rule}" for place, rule in enumerate(decision.rules, 1)),

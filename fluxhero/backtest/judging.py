@@ -7,7 +7,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fluxhero.backtest.asked import Asked
+from fluxhero.backtest.asking import targets_of
+from fluxhero.backtest.bars import Int8s
 from fluxhero.backtest.evaluation import StrategyLuck
+from fluxhero.backtest.loading import load
 from fluxhero.backtest.luck import Tried, judge_luck
 from fluxhero.backtest.material import CHEATS
 from fluxhero.backtest.referenced import Referenced
@@ -17,6 +20,7 @@ from fluxhero.backtest.strategy import Named
 from fluxhero.backtest.sweeps import SweepOutcome, SweepPlan, plan_sweep
 from fluxhero.backtest.trials import Trial, TrialCount, contract_json, count_trials, trials_of
 from fluxhero.backtest.walk_forward import Candidate
+from fluxhero.errors import StrategyError
 from fluxhero.market.calendar import calendar_of
 
 MOST_CANDIDATES: Final = 100  # that a walk-forward chooses from; of more, evenly chosen ones
@@ -105,19 +109,32 @@ def candidates_of(asked: Asked, one: Referenced, outcome: SweepOutcome | None) -
     if outcome is None:
         return []
     strategies = _spread(outcome.plan.strategies)
-    found = signals_of(
-        strategies,
-        one.signalled.bars,
-        one.contract,
-        asked.bounds,
-        asked.folder,
-        look_ahead=False,
-    )
+    ours = one.signalled.chosen.named.reference in SHIPPED.values()
+    found = _own(strategies, one) if ours else _isolated(asked, strategies, one)
     return [
-        Candidate(named.label, signals.targets)
-        for named, signals in zip(strategies, found, strict=True)
-        if isinstance(signals, Signals)
+        Candidate(named.label, targets)
+        for named, targets in zip(strategies, found, strict=True)
+        if targets is not None
     ]
+
+
+def _own(strategies: Sequence[Named], one: Referenced) -> list[Int8s | None]:
+    """Targets of shipped strategies, which can harm nobody and need no process of their own."""
+    frame, short = one.signalled.bars.frame(), one.contract.allow_short
+    found: list[Int8s | None] = []
+    for named in strategies:
+        try:
+            made = load(named.reference, named.parameters)
+            found.append(targets_of(made, frame, allow_short=short, label=named.label))
+        except StrategyError:  # a combination that it refuses
+            found.append(None)
+    return found
+
+
+def _isolated(asked: Asked, strategies: Sequence[Named], one: Referenced) -> list[Int8s | None]:
+    bars, contract = one.signalled.bars, one.contract
+    found = signals_of(strategies, bars, contract, asked.bounds, asked.folder, look_ahead=False)
+    return [signals.targets if isinstance(signals, Signals) else None for signals in found]
 
 
 def _spread(strategies: Sequence[Named]) -> Sequence[Named]:

@@ -6,7 +6,7 @@ is how `agreement` attributes a difference so that its parts add up to the whole
 
 from bisect import bisect_right
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from enum import IntEnum
 from fractions import Fraction
@@ -19,6 +19,8 @@ from fluxhero.backtest import rules
 from fluxhero.backtest.bars import Bars, Ints
 from fluxhero.backtest.contract import UNIT, CashPolicy, Contract, Sizing
 
+_CENT = Decimal("0.01")
+_EXACT = Decimal("0.00001")  # a tenth of a basis point
 _TICK_UNITS = 10_000  # a tick of 0.0001 USD in units of 0.00000001 USD
 
 
@@ -168,23 +170,25 @@ def _order_of(fill: Fill, orders: Sequence[Order], places: Sequence[int]) -> int
 
 
 def _timed(fill: Fill, signal_bar: int, bars: Bars, contract: Contract) -> Fill:
-    """The fill with whether it is of its bar's open or close, by which price it is near."""
-    near = Decimal(2 * (contract.slippage_bp + contract.impact_bp)) / rules.BASIS
-    opened, closed = (Decimal(int(values[fill.bar])) / 10_000 for values in (bars.open, bars.close))
-    leave = Decimal("0.01")
-    at_open = abs(fill.price - opened) <= opened * near + leave
-    at_close = abs(fill.price - closed) <= closed * near + leave
-    closes = at_close and (fill.bar == signal_bar or not at_open)
-    return Fill(
-        fill.bar,
-        fill.side,
-        fill.shares,
-        fill.price,
-        fill.commission,
-        fill.entering,
-        closes or fill.bar == signal_bar,
-        fill.flat_after,
-    )
+    """The fill with whether it is of its bar's open or close, told by its price.
+
+    What is exactly the contract's price at one of the two is of that one; else it is of the open where it is near
+    it. At the open of its own bar a signal is not known yet.
+    """
+    closes = fill.bar == signal_bar
+    if not closes:
+        opened, closed = (Decimal(int(one[fill.bar])) / 10_000 for one in (bars.open, bars.close))
+        off_open, off_close = (_off(fill, base, contract) for base in (opened, closed))
+        far = 2 * Decimal(contract.slippage_bp + contract.impact_bp) / rules.BASIS * opened + _CENT
+        is_near = abs(fill.price - opened) <= far
+        closes = off_close <= _EXACT < off_open or not (is_near or off_open <= off_close)
+    return replace(fill, at_close=closes)
+
+
+def _off(fill: Fill, base: Decimal, contract: Contract) -> Decimal:
+    """By what part of a price the fill is off the contract's price at an open or close."""
+    due = (contract.slippage_bp, contract.slippage_bp + contract.impact_bp)
+    return min(abs(fill.side * (fill.price / base - 1) - Decimal(bp) / rules.BASIS) for bp in due)
 
 
 @dataclass

@@ -20,15 +20,16 @@ def depth(equity: Ints, cash: int, ends: Ints) -> tuple[float, int]:
         cash: before the first bar, in the same units; it is the first peak, but has no time.
         ends: when each bar is over.
     """
-    peak, since, below = cash, ends[0], False
+    peak, lowest, since, below = cash, cash, ends[0], False
     deepest, longest = 0.0, 0
     for bar in range(len(equity)):
         mark = equity[bar]
-        if mark < peak:
+        if mark < lowest:  # since the peak: a division a bar would be most of the work
+            lowest = mark
             deepest = max(deepest, float(peak - mark) / float(peak))
         if mark < peak or below:
             longest = max(longest, ends[bar] - since)
         below = mark < peak
         if not below:
-            peak, since = mark, ends[bar]
+            peak, lowest, since = mark, mark, ends[bar]
     return deepest, longest

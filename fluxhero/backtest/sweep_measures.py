@@ -1,6 +1,5 @@
 """What is kept of each combination of a sweep: its measures, and what cross-validation needs of its returns."""
 
-from dataclasses import asdict
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -64,7 +63,7 @@ class Yardstick:
         days = below / _NANOSECONDS_A_DAY
         seen = curve_of_days(marks, cash, drawdown, days, self._risk_free)
         returns = simple_returns(marks, cash)
-        return {**asdict(seen), "trades": trades, **_sums(returns)}
+        return {**vars(seen), "trades": trades, **_sums(returns)}
 
 
 def _sums(returns: Floats) -> dict[str, list[Any] | None]:

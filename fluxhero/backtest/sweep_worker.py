@@ -105,6 +105,8 @@ class _Trying:
         )
         self._only_targets = request["only_targets"]
         self._folder = folder
+        if not self._only_targets:  # loads compiled code, for which no combination is to be charged
+            self._measured(np.zeros(len(self._bars), dtype=np.int8))
 
     def row(self, place: int, strategy: Named) -> dict[str, Any]:
         """What came of a combination."""

@@ -227,3 +227,25 @@ def test_nobody_trades() -> None:
     nothing = simulate_exact(BARS, still, FIXED)
     assert differ(nothing, FIXED, still, ours=still).to_the_cent
     assert isinstance(nothing.fills, pa.Table)
+
+
+def test_a_fill_at_the_close_is_told_from_the_open_that_is_a_cent_away() -> None:
+    bars = bars_of([3000, 3002, 3004, 3006, 3008, 3010], [3001, 3003, 3005, 3007, 3009, 3011])
+    targets = np.array([1, 1, 0, 0, 0, 0], np.int8)
+    ours = fills_of(simulate_exact(bars, targets, FIXED))
+    at_close = [
+        (
+            bar,
+            side,
+            shares,
+            Decimal(int(bars.close[bar])) / 10_000 * (1 + side * Decimal("0.0001")),
+            fee,
+        )
+        for bar, side, shares, _, fee in ours
+    ]
+    agreement = differ(result_of(at_close, bars, FIXED), FIXED, targets, bars, targets)
+    assert kinds(agreement) == {Kind.TIMING}
+    assert agreement.causes[0].fills == 2
+    assert (
+        agreement.causes[0].example == "the buy ordered after bar 0 is filled at the close of bar 1"
+    )

@@ -16,7 +16,7 @@ from fluxhero.backtest import environments
 from fluxhero.backtest.engines import ENGINES, Engine, engine_named
 from fluxhero.backtest.environments import environment_of
 from fluxhero.backtest.isolation import Bounds
-from fluxhero.errors import AlreadyRunningError, EngineUnavailableError
+from fluxhero.errors import AlreadyRunningError, ConfigurationError, EngineUnavailableError
 
 HERE = sys.version_info[:2]
 
@@ -163,6 +163,12 @@ def test_the_users_own_interpreter_must_have_the_engine(
     ):
         environment_of(engine_named("backtrader"), own, build=False)
     assert not list(settings.engines_dir.glob(".probe*"))
+
+
+def test_an_interpreter_for_no_engine_is_a_wrong_setting(settings: Settings) -> None:
+    wrong = settings.model_copy(update={"engine_pythons": (("backtrade", Path("/x")),)})
+    with pytest.raises(ConfigurationError, match="'backtrade', which is no engine → name one of"):
+        environment_of(engine_named("bt"), wrong, build=False)
 
 
 @pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: engine.name)

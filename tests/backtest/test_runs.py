@@ -28,7 +28,7 @@ from tests.backtest.made import bars_of
 
 ENGINE = engine_named("backtrader")
 RUNNER = Path(__file__).with_name("faulty_runner.py")
-BOUNDS = Bounds(seconds=30, memory_mb=700)
+BOUNDS = Bounds(seconds=30, memory_mb=500)
 BARS = bars_of((10, 10.5, 1000), (10, 10.25, 900), (11, 11.5, 800), (11, 11, 700))
 TARGETS = np.array([1, 0, 0, 0], np.int8)
 
@@ -132,11 +132,11 @@ def test_a_job_that_kills_its_process_costs_only_itself(tmp_path: Path) -> None:
     assert told[2][1].startswith("its process was ended by SIGSEGV")
     assert told[3][1] == "its process ended before its work was done"
     assert told[4][1].startswith("its process printed more than 64 MiB: xxx")
-    assert told[5][1] == "its process took more than 700 MiB of memory"
+    assert told[5][1] == "its process took more than 500 MiB of memory"
 
 
 def test_a_job_that_hangs_in_c_code_is_ended(tmp_path: Path) -> None:
-    told = outcomes(tmp_path, "fine", "hang", "fine", bounds=Bounds(seconds=8, memory_mb=700))
+    told = outcomes(tmp_path, "fine", "hang", "fine", bounds=Bounds(seconds=8, memory_mb=500))
     assert told == [("ok", ""), ("timed-out", "took longer than 8 seconds"), ("ok", "")]
 
 
@@ -198,6 +198,9 @@ def test_files_that_an_engine_damaged_are_told_as_such(tmp_path: Path) -> None:
         read_answer(results, 0)
     (results / "0.npy").write_bytes(b"no array")
     with pytest.raises(GarbageError, match=r"0\.npy cannot be read"):
+        read_sweep(results, 0, (4, 2))
+    np.save(results / "0.npy", np.ones((4, 1)))
+    with pytest.raises(GarbageError, match=r"equity has shape \(4, 1\), not \(4, 2\)"):
         read_sweep(results, 0, (4, 2))
 
 
@@ -266,9 +269,7 @@ def test_a_sweep_comes_back_whole(tmp_path: Path) -> None:
     ("shares", "function", "said"),
     [
         (1, "sweep", "crashed: its process was ended by SIGKILL"),
-        (2, "sweep", r"garbage: equity has shape \(1, 1\), not \(4, 3\)"),
         (3, "sweep", "garbage: equity is not a number on some bars"),
-        (4, "sweep", "failed: ValueError: no such sizing here"),
         (5, "sweep_slowly", "failed: this engine runs no sweeps"),
     ],
 )

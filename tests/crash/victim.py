@@ -49,7 +49,9 @@ def replace_prefect() -> None:
         "prefect.client",
         "prefect.client.schemas",
         "prefect.client.schemas.objects",
+        "prefect.futures",
         "prefect.runtime",
+        "prefect.task_runners",
         "prefect.tasks",
     ):
         sys.modules[name] = _Anything(name)

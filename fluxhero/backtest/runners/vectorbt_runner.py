@@ -6,7 +6,7 @@ lets cash below zero; where the contract does, it is lent a sum at the start, wh
 
 A sweep hands the same function to vectorbt's compiled simulation without a portfolio around it, and has the
 equity written down as it goes: several times as fast as `Portfolio.value`. `from_orders`, which runs in Rust,
-cannot make an order's price worse for its size.
+cannot make a price worse for the order's size, and is no faster.
 
 Native is `from_signals` as its documentation shows it: filled at the close of the signal's bar, parts of shares.
 
@@ -50,13 +50,22 @@ def run(job: Job) -> Output:
 
 
 def sweep(job: SweepJob) -> Floats:
-    """Equity at every close (bars x combinations)."""
+    """Equity at every close (bars x combinations), as fast as vectorbt can be made to say it."""
+    return _in_parts(job, _swept)
+
+
+def sweep_documented(job: SweepJob) -> Floats:
+    """The same by `Portfolio.from_order_func` and `Portfolio.value`, as vectorbt's documentation has it."""
+    return _in_parts(job, _swept_by_portfolio)
+
+
+def _in_parts(job: SweepJob, simulate: Callable[[SweepJob, Int8s, float], Floats]) -> Floats:
     equity = np.empty(job.targets.shape, order="F")
     combinations = job.targets.shape[1]
     width = -(-combinations // -(-job.targets.size // CELLS))  # parts of nearly one size
     for first in range(0, combinations, width):
         part = slice(first, first + width)
-        equity[:, part] = _lending(job, _swept, job.targets[:, part])
+        equity[:, part] = _lending(job, simulate, job.targets[:, part])
     return equity
 
 
@@ -171,7 +180,11 @@ def _arguments(job: Job | SweepJob, targets: Int8s, lent: float) -> tuple[Any, .
 
 
 def _simulated(
-    job: Job, targets: Int8s, lent: float, close: pd.Series, freq: pd.Timedelta
+    job: Job | SweepJob,
+    targets: Int8s,
+    lent: float,
+    close: pd.Series | pd.DataFrame,
+    freq: pd.Timedelta | None,
 ) -> tuple[Any, float]:
     """The portfolio, and what it was lent."""
     orders = _orders(targets)
@@ -253,6 +266,13 @@ def _swept(job: SweepJob, targets: Int8s, lent: float) -> Floats:
     if lent:
         equity -= lent
     return equity.T
+
+
+def _swept_by_portfolio(job: SweepJob, targets: Int8s, lent: float) -> Floats:
+    close = pd.DataFrame(np.broadcast_to(job.close[:, None], targets.T.shape))
+    portfolio, _ = _simulated(job, targets, lent, close, None)
+    value: Floats = portfolio.value().to_numpy() - lent
+    return value
 
 
 # ------------------------------------------------------------------------------------------- native
