@@ -38,6 +38,8 @@ ROWS: Final = pa.schema(
         ("largest_difference", MONEY),
     ]
 )
+SHARES: Final = pa.decimal128(28, 8)
+_SHARES: Final = ("shares", "ordered", "filled")
 _KEPT: Final = ("orders", "fills", "round_trips", "equity")
 
 
@@ -57,7 +59,7 @@ def keep(
     for name in _KEPT:
         tables = [_told(getattr(result, name), about) for about, result in whole]
         if tables:
-            table = pa.concat_tables(tables, promote_options="permissive")
+            table = pa.concat_tables(tables)
             write_recorded(folder / f"{name}.parquet", table, asked.at)
     write_recorded(folder / "rows.parquet", _rows(evaluation), asked.at)
     write_atomically(folder / JSON, evaluation.model_dump_json(indent=1).encode() + b"\n")
@@ -78,8 +80,11 @@ def _results_as_they_are(
 
 
 def _told(table: pa.Table, about: tuple[str, str, str, str]) -> pa.Table:
-    """A table with four columns before it that say what it is of."""
+    """A table with four columns before it that say what it is of; shares may be parts, whoever counts whole ones."""
     count = table.num_rows
+    for place, field in enumerate(table.schema):
+        if field.name in _SHARES:
+            table = table.set_column(place, field.name, table.column(place).cast(SHARES))
     names = ("engine", "mode", "strategy", "symbol")
     columns = [pa.repeat(pa.scalar(text, pa.string()), count) for text in about]
     for name, column in zip(reversed(names), reversed(columns), strict=True):
