@@ -24,6 +24,9 @@ _MOST_STRATEGIES: Final = 100
 _DAYS_A_YEAR: Final = 365.25
 _POINTS: Final = 60  # of a Mermaid chart
 _MOST_CURVES: Final = 3
+_COLOURED: Final = (  # the usual colour of a line cannot be seen on a light page
+    '%%{init: {"themeVariables": {"xyChart": {"plotColorPalette": "#1f6feb"}}}}%%'
+)
 
 
 class EngineLine(BaseModel):
@@ -149,14 +152,14 @@ def report_on(evaluation: Evaluation, folder: str, page: str | None) -> Evaluati
 
 
 def mermaid(curve: Curve) -> str:
-    """A curve as a Mermaid chart, which the Prefect UI draws; fewer points, and the last always."""
+    """A curve as a Mermaid chart, which the newer of Prefect's UIs draws; fewer points, and the last always."""
     step = max(1, -(-len(curve.days) // _POINTS))
     places = sorted({*range(0, len(curve.days), step), len(curve.days) - 1})
     first, last = curve.days[0], curve.days[-1]
     title = f"{curve.strategy} on {curve.symbol}: equity, USD, {first} to {last}".replace('"', "'")
     values = ", ".join(f"{curve.equity[place]:.0f}" for place in places)
     return (
-        "\n```mermaid\nxychart-beta\n"
+        f"\n```mermaid\n{_COLOURED}\nxychart-beta\n"
         f'  title "{title}"\n'
         f'  x-axis "Year" {_years(first):.2f} --> {_years(last):.2f}\n  line [{values}]\n```'
     )
