@@ -105,6 +105,12 @@ class EngineUsed(Part):
     sources: tuple[str, ...] = ()
     sources_failed: tuple[str, ...] = ()
 
+    @property
+    def version(self) -> str:
+        """Of the engine's own distribution, whose name may go on after the engine's; empty where not known."""
+        names = [name for name in self.versions if name.replace("_", "-").startswith(self.engine)]
+        return self.versions[min(names, key=len)] if names else ""
+
 
 class Conduct(Part):
     """How an engine's fills of one row behave, each counted over its fills.

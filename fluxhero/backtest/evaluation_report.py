@@ -212,7 +212,7 @@ def _validations(evaluation: Evaluation) -> Section | None:
                 one.engine,
                 one.test,
                 one.symbol,
-                _outcome(one),
+                outcome_of(one),
                 one.value,
                 one.wanted,
                 one.text,
@@ -222,10 +222,10 @@ def _validations(evaluation: Evaluation) -> Section | None:
     )
 
 
-def _outcome(one: Validation) -> str:
+def outcome_of(one: Validation) -> str:
     """Passed or failed; of the walk-forward, whether an engine finds the same."""
     if one.passed is None:
-        return "not told"
+        return "not done"
     if one.test != WALK_FORWARD:
         return "passed" if one.passed else "failed"
     if one.as_reference is None:

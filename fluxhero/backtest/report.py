@@ -6,11 +6,9 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict
 
-from fluxhero.backtest.engines import ENGINES
 from fluxhero.backtest.evaluation import (
     REFERENCE,
     Curve,
-    EngineUsed,
     Evaluation,
     Row,
     StrategyLuck,
@@ -181,7 +179,7 @@ def _engine_lines(evaluation: Evaluation) -> tuple[EngineLine, ...]:
             EngineLine(
                 engine=used.engine,
                 status=used.status,
-                version=_version(used),
+                version=used.version,
                 given=_agreeing([row for row in rows if row.mode == "given"]),
                 native=_agreeing([row for row in rows if row.mode == "native"]),
                 seconds=used.speed_run_seconds,
@@ -190,12 +188,6 @@ def _engine_lines(evaluation: Evaluation) -> tuple[EngineLine, ...]:
             )
         )
     return tuple(lines)
-
-
-def _version(used: EngineUsed) -> str:
-    """Of the engine's own distribution, which may have another name."""
-    named = next((one.distribution for one in ENGINES if one.name == used.engine), used.engine)
-    return used.versions.get(named, "")
 
 
 def _agreeing(rows: Sequence[Row]) -> str:

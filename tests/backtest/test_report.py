@@ -189,7 +189,7 @@ def test_the_page_explains_engines_and_does_not_blame_them_for_a_strategy() -> N
         "the strategy passes",
         "as the reference",
         "not as the reference",
-        "not told",
+        "not done",
         "failed",
         "passed",
     ]
