@@ -42,6 +42,10 @@ MEANINGS: Final = {
     "A year, middle 90 %": "The same of the yearly growth.",
     "Drawdown, middle 90 %": "The same of the deepest drawdown: if the upper end would make you stop, trade less.",
     "Samples that lose": "Share of those samples that lost money.",
+    "Best of the sweep": (
+        "The combination of parameters with the best Sharpe ratio; chosen afterwards, and to be trusted the less"
+        " the more were tried."
+    ),
     "Neighbours near the best": (
         "Of the combinations one step of the grid away from the best, how many reach half of its Sharpe ratio;"
         " few of them are a sign of noise."

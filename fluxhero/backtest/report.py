@@ -14,7 +14,7 @@ from fluxhero.backtest.evaluation import (
     StrategyLuck,
 )
 from fluxhero.backtest.markdown import cell, table
-from fluxhero.backtest.tearsheet import percent, size_of
+from fluxhero.backtest.tearsheet import best_in_words, percent, size_of
 from fluxhero.wording import counted
 
 _MOST_TOLD: Final = 20  # failures
@@ -55,6 +55,7 @@ class StrategyLine(BaseModel):
     trades: int | None
     verdict: str
     size: str = ""  # of its orders, where it is not as the rules say
+    best: str = ""  # combination of a sweep
 
 
 class EvaluationReport(BaseModel):
@@ -94,7 +95,7 @@ class EvaluationReport(BaseModel):
         if len(self.failures) > _MOST_TOLD:
             lines.append(f"… and {len(self.failures) - _MOST_TOLD:,} more; --json lists all")
         lines += [
-            f"{line.strategy} on {line.symbol}: {_result(line)}. {line.verdict}"
+            f"{line.strategy} on {line.symbol}: {_result(line)}. {line.verdict}{_best(line)}"
             for line in self.strategies[:_MOST_STRATEGIES]
         ]
         if len(self.strategies) > _MOST_STRATEGIES:
@@ -208,6 +209,7 @@ def _strategy_line(evaluation: Evaluation, one: StrategyLuck) -> StrategyLine:
         trades=performance.trades if performance else None,
         verdict=one.luck.verdict if one.luck else one.reason,
         size=size_of(one.strategy, evaluation.contract),
+        best=best_in_words(one.luck.stability) if one.luck and one.luck.stability else "",
     )
 
 
@@ -221,3 +223,7 @@ def _result(line: StrategyLine) -> str:
     return (
         f"return {percent(line.total_return)}, {sharpe}, deepest drawdown {drawdown}, {trips}{size}"
     )
+
+
+def _best(line: StrategyLine) -> str:
+    return f" Best of the sweep: {line.best}." if line.best else ""

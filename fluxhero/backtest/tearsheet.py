@@ -16,7 +16,7 @@ from fluxhero.backtest.meanings import MEANINGS
 from fluxhero.backtest.paper import NONE, Section, render
 from fluxhero.backtest.performance import Performance
 from fluxhero.backtest.plots import PLOTS, Track
-from fluxhero.backtest.stability import Surface
+from fluxhero.backtest.stability import Stability, Surface
 from fluxhero.backtest.validation import PERFECT
 from fluxhero.backtest.walk_forward import WalkForward
 from fluxhero.wording import counted
@@ -231,6 +231,7 @@ def _tests(luck: Luck) -> list[tuple[str, str]]:
             ("Samples that lose", percent(drawn.loss_probability)),
         ]
     if stable := luck.stability:
+        facts.append(("Best of the sweep", best_in_words(stable)))
         share = NONE if stable.share is None else percent(stable.share)
         facts.append(
             (
@@ -273,6 +274,12 @@ def number(value: float | None) -> str:
 def money(value: Decimal | None) -> str:
     """USD to the cent."""
     return NONE if value is None else f"{value:,.2f}"
+
+
+def best_in_words(found: Stability) -> str:
+    """The best combination of a sweep with its Sharpe ratio."""
+    values = ", ".join(f"{name}={value:g}" for name, value in found.best.items())
+    return f"{values} (Sharpe {found.best_value:.2f})"
 
 
 def usd(value: Decimal | None) -> str:

@@ -11,6 +11,7 @@ from fluxhero.backtest.evaluation_report import evaluation_html
 from fluxhero.backtest.luck import Luck, Rating
 from fluxhero.backtest.report import StrategyLine, mermaid, report_on
 from fluxhero.backtest.scoring import decide
+from fluxhero.backtest.stability import Stability, Surface
 from tests.backtest.sample_evaluation import CONTRACT, STRATEGY, sample, walked
 
 SAMPLE = sample()
@@ -39,6 +40,23 @@ def rated(rating: Rating, label: str = STRATEGY.label) -> StrategyLuck:
         unknown=(),
     )
     return StrategyLuck(strategy=STRATEGY.name, label=label, symbol="TEST", luck=luck)
+
+
+def test_the_best_of_a_sweep_is_named() -> None:
+    surface = Surface(across="fast", down="", columns=(3, 5), rows=(), values=((0.5, 1.25),))
+    stable = Stability(
+        best={"fast": 5.0},
+        best_value=1.25,
+        neighbours=1,
+        share=None,
+        plateau=None,
+        surface=surface,
+    )
+    one = rated(Rating.LIKELY)
+    assert one.luck is not None
+    swept = one.model_copy(update={"luck": one.luck.model_copy(update={"stability": stable})})
+    said = report_on(judged(swept), "/folder", None).details()[0]
+    assert said.endswith("so it is. Best of the sweep: fast=5 (Sharpe 1.25).")
 
 
 def judged(*luck: StrategyLuck, whole: Evaluation = ALONE) -> Evaluation:
