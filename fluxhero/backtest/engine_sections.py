@@ -4,9 +4,8 @@ from collections.abc import Sequence
 
 from fluxhero.backtest.agreement import MEANINGS, Agreement
 from fluxhero.backtest.evaluation import REFERENCE, EngineUsed, Evaluation, Row
+from fluxhero.backtest.in_words import NONE, money, number, percent
 from fluxhero.backtest.markdown import plot, table
-from fluxhero.backtest.paper import NONE
-from fluxhero.backtest.tearsheet import money, number, percent
 
 
 def engines(evaluation: Evaluation) -> str:

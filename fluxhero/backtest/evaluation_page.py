@@ -16,10 +16,9 @@ from fluxhero.backtest.engine_sections import agreement, engines, own_figures
 from fluxhero.backtest.evaluation import Evaluation
 from fluxhero.backtest.evaluation_plots import plots_of
 from fluxhero.backtest.evaluation_report import outcome_of
+from fluxhero.backtest.in_words import NONE, number, percent, rules_in_words
 from fluxhero.backtest.integration_plan import integration_plan
 from fluxhero.backtest.markdown import IMAGE, cell, plot, table
-from fluxhero.backtest.paper import NONE
-from fluxhero.backtest.tearsheet import number, percent, rules_in_words
 from fluxhero.durable import read_bytes, write_atomically
 from fluxhero.errors import BadInputError
 from fluxhero.wording import counted

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from fluxhero.backtest.in_words import NONE
+
 if TYPE_CHECKING:
     from jinja2 import Template
     from markupsafe import Markup
     from matplotlib.figure import Figure
 
-NONE: Final = "–"  # where a number would be
 _TEMPLATE: Final = "paper.html.j2"
 _DAY: Final = re.compile(r"\d{4}-\d\d-\d\d")
 _LONG: Final = 40  # characters

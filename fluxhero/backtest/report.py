@@ -13,8 +13,8 @@ from fluxhero.backtest.evaluation import (
     Row,
     StrategyLuck,
 )
+from fluxhero.backtest.in_words import best_in_words, percent, size_of
 from fluxhero.backtest.markdown import cell, table
-from fluxhero.backtest.tearsheet import best_in_words, percent, size_of
 from fluxhero.wording import counted
 
 _MOST_TOLD: Final = 20  # failures

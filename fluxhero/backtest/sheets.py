@@ -10,6 +10,7 @@ from fluxhero.backtest.asked import Asked
 from fluxhero.backtest.bars import Floats
 from fluxhero.backtest.drawing import pdf
 from fluxhero.backtest.evaluation import Evaluation
+from fluxhero.backtest.in_words import rules_in_words
 from fluxhero.backtest.performance import (
     DAYS_A_YEAR,
     daily_returns,
@@ -17,7 +18,7 @@ from fluxhero.backtest.performance import (
 )
 from fluxhero.backtest.plots import ROLLING_DAYS, Track
 from fluxhero.backtest.referenced import Referenced
-from fluxhero.backtest.tearsheet import Tearsheet, rules_in_words
+from fluxhero.backtest.tearsheet import Tearsheet
 from fluxhero.durable import make_folder, write_atomically
 from fluxhero.market.calendar import calendar_of
 from fluxhero.reports import FOLDER

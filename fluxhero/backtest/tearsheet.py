@@ -2,22 +2,28 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from fluxhero.backtest.contract import Contract, Sizing
 from fluxhero.backtest.costs import CostSensitivity
 from fluxhero.backtest.drawing import BLUE, GREEN, RED, new_figure
 from fluxhero.backtest.evaluation import DataUsed
+from fluxhero.backtest.in_words import (
+    NONE,
+    best_in_words,
+    break_even_in_words,
+    money,
+    number,
+    percent,
+    usd,
+)
 from fluxhero.backtest.luck import Luck, Rating
 from fluxhero.backtest.meanings import MEANINGS
-from fluxhero.backtest.paper import NONE, Section, render
+from fluxhero.backtest.paper import Section, render
 from fluxhero.backtest.performance import Performance
 from fluxhero.backtest.plots import PLOTS, Track
-from fluxhero.backtest.stability import Stability, Surface
-from fluxhero.backtest.validation import PERFECT
+from fluxhero.backtest.stability import Surface
 from fluxhero.backtest.walk_forward import WalkForward
 from fluxhero.wording import counted
 
@@ -249,59 +255,4 @@ def _meanings(sections: Sequence[Section]) -> Section:
         "What the numbers mean",
         columns=("Number", "Meaning"),
         rows=[(name, MEANINGS[name]) for name in names],
-    )
-
-
-def break_even_in_words(sensitivity: CostSensitivity) -> str:
-    """How much more trading may cost."""
-    if not sensitivity.gains_without_costs:
-        return "It loses even without costs."
-    if sensitivity.break_even is None:
-        return f"It still gains at {sensitivity.furthest} times the costs."
-    return f"At {sensitivity.break_even} times the costs nothing is left."
-
-
-def percent(value: float | None) -> str:
-    """A fraction as a percentage."""
-    return NONE if value is None else f"{100 * value:,.1f} %"
-
-
-def number(value: float | None) -> str:
-    """A ratio."""
-    return NONE if value is None else f"{value:,.2f}"
-
-
-def money(value: Decimal | None) -> str:
-    """USD to the cent."""
-    return NONE if value is None else f"{value:,.2f}"
-
-
-def best_in_words(found: Stability) -> str:
-    """The best combination of a sweep with its Sharpe ratio."""
-    values = ", ".join(f"{name}={value:g}" for name, value in found.best.items())
-    return f"{values} (Sharpe {found.best_value:.2f})"
-
-
-def usd(value: Decimal | None) -> str:
-    """USD to the cent, with the unit."""
-    return NONE if value is None else f"{money(value)} USD"
-
-
-def size_of(strategy: str, contract: Contract) -> str:
-    """How its orders are sized, where that is not as the rules say; else nothing."""
-    fixed = strategy == PERFECT and contract.sizing is Sizing.ALL_IN
-    return f"{contract.shares:,} shares an order" if fixed else ""
-
-
-def rules_in_words(contract: Contract) -> str:
-    """The rules in one line."""
-    sizing = (
-        "all-in" if contract.sizing is Sizing.ALL_IN else f"{contract.shares:,} shares an order"
-    )
-    short = ", shorts allowed" if contract.allow_short else ""
-    return (
-        f"{contract.cash:,.0f} USD to begin with, {sizing}{short}; commission {contract.commission.normalize():f}"
-        f" USD a share, slippage {contract.slippage_bp} bp (hundredths of a percent), {contract.impact_bp} bp more"
-        f" for orders above {(100 * contract.impact_fraction).normalize():f} % of the average volume; fills at"
-        " the next open"
     )

@@ -16,6 +16,7 @@ from fluxhero.backtest.bars import Bars, Int8s
 from fluxhero.backtest.contract import Contract, Sizing
 from fluxhero.backtest.evaluation import Evaluation, StrategyLuck
 from fluxhero.backtest.exact import simulate_exact
+from fluxhero.backtest.in_words import break_even_in_words, number, percent, rules_in_words, usd
 from fluxhero.backtest.luck import Luck, Rating, Tried, judge_luck
 from fluxhero.backtest.material import Signalled
 from fluxhero.backtest.meanings import MEANINGS
@@ -27,15 +28,7 @@ from fluxhero.backtest.rows import reference_row
 from fluxhero.backtest.sheets import sheet_of, write_sheets
 from fluxhero.backtest.signals import Signals
 from fluxhero.backtest.strategy import Description, Named
-from fluxhero.backtest.tearsheet import (
-    Tearsheet,
-    break_even_in_words,
-    number,
-    percent,
-    rules_in_words,
-    surface,
-    usd,
-)
+from fluxhero.backtest.tearsheet import Tearsheet, surface
 from fluxhero.backtest.walk_forward import Candidate
 from fluxhero.market.timeframe import DAILY
 from tests.backtest.sample_evaluation import sample
