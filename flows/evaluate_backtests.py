@@ -103,7 +103,7 @@ def evaluate_backtests(
         outcomes = register_trials(run, references, sweeps, parts)
         luck = judge_luck(run, references, outcomes)
         timed = [measure_speed(run, engine) for engine in compared]  # one by one, or none is true
-        failures = failures_of(run, material, signals, references, timed)
+        failures = failures_of(run, material, signals, references, timed, luck)
         evaluation = conclude(run, material, references, exam, timed, luck, failures)
         report = record_evaluation(run, evaluation, references, timed)
     publish_report("evaluate-backtests", report)

@@ -203,6 +203,7 @@ def failures_of(
     signals: AllSignalled,
     references: AllReferenced,
     compared: Sequence[Compared],
+    luck: Sequence[StrategyLuck],
 ) -> list[str]:
     """Everything that went wrong, each with its cause; an engine that is not to be had is not among them."""
     broken = [
@@ -216,6 +217,7 @@ def failures_of(
         *material.refused,
         *signals.faults,
         *references.failures,
+        *(failure for one in luck for failure in one.failures),
         *(str(one.error) for one in compared if one.environment and one.error),
         *broken,
     ]

@@ -183,13 +183,17 @@ class Validation(Part):
 
 
 class StrategyLuck(Part):
-    """Is a strategy's result on one symbol likely to be luck?"""
+    """Is a strategy's result on one symbol likely to be luck?
+
+    `failures` are faults of other parameters than its own, which a sweep came upon.
+    """
 
     strategy: str
     label: str
     symbol: str
     luck: Luck | None
     reason: str = ""  # why it is not known
+    failures: tuple[str, ...] = ()
 
 
 class Measure(Part):

@@ -25,6 +25,9 @@ SHORT: dict[str, Any] = {
     "last": date(2008, 12, 31),
 }
 OWN = '''
+import os
+import shutil
+
 import numpy as np
 
 class Momentum:
@@ -50,6 +53,37 @@ class Peeking:
 class Raising:
     def targets(self, bars):
         raise RuntimeError("no such indicator")
+
+
+class Idle:
+    def targets(self, bars):
+        return np.zeros(len(bars))
+
+
+class PeekingElsewhere:
+    """Honest by default; some other values of its grid look ahead, raise or exit."""
+
+    GRID = {"mode": ("honest", "peeks", "raises", "exits")}
+
+    def __init__(self, mode: str = "honest") -> None:
+        self.mode = mode
+
+    def targets(self, bars):
+        if self.mode == "raises":
+            raise RuntimeError("not in this mode")
+        if self.mode == "exits":
+            os._exit(3)
+        close = bars["close"]
+        other = close.shift(-1) if self.mode == "peeks" else close.rolling(20).mean()
+        return ((other > close) if self.mode == "peeks" else (close > other)).astype(int)
+
+
+class Clearing:
+    """Clears the folder it is run in."""
+
+    def targets(self, bars):
+        shutil.rmtree(os.getcwd())
+        return np.ones(len(bars))
 '''
 
 
@@ -118,6 +152,40 @@ def test_a_strategy_that_fails_or_peeks_is_named_and_the_others_go_on(own: Path)
     assert "looks ahead" in judged["own_strategy:Peeking"]
     assert "looks ahead" in judged["perfect-predictor"]
     assert "own_strategy:Momentum(back=20)" in judged
+
+
+def test_what_a_sweep_comes_upon_is_told(own: Path) -> None:
+    report = evaluate(
+        strategies=["own_strategy:PeekingElsewhere", "own_strategy:Clearing"],
+        symbols=["sample:IBM"],
+        **SHORT,
+    )
+    told = "\n".join(report.failures)
+    assert "PeekingElsewhere(mode=peeks) on IBM looks ahead" in told
+    assert "1 of 4 combinations" in told
+    assert "mode=exits) ended its process" in told
+    verdicts = {line.strategy: line.verdict for line in report.strategies}
+    assert verdicts["own_strategy:PeekingElsewhere(mode=honest)"].startswith("Not valid")
+    document = json.loads((Path(report.folder) / "evaluation.json").read_text())
+    unknown = "\n".join(document["luck"][0]["luck"]["unknown"])
+    assert "mode=raises) raised RuntimeError: not in this mode" in unknown
+
+
+def test_a_trial_without_a_sharpe_ratio_keeps_none_from_being_judged(own: Path) -> None:
+    given = {"symbols": ["sample:IBM"], **SHORT}
+    evaluate(strategies=["own_strategy:Idle"], **given)
+    report = evaluate(strategies=["own_strategy:Momentum"], grid=["back=20"], **given)
+    (line,) = report.strategies
+    assert "sure to beat nothing at all" in line.verdict
+
+
+def test_bars_of_one_symbol_from_two_sources_are_not_mixed(own: Path) -> None:
+    # The second would be shown with the first one's figures.
+    symbols = ["sample:IBM", "IBM", "sample:IBM"]
+    report = evaluate(strategies=["buy-and-hold"], symbols=symbols, **SHORT)
+    assert len(report.strategies) == 1
+    (told,) = report.failures
+    assert "there are bars of IBM already" in told
 
 
 @pytest.mark.parametrize(
