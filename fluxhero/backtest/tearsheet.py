@@ -1,5 +1,6 @@
 """One strategy on one symbol for its owner: the result in plots and figures, and what it is worth."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
@@ -11,17 +12,18 @@ from fluxhero.backtest.costs import CostSensitivity
 from fluxhero.backtest.drawing import BLUE, GREEN, RED, new_figure
 from fluxhero.backtest.evaluation import DataUsed
 from fluxhero.backtest.luck import Luck, Rating
-from fluxhero.backtest.paper import Section, render
+from fluxhero.backtest.meanings import MEANINGS
+from fluxhero.backtest.paper import NONE, Section, render
 from fluxhero.backtest.performance import Performance
 from fluxhero.backtest.plots import PLOTS, Track
-from fluxhero.backtest.stability import Surface
+from fluxhero.backtest.stability import Stability, Surface
+from fluxhero.backtest.validation import PERFECT
 from fluxhero.backtest.walk_forward import WalkForward
 from fluxhero.wording import counted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-NONE: Final = "–"
 LEVELS: Final = {
     Rating.UNLIKELY: "good",
     Rating.POSSIBLE: "doubtful",
@@ -77,6 +79,7 @@ class Tearsheet:
             *_of_luck(self.luck),
             Section("In pictures", figures=self._plots_of_luck()),
         ]
+        sections.append(_meanings(sections))
         level = LEVELS[self.luck.rating]
         return render(self.title, self.luck.verdict, about, level, sections)
 
@@ -137,35 +140,42 @@ def _results(found: Performance) -> list[tuple[str, str]]:
         ("Longest below a peak", f"{found.drawdown_days:,.0f} days"),
         ("Round trips", f"{found.trades:,}"),
         ("Won", percent(found.win_rate)),
-        ("Average win, loss", f"{money(found.average_win)}, {money(found.average_loss)}"),
+        ("Average win", usd(found.average_win)),
+        ("Average loss", usd(found.average_loss)),
         ("Profit factor", number(found.profit_factor)),
         ("Bars held", number(found.average_bars_held)),
         ("Invested", percent(found.exposure)),
-        ("Commission", money(found.commission)),
-        ("Slippage", money(found.slippage)),
+        ("Commission", usd(found.commission)),
+        ("Slippage", usd(found.slippage)),
     ]
 
 
 def _of_luck(luck: Luck) -> list[Section]:
-    sections = [Section("Is it luck?", note=luck.verdict, facts=_tests(luck))]
+    sections = [Section("Is it luck?", facts=_tests(luck))]
     if luck.walk_forward:
         walked = luck.walk_forward
-        chance = NONE if walked.p_value is None else f"{walked.p_value:.3f}"
         sections.append(
             Section(
                 "Walk-forward",
-                note="Parameters chosen on three months, traded in the month after, again and again.",
+                note=f"The best of {counted(walked.candidates, 'set')} of parameters on three months is traded"
+                f" in the month after, again and again; {counted(walked.left_out, 'month')} left out for gaps.",
                 facts=[
                     ("Months profitable", f"{walked.profitable:,} of {len(walked.windows):,}"),
                     ("Without a trade", f"{walked.without_trades:,}"),
-                    ("A coin does as well", chance),
+                    ("A coin does as well", percent(walked.p_value)),
                     ("All months together", percent(walked.total_return)),
                     ("More than 60 %", "passes" if walked.passes else "does not pass"),
                 ],
             )
         )
     if luck.costs:
-        columns = ("Times the costs", "Commission a share", "Slippage, bp", "Profit, USD", "Return")
+        columns = (
+            "Times the costs",
+            "Commission a share, USD",
+            "Slippage, bp",
+            "Profit, USD",
+            "Return",
+        )
         rows = [
             (
                 f"{row.multiple}",
@@ -177,7 +187,9 @@ def _of_luck(luck: Luck) -> list[Section]:
             for row in luck.costs.rows
         ]
         sections.append(
-            Section("If trading cost more", _break_even(luck.costs), columns=columns, rows=rows)
+            Section(
+                "If trading cost more", break_even_in_words(luck.costs), columns=columns, rows=rows
+            )
         )
     if luck.unknown:
         sections.append(
@@ -197,7 +209,7 @@ def _tests(luck: Luck) -> list[tuple[str, str]]:
             ("Above zero, had it been the only trial", percent(tested.probabilistic)),
             ("Trials on this data", f"{tested.trials:,}"),
             ("Best of as many by luck alone", number(tested.expected_best)),
-            ("Above zero, given the trials", percent(tested.deflated)),
+            ("Above that, given the trials", percent(tested.deflated)),
             ("Days to be 95 % sure", needed),
         ]
     if chosen := luck.overfitting:
@@ -207,29 +219,41 @@ def _tests(luck: Luck) -> list[tuple[str, str]]:
         ]
     if drawn := luck.bootstrap:
         facts += [
-            ("Sharpe ratio, 95 % interval", f"{drawn.sharpe.low:.2f} to {drawn.sharpe.high:.2f}"),
+            ("Sharpe ratio, middle 90 %", f"{drawn.sharpe.low:.2f} to {drawn.sharpe.high:.2f}"),
             (
-                "A year, 95 % interval",
+                "A year, middle 90 %",
                 f"{percent(drawn.annual_return.low)} to {percent(drawn.annual_return.high)}",
             ),
             (
-                "Drawdown, 95 % interval",
+                "Drawdown, middle 90 %",
                 f"{percent(drawn.max_drawdown.low)} to {percent(drawn.max_drawdown.high)}",
             ),
-            ("Other orders of the days lose", percent(drawn.loss_probability)),
+            ("Samples that lose", percent(drawn.loss_probability)),
         ]
     if stable := luck.stability:
+        facts.append(("Best of the sweep", best_in_words(stable)))
         share = NONE if stable.share is None else percent(stable.share)
         facts.append(
             (
-                "Neighbours that reach half of the best",
+                "Neighbours near the best",
                 f"{share} of {counted(stable.neighbours, 'trial')}",
             )
         )
     return facts
 
 
-def _break_even(sensitivity: CostSensitivity) -> str:
+def _meanings(sections: Sequence[Section]) -> Section:
+    """What each number means that there is on the sheet."""
+    names = dict.fromkeys(name for section in sections for name, _ in section.facts)
+    return Section(
+        "What the numbers mean",
+        columns=("Number", "Meaning"),
+        rows=[(name, MEANINGS[name]) for name in names],
+    )
+
+
+def break_even_in_words(sensitivity: CostSensitivity) -> str:
+    """How much more trading may cost."""
     if not sensitivity.gains_without_costs:
         return "It loses even without costs."
     if sensitivity.break_even is None:
@@ -252,6 +276,23 @@ def money(value: Decimal | None) -> str:
     return NONE if value is None else f"{value:,.2f}"
 
 
+def best_in_words(found: Stability) -> str:
+    """The best combination of a sweep with its Sharpe ratio."""
+    values = ", ".join(f"{name}={value:g}" for name, value in found.best.items())
+    return f"{values} (Sharpe {found.best_value:.2f})"
+
+
+def usd(value: Decimal | None) -> str:
+    """USD to the cent, with the unit."""
+    return NONE if value is None else f"{money(value)} USD"
+
+
+def size_of(strategy: str, contract: Contract) -> str:
+    """How its orders are sized, where that is not as the rules say; else nothing."""
+    fixed = strategy == PERFECT and contract.sizing is Sizing.ALL_IN
+    return f"{contract.shares:,} shares an order" if fixed else ""
+
+
 def rules_in_words(contract: Contract) -> str:
     """The rules in one line."""
     sizing = (
@@ -259,7 +300,8 @@ def rules_in_words(contract: Contract) -> str:
     )
     short = ", shorts allowed" if contract.allow_short else ""
     return (
-        f"{contract.cash:,.0f} USD, {sizing}{short}; {contract.commission.normalize():f} USD a share and "
-        f"{contract.slippage_bp} bp, {contract.impact_bp} bp more above "
-        f"{100 * contract.impact_fraction.normalize():f} % of the average volume; fills at the next open"
+        f"{contract.cash:,.0f} USD to begin with, {sizing}{short}; commission {contract.commission.normalize():f}"
+        f" USD a share, slippage {contract.slippage_bp} bp (hundredths of a percent), {contract.impact_bp} bp more"
+        f" for orders above {(100 * contract.impact_fraction).normalize():f} % of the average volume; fills at"
+        " the next open"
     )
