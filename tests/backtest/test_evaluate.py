@@ -5,6 +5,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
@@ -16,6 +17,7 @@ from fluxhero.integrity.recorded_scrub import scrub_recorded
 from fluxhero.integrity.results import Outcome
 from fluxhero.integrity.scope import Scope
 from fluxhero.recorded import read_record
+from tests.backtest.conftest import EnvironmentOf
 from tests.backtest.evaluating import evaluate
 from tests.samples import AS_OF
 
@@ -202,6 +204,7 @@ def test_bars_of_one_symbol_from_two_sources_are_not_mixed(own: Path) -> None:
         ({"strategies": ["random"], "parameters": ["hold=1", "hold=2"]}, "once for each"),
         ({"strategies": ["random"], "grid": ["hold=1..9:0"]}, "has no end"),
         ({"strategies": ["random"], "parameters": ["such=1"]}, "such"),
+        ({"sweep_engine": "bt"}, "bt runs no sweeps"),
     ],
 )
 def test_what_makes_no_sense_is_said_at_once(data: Path, given: dict[str, Any], what: str) -> None:
@@ -213,3 +216,25 @@ def test_the_only_strategy_that_cannot_be_imported_is_an_error(own: Path) -> Non
     (own.parent / "broken_strategy.py").write_text("import no_such_package\n")
     with pytest.raises(StrategyError, match="no_such_package"):
         evaluate(strategies=["broken_strategy:Any"])
+
+
+@pytest.mark.slow
+def test_a_sweep_by_another_engine_comes_to_the_same(
+    own: Path, environment_for: EnvironmentOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python = environment_for("vectorbt").python
+    monkeypatch.setenv("FLUXHERO_ENGINE_PYTHONS", f"vectorbt={python}")
+    sharpes = {}
+    for engine in ("reference", "vectorbt"):
+        report = evaluate(
+            strategies=["own_strategy:Momentum"],
+            sweep_engine=engine,
+            **SHORT | {"symbols": ["sample:IBM"]},
+        )
+        assert report.ok, report.failures
+        trials = trials_of(own).filter(pc.field("engine") == engine)
+        rows = trials.filter(pc.field("run") == report.run).to_pylist()
+        sharpes[engine] = {row["parameters"]: row["sharpe"] for row in rows}
+    assert len(sharpes["vectorbt"]) == 3
+    for parameters, sharpe in sharpes["vectorbt"].items():
+        assert sharpe == pytest.approx(sharpes["reference"][parameters], abs=1e-6)
