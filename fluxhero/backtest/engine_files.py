@@ -6,12 +6,12 @@ Nothing that comes back is believed before it is checked: an engine may have wri
 import math
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from fluxhero.backtest.bars import TICKS_A_DOLLAR, Bars, Floats, Int8s, Ints
 from fluxhero.backtest.contract import Contract
@@ -33,11 +33,13 @@ from fluxhero.backtest.tables import (
 from fluxhero.durable import storage_errors
 from fluxhero.engine import connect, identifier, literal
 from fluxhero.errors import BadInputError
+from fluxhero.wording import printable
 
 Source = Literal["parquet", "duckdb"]
 Kind = Literal["ok", "not-native", "failed", "timed-out", "out-of-memory", "crashed", "garbage"]
 OWN: Final = ("sharpe", "total_return", "max_drawdown", "trades")
 _MOST_SHARES: Final = 10**10
+_LONGEST_TEXT: Final = 4_000
 _FILLS: Final = pa.schema(
     [
         ("bar", pa.int64()),
@@ -49,13 +51,18 @@ _FILLS: Final = pa.schema(
 )
 
 
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+# Where what an engine says of itself goes into reports and onto terminals.
+Text = Annotated[str, AfterValidator(lambda text: printable(text[:_LONGEST_TEXT]))]
+
+
 class Spent(BaseModel):
     """Time that something took in the engine's process."""
 
     model_config = ConfigDict(frozen=True)
 
-    seconds: float
-    cpu_seconds: float
+    seconds: Seconds
+    cpu_seconds: Seconds
 
 
 class Answer(BaseModel):
@@ -64,7 +71,7 @@ class Answer(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     kind: Kind
-    error: str = ""
+    error: Text = ""
     own: dict[str, float] = {}
     load: Spent = Spent(seconds=0, cpu_seconds=0)
     run: Spent = Spent(seconds=0, cpu_seconds=0)
@@ -75,10 +82,10 @@ class Process(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    import_seconds: float
-    import_cpu_seconds: float
-    python: str
-    versions: dict[str, str]
+    import_seconds: Seconds
+    import_cpu_seconds: Seconds
+    python: Text
+    versions: dict[Text, Text]
 
 
 class GarbageError(Exception):
@@ -166,7 +173,7 @@ def read_peak_mb(folder: Path) -> float:
 
 
 class _End(BaseModel):
-    peak_mb: float
+    peak_mb: float = Field(ge=0, allow_inf_nan=False)
 
 
 def read_answer(folder: Path, number: int) -> Answer | None:
@@ -179,6 +186,8 @@ def read_answer(folder: Path, number: int) -> Answer | None:
         said = (folder / f"{number}.json").read_bytes()
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise GarbageError(f"the answer cannot be read: {error.strerror}") from error
     try:
         return Answer.model_validate_json(said)
     except ValidationError as error:

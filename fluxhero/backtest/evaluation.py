@@ -191,13 +191,17 @@ class Validation(Part):
 
 
 class StrategyLuck(Part):
-    """Is a strategy's result on one symbol likely to be luck?"""
+    """Is a strategy's result on one symbol likely to be luck?
+
+    `failures` are faults of other parameters than its own, which a sweep came upon.
+    """
 
     strategy: str
     label: str
     symbol: str
     luck: Luck | None
     reason: str = ""  # why it is not known
+    failures: tuple[str, ...] = ()
 
     @property
     def rating(self) -> Rating:

@@ -6,6 +6,7 @@ results mean, is the callers' business.
 
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from fluxhero.durable import make_folder, storage_errors
 from fluxhero.wording import printable
 
 OUTPUT_NAME: Final = "output.txt"
+WORK_NAME: Final = "work"
 MOST_OUTPUT_BYTES: Final = 64 * 1024**2
 MOST_FILE_BYTES: Final = 2 * 1024**3
 TAIL_CHARACTERS: Final = 4_000
@@ -93,12 +95,13 @@ def run_isolated(
 ) -> Outcome:
     """Run a program to its end, or to the end of what it may take.
 
-    It sees none of our settings and no `PYTHONPATH`; its home and temporary folder are in `folder`.
+    It sees none of our settings and no `PYTHONPATH`. It runs in an empty folder of its own, which it may clear;
+    that, its home and its temporary folder are in `folder`.
     Whatever it started and left behind is ended with it, also when this call itself is interrupted.
 
     Args:
         command: program and arguments.
-        folder: where it runs, and where what it prints is kept; made when missing.
+        folder: where it finds its own, and where what it prints is kept; made when missing.
         bounds: what it may take.
         environment: variables that it gets besides.
         advance: called every now and then while it runs.
@@ -108,11 +111,11 @@ def run_isolated(
         StorageIOError: the folder cannot be written to.
     """
     output = folder / OUTPUT_NAME
-    home, temporary = folder / "home", folder / "tmp"
+    home, temporary, work = folder / "home", folder / "tmp", folder / WORK_NAME
     with storage_errors("write", output):
-        make_folder(home)
-        make_folder(temporary)
-        printed = output.open("wb")
+        for own in (home, temporary, work):
+            _make_anew(own)
+        printed = output.open("w+b")
     variables = {
         **child_environment(),
         "HOME": str(home),
@@ -121,12 +124,22 @@ def run_isolated(
         **(environment or {}),
     }
     with printed:
-        watch = _Watch(command, folder, variables, printed, bounds)
+        watch = _Watch(command, work, variables, printed, bounds)
         try:
             watch.wait(advance)
         finally:
             watch.end()
-    return watch.outcome(_tail(output))
+        with storage_errors("read", output):
+            return watch.outcome(_tail(printed))
+
+
+def _make_anew(folder: Path) -> None:
+    """An empty folder, whatever is there: an earlier process may have put a link to somewhere else in its place."""
+    if folder.is_symlink() or folder.is_file():
+        folder.unlink()
+    elif folder.exists():
+        shutil.rmtree(folder)
+    make_folder(folder)
 
 
 class _Watch:
@@ -276,9 +289,9 @@ def _signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def _tail(path: Path) -> str:
-    with storage_errors("read", path), path.open("rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(0, size - 4 * TAIL_CHARACTERS))
-        text = file.read().decode("utf-8", errors="replace")
+def _tail(printed: BinaryIO) -> str:
+    """From the open file: what it ran may have removed it from its folder."""
+    size = printed.seek(0, os.SEEK_END)
+    printed.seek(max(0, size - 4 * TAIL_CHARACTERS))
+    text = printed.read().decode("utf-8", errors="replace")
     return printable(text, keep="\n\t")[-TAIL_CHARACTERS:]

@@ -17,6 +17,7 @@ from fluxhero.backtest.referenced import Referenced
 from fluxhero.backtest.shipped import SHIPPED
 from fluxhero.backtest.signals import Signals, signals_of
 from fluxhero.backtest.strategy import Named
+from fluxhero.backtest.sweep_faults import SweepFaults, faults_of
 from fluxhero.backtest.sweeps import SweepOutcome, SweepPlan, plan_sweep
 from fluxhero.backtest.trials import Trial, TrialCount, contract_json, count_trials, trials_of
 from fluxhero.backtest.walk_forward import Candidate
@@ -44,6 +45,7 @@ def sweep_of(asked: Asked, one: Referenced) -> SweepPlan | None:
         risk_free=asked.risk_free,
         zone=calendar_of(bars.symbol, asked.settings.exchange, asked.at.date()).zone,
         given=given,
+        engine=asked.sweep_engine,
     )
 
 
@@ -77,18 +79,26 @@ def luck_of(asked: Asked, one: Referenced, outcome: SweepOutcome | None) -> Stra
     """
     named, bars = one.signalled.chosen.named, one.signalled.bars
     count = tried_on(asked, one)
+    faults = faults_of(asked, one, outcome) if outcome else SweepFaults()
     tried = Tried(
-        trials=max(count.number, 1),
+        # Beside trials that have no Sharpe ratio there was nothing to choose from.
+        trials=count.number if len(count.sharpes) > 1 else 1,
         sharpe_variance=count.sharpe_variance,
         sums=outcome.sums if outcome else None,
         candidates=candidates_of(asked, one, outcome),
         grid=outcome.surface if outcome else (),
-        peeks=one.signalled.peeks,
+        peeks=one.signalled.peeks or faults.peeks,
     )
     first = bars.over(0).date()
     calendar = calendar_of(bars.symbol, asked.settings.exchange, first)
     luck = judge_luck(bars, one.signalled.targets, one.contract, calendar, asked.risk_free, tried)
-    return StrategyLuck(strategy=named.name, label=named.label, symbol=bars.symbol, luck=luck)
+    return StrategyLuck(
+        strategy=named.name,
+        label=named.label,
+        symbol=bars.symbol,
+        luck=luck.model_copy(update={"unknown": (*luck.unknown, *faults.unknown)}),
+        failures=faults.failures,
+    )
 
 
 def tried_on(asked: Asked, one: Referenced) -> TrialCount:

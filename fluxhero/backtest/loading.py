@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from fluxhero.backtest.strategy import Strategy
 
 _PACKAGE: Final = Path(__file__).parents[1]
+_OURS: Final = (_PACKAGE, _PACKAGE.with_name("config"))
 _LONGEST_TEXT: Final = 300
 _CODE_DIGITS: Final = 12
 
@@ -101,12 +102,25 @@ def _leads_to(module: str, missing: str | None) -> bool:
 
 
 def code_of(strategy: type) -> str:
-    """What tells this state of a class's file from another; empty where it has no file."""
+    """What tells this state of a class's file, and of the user's modules it has imported, from another.
+
+    Empty where it has no file.
+    """
     try:
-        file = Path(inspect.getfile(strategy))
-        return hashlib.sha256(file.read_bytes()).hexdigest()[:_CODE_DIGITS]
+        own = Path(inspect.getfile(strategy))
+        whole = hashlib.sha256(own.read_bytes())
+        for name, file in _users_modules():
+            if file != own:
+                whole.update(f"\n{name}\n".encode() + file.read_bytes())
     except (TypeError, OSError):
         return ""
+    return whole.hexdigest()[:_CODE_DIGITS]
+
+
+def _users_modules() -> list[tuple[str, Path]]:
+    """Modules that are neither Python's nor an installed package's nor ours, by name."""
+    files = {name: getattr(module, "__file__", None) for name, module in sys.modules.items()}
+    return sorted((name, Path(file)) for name, file in files.items() if file and _is_users(file))
 
 
 @contextmanager
@@ -162,7 +176,7 @@ def _place(file: str, line: int | None, text: str | None) -> str:
 def _is_users(file: str) -> bool:
     path = Path(file)
     paths = (sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
-    foreign = [_PACKAGE, *map(Path, paths)]
+    foreign = [*_OURS, *map(Path, paths)]
     return not file.startswith("<") and not any(path.is_relative_to(one) for one in foreign)
 
 

@@ -1,6 +1,7 @@
 """What an evaluation works with: the bars of each symbol, and what every strategy wants on them."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
@@ -85,6 +86,7 @@ def material_of(asked: Asked) -> Material:
     causes: list[FluxHeroError] = []
     for symbol in asked.symbols or [f"{SHIPPED}{name}" for name in SAMPLES]:
         try:
+            _require_once(symbol, usable)
             checked = _read(asked, symbol)
         except FluxHeroError as error:
             logger.warning("%s", error)
@@ -95,6 +97,16 @@ def material_of(asked: Asked) -> Material:
     if not usable:
         raise causes[0]
     return Material(tuple(usable), tuple(str(cause) for cause in causes))
+
+
+def _require_once(symbol: str, usable: Sequence[tuple[Bars, DataUsed]]) -> None:
+    """Refuse other bars of a symbol that there are bars of: rows and trials go by its name."""
+    name = symbol.removeprefix(SHIPPED)
+    if name in {bars.symbol for bars, _ in usable}:
+        raise BadInputError(
+            f"{symbol} is left out: there are bars of {name} already",
+            next_step=f"evaluate {name} from the cache and {SHIPPED}{name} one after the other",
+        )
 
 
 def _read(asked: Asked, symbol: str) -> Checked:

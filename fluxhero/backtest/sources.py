@@ -153,13 +153,21 @@ def _within(
     """Which bars are of these days at the exchange, both included."""
     times = bars["timestamp"]
     if timeframe.daily:
-        days = [calendar.day_of(at.replace(tzinfo=UTC)) for at in times.to_pylist()]
-        return pa.array([first <= day <= last for day in days])
+        return pa.array([first <= calendar.day_of(at) <= last for at in _moments(times)])
     since = calendar.midnight(max(first, date(1900, 1, 1))).replace(tzinfo=None)
     until = calendar.midnight(min(last, date(2200, 1, 1)) + timedelta(days=1)).replace(tzinfo=None)
     return pc.and_(pc.greater_equal(times, since), pc.less(times, until))
 
 
 def _day(bars: pa.Table, row: int) -> date:
-    at: datetime = bars["timestamp"][row].as_py()
-    return at.date()
+    return _moments(bars["timestamp"][row : row + 1])[0].date()
+
+
+def _moments(times: pa.ChunkedArray) -> list[datetime]:
+    try:
+        return [at.replace(tzinfo=UTC) for at in times.to_pylist()]
+    except (OverflowError, ValueError) as error:
+        raise BadInputError(
+            f"a bar has a time that no calendar has: {error}",
+            next_step="correct the source, or fetch them again with `fluxhero refresh`",
+        ) from error

@@ -5,6 +5,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
@@ -16,6 +17,7 @@ from fluxhero.integrity.recorded_scrub import scrub_recorded
 from fluxhero.integrity.results import Outcome
 from fluxhero.integrity.scope import Scope
 from fluxhero.recorded import read_record
+from tests.backtest.conftest import EnvironmentOf
 from tests.backtest.evaluating import evaluate
 from tests.samples import AS_OF
 
@@ -25,6 +27,9 @@ SHORT: dict[str, Any] = {
     "last": date(2008, 12, 31),
 }
 OWN = '''
+import os
+import shutil
+
 import numpy as np
 
 class Momentum:
@@ -50,6 +55,37 @@ class Peeking:
 class Raising:
     def targets(self, bars):
         raise RuntimeError("no such indicator")
+
+
+class Idle:
+    def targets(self, bars):
+        return np.zeros(len(bars))
+
+
+class PeekingElsewhere:
+    """Honest by default; some other values of its grid look ahead, raise or exit."""
+
+    GRID = {"mode": ("honest", "peeks", "raises", "exits")}
+
+    def __init__(self, mode: str = "honest") -> None:
+        self.mode = mode
+
+    def targets(self, bars):
+        if self.mode == "raises":
+            raise RuntimeError("not in this mode")
+        if self.mode == "exits":
+            os._exit(3)
+        close = bars["close"]
+        other = close.shift(-1) if self.mode == "peeks" else close.rolling(20).mean()
+        return ((other > close) if self.mode == "peeks" else (close > other)).astype(int)
+
+
+class Clearing:
+    """Clears the folder it is run in."""
+
+    def targets(self, bars):
+        shutil.rmtree(os.getcwd())
+        return np.ones(len(bars))
 '''
 
 
@@ -120,6 +156,40 @@ def test_a_strategy_that_fails_or_peeks_is_named_and_the_others_go_on(own: Path)
     assert "own_strategy:Momentum(back=20)" in judged
 
 
+def test_what_a_sweep_comes_upon_is_told(own: Path) -> None:
+    report = evaluate(
+        strategies=["own_strategy:PeekingElsewhere", "own_strategy:Clearing"],
+        symbols=["sample:IBM"],
+        **SHORT,
+    )
+    told = "\n".join(report.failures)
+    assert "PeekingElsewhere(mode=peeks) on IBM looks ahead" in told
+    assert "1 of 4 combinations" in told
+    assert "mode=exits) ended its process" in told
+    verdicts = {line.strategy: line.verdict for line in report.strategies}
+    assert verdicts["own_strategy:PeekingElsewhere(mode=honest)"].startswith("Not valid")
+    document = json.loads((Path(report.folder) / "evaluation.json").read_text())
+    unknown = "\n".join(document["luck"][0]["luck"]["unknown"])
+    assert "mode=raises) raised RuntimeError: not in this mode" in unknown
+
+
+def test_a_trial_without_a_sharpe_ratio_keeps_none_from_being_judged(own: Path) -> None:
+    given = {"symbols": ["sample:IBM"], **SHORT}
+    evaluate(strategies=["own_strategy:Idle"], **given)
+    report = evaluate(strategies=["own_strategy:Momentum"], grid=["back=20"], **given)
+    (line,) = report.strategies
+    assert "sure to beat nothing at all" in line.verdict
+
+
+def test_bars_of_one_symbol_from_two_sources_are_not_mixed(own: Path) -> None:
+    # The second would be shown with the first one's figures.
+    symbols = ["sample:IBM", "IBM", "sample:IBM"]
+    report = evaluate(strategies=["buy-and-hold"], symbols=symbols, **SHORT)
+    assert len(report.strategies) == 1
+    (told,) = report.failures
+    assert "there are bars of IBM already" in told
+
+
 @pytest.mark.parametrize(
     ("given", "what"),
     [
@@ -134,6 +204,7 @@ def test_a_strategy_that_fails_or_peeks_is_named_and_the_others_go_on(own: Path)
         ({"strategies": ["random"], "parameters": ["hold=1", "hold=2"]}, "once for each"),
         ({"strategies": ["random"], "grid": ["hold=1..9:0"]}, "has no end"),
         ({"strategies": ["random"], "parameters": ["such=1"]}, "such"),
+        ({"sweep_engine": "bt"}, "bt runs no sweeps"),
     ],
 )
 def test_what_makes_no_sense_is_said_at_once(data: Path, given: dict[str, Any], what: str) -> None:
@@ -145,3 +216,25 @@ def test_the_only_strategy_that_cannot_be_imported_is_an_error(own: Path) -> Non
     (own.parent / "broken_strategy.py").write_text("import no_such_package\n")
     with pytest.raises(StrategyError, match="no_such_package"):
         evaluate(strategies=["broken_strategy:Any"])
+
+
+@pytest.mark.slow
+def test_a_sweep_by_another_engine_comes_to_the_same(
+    own: Path, environment_for: EnvironmentOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python = environment_for("vectorbt").python
+    monkeypatch.setenv("FLUXHERO_ENGINE_PYTHONS", f"vectorbt={python}")
+    sharpes = {}
+    for engine in ("reference", "vectorbt"):
+        report = evaluate(
+            strategies=["own_strategy:Momentum"],
+            sweep_engine=engine,
+            **SHORT | {"symbols": ["sample:IBM"]},
+        )
+        assert report.ok, report.failures
+        trials = trials_of(own).filter(pc.field("engine") == engine)
+        rows = trials.filter(pc.field("run") == report.run).to_pylist()
+        sharpes[engine] = {row["parameters"]: row["sharpe"] for row in rows}
+    assert len(sharpes["vectorbt"]) == 3
+    for parameters, sharpe in sharpes["vectorbt"].items():
+        assert sharpe == pytest.approx(sharpes["reference"][parameters], abs=1e-6)

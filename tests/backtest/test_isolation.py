@@ -48,7 +48,7 @@ def test_it_sees_nothing_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     outcome = python(code, tmp_path, GIVEN="yes")
     assert "secret" not in outcome.output
     assert "('GIVEN', 'yes')" in outcome.output
-    assert outcome.output.splitlines()[1:] == [str(tmp_path), str(tmp_path / "home")]
+    assert outcome.output.splitlines()[1:] == [str(tmp_path / "work"), str(tmp_path / "home")]
 
 
 @pytest.mark.parametrize(
@@ -126,3 +126,22 @@ def test_a_program_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         run_isolated([str(tmp_path / "none")], folder=tmp_path / "deep" / "er", bounds=ROOMY)
     assert not (tmp_path / "deep" / "er" / "output.txt").read_bytes()
+
+
+def test_it_may_clear_its_folder_and_a_link_in_its_place_leads_nowhere(tmp_path: Path) -> None:
+    theirs, folder = tmp_path / "theirs", tmp_path / "ours"
+    theirs.mkdir()
+    (theirs / "kept").touch()
+    clear = "import os, shutil; here = os.getcwd(); print(here); shutil.rmtree(here); "
+    first = python(f"{clear} os.symlink({str(theirs)!r}, here)", folder)
+    assert first.ended is Ended.DONE, first.output
+    assert (folder / "work").is_symlink()
+    # Started in the link, it would clear what the link leads to.
+    second = python(clear, folder)
+    assert second.ended is Ended.DONE, second.output
+    assert second.output.strip() == str(folder / "work")
+    assert (theirs / "kept").exists()
+    (folder / "work").touch()
+    assert python("print('up')", folder).output.strip() == "up"
+    gone = python("import os; os.remove('../output.txt'); print('told all the same')", folder)
+    assert gone.output.strip() == "told all the same"

@@ -189,3 +189,18 @@ def test_a_reference_to_no_strategy_is_refused(reference: str, message: str) -> 
 
 def test_a_class_without_a_file_has_no_code() -> None:
     assert code_of(int) == ""
+
+
+def test_a_changed_module_that_a_strategy_imports_is_another_trial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "indicators_of_mine.py").write_text("LENGTH = 20\n")
+    (tmp_path / "uses_indicators.py").write_text(
+        "import indicators_of_mine\n\nclass Mine:\n    def targets(self, bars):\n"
+        "        return [0] * len(bars)\n"
+    )
+    before = described("uses_indicators:Mine").code
+    assert described("uses_indicators:Mine").code == before
+    (tmp_path / "indicators_of_mine.py").write_text("LENGTH = 30\n")
+    assert described("uses_indicators:Mine").code not in {"", before}
