@@ -1,7 +1,6 @@
 """The steps of a backtest evaluation, a task each."""
 
 import logging
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,7 +32,7 @@ from fluxhero.backtest.sweep_parts import PartDone, run_part
 from fluxhero.backtest.sweeps import SweepOutcome, SweepPlan, sweep_outcome
 from fluxhero.backtest.trials import register
 from fluxhero.backtest.validating import Exam, exam_of
-from fluxhero.durable import make_folder
+from fluxhero.backtest.working import working_in
 from fluxhero.errors import BadInputError
 from fluxhero.integrity.findings import new_run_id
 from fluxhero.market.calendar import calendar_of
@@ -112,12 +111,9 @@ def open_evaluation(
 
 @contextmanager
 def working_folder(asked: Asked) -> Iterator[None]:
-    """Have a folder for files within the block."""
-    make_folder(asked.folder)
-    try:
+    """Have a folder for files within the block; those that killed runs left behind are removed."""
+    with working_in(asked.folder):
         yield
-    finally:
-        shutil.rmtree(asked.folder, ignore_errors=True)
 
 
 def all_of(futures: Sequence[PrefectFuture[T]]) -> list[T]:

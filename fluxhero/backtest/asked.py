@@ -15,6 +15,7 @@ from fluxhero.backtest.parameters import Grid
 from fluxhero.backtest.shipped import SHIPPED
 from fluxhero.backtest.strategy import Description, Named, described
 from fluxhero.backtest.trials import REFERENCE
+from fluxhero.backtest.working import PREFIX
 from fluxhero.errors import BadInputError, StrategyError
 from fluxhero.market.timeframe import Timeframe
 
@@ -72,7 +73,7 @@ class Asked:
     @property
     def folder(self) -> Path:
         """For files while it runs."""
-        return self.settings.data_dir / _FOLDER / f"evaluation-{self.run}"
+        return self.settings.data_dir / _FOLDER / f"{PREFIX}{self.run}"
 
     @property
     def bounds(self) -> Bounds:

@@ -196,6 +196,21 @@ def test_files_that_an_engine_damaged_are_told_as_such(tmp_path: Path) -> None:
     (results / "0.json").write_text('{"kind": "splendid"}')
     with pytest.raises(GarbageError, match="the answer cannot be read"):
         read_answer(results, 0)
+    said = '{"kind": "failed", "error": "\\u001b[31m%s"}' % ("x" * 100_000)
+    (results / "0.json").write_text(said)
+    answer = read_answer(results, 0)
+    assert answer is not None
+    assert answer.error.startswith("\\x1b[31mxxx"), "nothing that it says moves our cursor"
+    assert len(answer.error) < 5_000
+    for seconds in ("-1", "NaN", "Infinity"):
+        spent = f'{{"seconds": {seconds}, "cpu_seconds": 0}}'
+        (results / "0.json").write_text(f'{{"kind": "ok", "run": {spent}}}')
+        with pytest.raises(GarbageError, match="the answer cannot be read"):
+            read_answer(results, 0)
+    (results / "0.json").unlink()
+    (results / "0.json").mkdir()
+    with pytest.raises(GarbageError, match="the answer cannot be read"):
+        read_answer(results, 0)
     (results / "0.npy").write_bytes(b"no array")
     with pytest.raises(GarbageError, match=r"0\.npy cannot be read"):
         read_sweep(results, 0, (4, 2))

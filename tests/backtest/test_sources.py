@@ -5,13 +5,14 @@ from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from config.settings import Settings
 from fluxhero.backtest.checked import checked_bars
 from fluxhero.backtest.sources import SAMPLES, cached_bars, random_walk, sample_bars
 from fluxhero.errors import BadInputError, ConfigurationError
-from fluxhero.market.cache import BARS, PRICES, Origin, write
+from fluxhero.market.cache import BARS, PRICES, Origin, path_of, write
 from fluxhero.market.timeframe import DAILY, Timeframe
 
 FIVE_MINUTES = Timeframe.read("5m")
@@ -118,3 +119,16 @@ def test_random_walks_that_cannot_be_made(count: int) -> None:
         BadInputError, match=r"a random walk of -?[\d,]+ bars? cannot be made → ask for 2 to"
     ):
         random_walk(count)
+
+
+def test_bars_beyond_every_calendar_are_refused_whatever_days_are_asked_for(
+    settings: Settings,
+) -> None:
+    times = pa.array([-(2**62), 2**62], pa.timestamp("us"))
+    values = {name: [1.0, 1.0] for name in ("open", "high", "low", "close", "volume")}
+    path = path_of(settings.cache_dir, "FAR", DAILY)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.table({"timestamp": times, **values}), path)
+    for first, last in ((None, None), (date(2020, 1, 1), None), (None, date(2020, 1, 1))):
+        with pytest.raises(BadInputError, match="time"):
+            cached_bars(settings, "FAR", DAILY, first, last)
