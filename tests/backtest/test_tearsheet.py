@@ -64,6 +64,7 @@ def asked(data_dir: Path, *, pdf: bool = False) -> Asked:
         contract=CONTRACT,
         speed_bars=0,
         build=False,
+        sweep_engine="reference",
         pdf=pdf,
     )
 
