@@ -56,6 +56,7 @@ def evaluate_backtests(
     allow_short: bool = False,
     speed_bars: int = 100_000,
     build: bool = True,
+    sweep_engine: str = "reference",
     pdf: bool = False,
 ) -> State[Any]:
     """Compare backtesting engines on the same rules and data, and ask whether a strategy's result is luck.
@@ -75,6 +76,7 @@ def evaluate_backtests(
         allow_short: let strategies be short.
         speed_bars: minute bars that speed is measured on; 0 leaves that out.
         build: build the environments of engines that have none yet.
+        sweep_engine: what runs the combinations of the grids: reference or vectorbt.
         pdf: write each tearsheet as a PDF file, too.
     """
     run = open_evaluation(
@@ -88,6 +90,7 @@ def evaluate_backtests(
         allow_short=allow_short,
         speed_bars=speed_bars,
         build=build,
+        sweep_engine=sweep_engine,
         pdf=pdf,
     )
     with working_folder(run):

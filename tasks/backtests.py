@@ -10,10 +10,16 @@ from typing import TypeVar
 from prefect.futures import PrefectFuture
 
 from fluxhero.archive.batches import utc_now
-from fluxhero.backtest.asked import Asked, chosen_engines, chosen_strategies
-from fluxhero.backtest.comparison import Compared, compare_engine, time_engine
+from fluxhero.backtest.asked import (
+    Asked,
+    chosen_engines,
+    chosen_strategies,
+    chosen_sweeper,
+)
+from fluxhero.backtest.comparison import Compared, compare_engine, sweeper, time_engine
 from fluxhero.backtest.concluding import evaluation_of
 from fluxhero.backtest.contract import Contract
+from fluxhero.backtest.environments import Environment
 from fluxhero.backtest.evaluation import Evaluation, StrategyLuck
 from fluxhero.backtest.evaluation_report import evaluation_html
 from fluxhero.backtest.judging import luck_of, sweep_of, trial_of
@@ -43,14 +49,19 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Sweeps:
-    """The sweep of each result of the reference; None where a strategy has no grid."""
+    """The sweep of each result of the reference, None where a strategy has no grid; and who runs them.
+
+    `environment` is None where the reference does.
+    """
 
     plans: tuple[SweepPlan | None, ...]
+    environment: Environment | None
 
     @property
-    def parts(self) -> list[tuple[SweepPlan, int]]:
+    def parts(self) -> list[tuple[Environment | None, SweepPlan, int]]:
         """Every part of every sweep."""
-        return [(plan, number) for plan in self.plans if plan for number in range(plan.parts)]
+        plans = [plan for plan in self.plans if plan]
+        return [(self.environment, plan, number) for plan in plans for number in range(plan.parts)]
 
 
 @io_task
@@ -66,6 +77,7 @@ def open_evaluation(
     allow_short: bool,
     speed_bars: int,
     build: bool,
+    sweep_engine: str,
     pdf: bool,
 ) -> Asked:
     """Read the settings and check the parameters.
@@ -92,6 +104,7 @@ def open_evaluation(
         contract=Contract.of(settings, shares=shares, allow_short=allow_short),
         speed_bars=speed_bars,
         build=build,
+        sweep_engine=chosen_sweeper(sweep_engine),
         pdf=pdf,
     )
 
@@ -160,15 +173,21 @@ def measure_speed(asked: Asked, compared: Compared) -> Compared:
 
 @io_task
 def plan_sweeps(asked: Asked, references: AllReferenced) -> Sweeps:
-    """Cut the grid of each strategy into parts of work."""
+    """Cut the grid of each strategy into parts of work.
+
+    Raises:
+        EngineUnavailableError: the engine that is to run them is not to be had.
+    """
     plans = tuple(sweep_of(asked, one) for one in references.usable)
-    return Sweeps(plans)
+    return Sweeps(plans, sweeper(asked))
 
 
 @io_task
-def sweep_part(asked: Asked, plan: SweepPlan, number: int) -> PartDone:
+def sweep_part(
+    asked: Asked, environment: Environment | None, plan: SweepPlan, number: int
+) -> PartDone:
     """Do one part of a sweep; what an earlier run has done is not done again."""
-    return run_part(plan, number, asked.bounds)
+    return run_part(plan, number, asked.bounds, environment)
 
 
 @io_task

@@ -285,4 +285,4 @@ def _worth(fills: Sequence[Fill], bars: Bars, contract: Contract, bar: int) -> D
 
 
 def _money(dollars: Decimal) -> str:
-    return f"{dollars:+,.2f} $"
+    return f"{dollars:+,.2f} USD"

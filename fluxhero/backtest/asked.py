@@ -14,11 +14,13 @@ from fluxhero.backtest.isolation import Bounds
 from fluxhero.backtest.parameters import Grid
 from fluxhero.backtest.shipped import SHIPPED
 from fluxhero.backtest.strategy import Description, Named, described
+from fluxhero.backtest.trials import REFERENCE
 from fluxhero.backtest.working import PREFIX
 from fluxhero.errors import BadInputError, StrategyError
 from fluxhero.market.timeframe import Timeframe
 
 NO_ENGINE: Final = "none"
+SWEEPERS: Final = (REFERENCE, "vectorbt")  # that can run the combinations of a sweep
 _FOLDER: Final = "tmp"
 
 
@@ -48,6 +50,7 @@ class Asked:
         contract: the rules.
         speed_bars: minute bars that speed is measured on; 0: not at all.
         build: whether to make environments that are missing.
+        sweep_engine: what runs the combinations of the grids.
         pdf: whether to write the tearsheets as PDF too.
     """
 
@@ -64,6 +67,7 @@ class Asked:
     contract: Contract
     speed_bars: int
     build: bool
+    sweep_engine: str
     pdf: bool
 
     @property
@@ -133,6 +137,17 @@ def chosen_engines(names: Sequence[str]) -> tuple[str, ...]:
                 f"there is no engine {name}", next_step=f"use {', '.join(known)}, or none alone"
             )
     return tuple(dict.fromkeys(names)) or tuple(known)
+
+
+def chosen_sweeper(name: str) -> str:
+    """What is to run the combinations of the grids.
+
+    Raises:
+        BadInputError: it cannot.
+    """
+    if name not in SWEEPERS:
+        raise BadInputError(f"{name} runs no sweeps", next_step=f"use {' or '.join(SWEEPERS)}")
+    return name
 
 
 def _pairs(texts: Sequence[str]) -> dict[str, str]:

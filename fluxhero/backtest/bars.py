@@ -41,6 +41,16 @@ class Bars:
     def __len__(self) -> int:
         return len(self.ends)
 
+    @cached_property
+    def traded(self) -> Ints:
+        """Shares that changed hands before each bar, and in all: the average volume of any bars is told by two."""
+        return np.concatenate([np.zeros(1, np.int64), np.cumsum(self.volume, dtype=np.int64)])
+
+    @cached_property
+    def highest_close(self) -> int:
+        """In ticks."""
+        return int(self.close.max())
+
     def over(self, place: int) -> datetime:
         """When a bar is over."""
         return datetime.fromtimestamp(int(self.ends[place]) / _SECOND, UTC)

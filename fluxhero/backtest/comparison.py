@@ -9,7 +9,7 @@ from fluxhero.backtest.asked import Asked
 from fluxhero.backtest.engine_files import Source
 from fluxhero.backtest.engines import engine_named
 from fluxhero.backtest.environments import Environment, environment_of
-from fluxhero.backtest.evaluation import EngineUsed
+from fluxhero.backtest.evaluation import REFERENCE, EngineUsed
 from fluxhero.backtest.facts import EngineFacts, engine_facts
 from fluxhero.backtest.isolation import Bounds
 from fluxhero.backtest.runs import EngineJob, EngineRun, JobOutcome, Mode, run_engine
@@ -132,3 +132,14 @@ def time_engine(asked: Asked, compared: Compared) -> Compared:
     bounds = Bounds(seconds=seconds, memory_mb=asked.bounds.memory_mb)
     run = _run(asked, compared.environment, [job], bounds, f"{compared.engine}-speed")
     return replace(compared, speed=run)
+
+
+def sweeper(asked: Asked) -> Environment | None:
+    """Where the engine that runs the sweeps is installed; None where the reference does.
+
+    Raises:
+        EngineUnavailableError: it is not to be had.
+    """
+    if asked.sweep_engine == REFERENCE:
+        return None
+    return environment_of(engine_named(asked.sweep_engine), asked.settings, build=asked.build)

@@ -65,7 +65,7 @@ def _beside(matched: Matched, done: list[Done]) -> list[tuple[Fill, Done]]:
 def prices(matched: Matched, done: list[Done], least: Decimal) -> list[str]:
     """Fills whose price differs from the one in the replay, by this much in all."""
     return [
-        f"bar {fill.bar}: {fill.price:f} $ instead of {one.price * UNIT:f} $"
+        f"bar {fill.bar}: {fill.price:f} USD instead of {one.price * UNIT:f} USD"
         for fill, one in _beside(matched, done)
         if abs(fill.price - one.price * UNIT) * fill.shares >= least
     ]
@@ -78,7 +78,7 @@ def fees(matched: Matched, done: list[Done], least: Decimal) -> list[str]:
         # A share's worth: the replay may have another number of shares, which is no difference of fees.
         due = one.commission * UNIT * fill.shares / one.shares
         if abs(fill.commission - due) >= least:
-            found.append(f"bar {fill.bar}: {fill.commission:f} $ instead of {due:.4f} $")
+            found.append(f"bar {fill.bar}: {fill.commission:f} USD instead of {due:.4f} USD")
     return found
 
 

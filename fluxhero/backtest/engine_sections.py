@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from fluxhero.backtest.agreement import MEANINGS, Agreement
 from fluxhero.backtest.evaluation import REFERENCE, EngineUsed, Evaluation, Row
+from fluxhero.backtest.in_words import NONE, money, number, percent
 from fluxhero.backtest.markdown import plot, table
-from fluxhero.backtest.tearsheet import NONE, money, number, percent
 
 
 def engines(evaluation: Evaluation) -> str:
@@ -30,18 +30,10 @@ def engines(evaluation: Evaluation) -> str:
 
 def _engine(one: EngineUsed) -> tuple[str, ...]:
     status = one.status if one.status == "ran" else f"{one.status}: {one.reason}"
-    version = next(
-        (
-            version
-            for name, version in one.versions.items()
-            if name.replace("_", "-").startswith(one.engine)
-        ),
-        NONE,
-    )
     return (
         one.engine,
         status,
-        version,
+        one.version or NONE,
         one.facts.licence if one.facts else NONE,
         number(one.import_seconds),
         _seconds(one.speed_run_seconds) if not one.speed_failure else one.speed_failure,

@@ -4,6 +4,7 @@ Nothing here reckons; `criteria`, `scoring`, `validation` and `agreement` do. Wh
 says why, never a guess.
 """
 
+from collections import Counter
 from datetime import date
 from decimal import Decimal
 from typing import Literal
@@ -13,8 +14,9 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict
 from fluxhero.backtest.agreement import Agreement
 from fluxhero.backtest.contract import Contract
 from fluxhero.backtest.facts import EngineFacts
-from fluxhero.backtest.luck import Luck
+from fluxhero.backtest.luck import Luck, Rating
 from fluxhero.backtest.performance import Performance
+from fluxhero.wording import counted
 
 REFERENCE = "reference"  # what the reference simulator is called where engines are
 
@@ -102,6 +104,12 @@ class EngineUsed(Part):
     speed_failure: str = ""
     sources: tuple[str, ...] = ()
     sources_failed: tuple[str, ...] = ()
+
+    @property
+    def version(self) -> str:
+        """Of the engine's own distribution, whose name may go on after the engine's; empty where not known."""
+        names = [name for name in self.versions if name.replace("_", "-").startswith(self.engine)]
+        return self.versions[min(names, key=len)] if names else ""
 
 
 class Conduct(Part):
@@ -194,6 +202,11 @@ class StrategyLuck(Part):
     luck: Luck | None
     reason: str = ""  # why it is not known
     failures: tuple[str, ...] = ()
+
+    @property
+    def rating(self) -> Rating:
+        """What it comes to, in a word."""
+        return self.luck.rating if self.luck else Rating.UNKNOWN
 
 
 class Measure(Part):
@@ -304,10 +317,27 @@ class Evaluation(Part):
 
     @property
     def headline(self) -> str:
-        """The decision in one sentence."""
-        return self.decision.headline
+        """The answer first: which engine, if any was asked about, and what the strategies' results are worth."""
+        if not self.luck:
+            return "No strategy could be run." if self.failures else self.decision.headline
+        engines = self.decision.headline if self.standings else ""
+        return f"{engines} {_worth(self.luck)}".strip()
 
     def reference_performance(self, label: str, symbol: str) -> Performance | None:
         """What the reference makes of a strategy with its parameters on a symbol."""
         rows = (row for row in self.rows if (row.engine, row.label) == (REFERENCE, label))
         return next((row.performance for row in rows if row.symbol == symbol), None)
+
+
+def _worth(luck: tuple[StrategyLuck, ...]) -> str:
+    """Whether results are luck, in one sentence: of one of them, or how many of which kind."""
+    if not luck:
+        return ""
+    if len(luck) == 1:
+        rating = luck[0].rating
+        verb = "" if rating in (Rating.POSSIBLE, Rating.UNKNOWN) else "is "
+        why = ": it looks ahead" if rating is Rating.INVALID else ""
+        return f"{luck[0].label} on {luck[0].symbol} {verb}{rating}{why}."
+    found = Counter(one.rating for one in luck)
+    kinds = ", ".join(f"{found[rating]:,} {rating}" for rating in Rating if found[rating])
+    return f"{counted(len(luck), 'result')}: {kinds}."

@@ -15,16 +15,16 @@ from fluxhero.backtest.criteria import CRITERIA
 from fluxhero.backtest.engine_sections import agreement, engines, own_figures
 from fluxhero.backtest.evaluation import Evaluation
 from fluxhero.backtest.evaluation_plots import plots_of
+from fluxhero.backtest.evaluation_report import outcome_of
+from fluxhero.backtest.in_words import NONE, number, percent, rules_in_words
 from fluxhero.backtest.integration_plan import integration_plan
 from fluxhero.backtest.markdown import IMAGE, cell, plot, table
-from fluxhero.backtest.tearsheet import NONE, number, percent, rules_in_words
 from fluxhero.durable import read_bytes, write_atomically
 from fluxhero.errors import BadInputError
 from fluxhero.wording import counted
 
 PAGE: Final = "BACKTESTING_EVALUATION.md"
 PLAN: Final = "backtesting-integration.md"
-_VERDICTS: Final = {True: "passed", False: "**failed**", None: "not done"}
 
 
 def read_evaluation(path: Path) -> Evaluation:
@@ -198,7 +198,7 @@ def _validations(evaluation: Evaluation) -> str:
                 one.engine,
                 one.test,
                 one.symbol,
-                _VERDICTS[one.passed],
+                outcome_of(one).replace("failed", "**failed**"),
                 one.value,
                 one.wanted,
                 one.text,

@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from fluxhero.backtest.drawing import SERIES, new_figure, thousands
-from fluxhero.backtest.evaluation import REFERENCE, Evaluation, Row
+from fluxhero.backtest.evaluation import REFERENCE, Evaluation, Row, Validation
+from fluxhero.backtest.in_words import NONE, money, number, percent, rules_in_words, size_of
 from fluxhero.backtest.paper import Section, render
-from fluxhero.backtest.tearsheet import NONE, money, number, percent, rules_in_words
+from fluxhero.backtest.tearsheet import LEVELS
+from fluxhero.backtest.validation import WALK_FORWARD
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -43,19 +45,27 @@ def evaluation_html(evaluation: Evaluation, sheets: Sequence[tuple[str, str]]) -
         *_engines(evaluation),
         _causes(evaluation),
         _validations(evaluation),
-        Section("Equity by strategy", figures=_curves(evaluation)),
+        Section("Equity by strategy", figures=_curves(evaluation)) if evaluation.curves else None,
     ]
-    level = "doubtful" if evaluation.failures else "good"
     return render(
         f"Backtest evaluation {evaluation.run}",
         evaluation.headline,
         about,
-        level,
+        _level(evaluation),
         [section for section in sections if section is not None],
     )
 
 
-def _strategies(evaluation: Evaluation) -> Section:
+def _level(evaluation: Evaluation) -> str:
+    """The colour of the verdict: that of the only result, if nothing else was asked."""
+    if evaluation.failures:
+        return "doubtful"
+    if evaluation.standings:
+        return "good" if evaluation.decision.engine else "plain"
+    return LEVELS[evaluation.luck[0].rating] if len(evaluation.luck) == 1 else "plain"
+
+
+def _strategies(evaluation: Evaluation) -> Section | None:
     rows = []
     for one in evaluation.luck:
         found = evaluation.reference_performance(one.label, one.symbol)
@@ -67,11 +77,25 @@ def _strategies(evaluation: Evaluation) -> Section:
                 percent(found.max_drawdown),
                 f"{found.trades:,}",
             )
-        rows.append((one.label, one.symbol, *figures, one.luck.verdict if one.luck else one.reason))
+        size = size_of(one.strategy, evaluation.contract)
+        label = f"{one.label}, {size}" if size else one.label
+        rows.append((label, one.symbol, *figures, one.luck.verdict if one.luck else one.reason))
+    if not rows:
+        return None
     return Section(
         "Strategies",
-        "By the reference simulator, after costs.",
-        columns=("Strategy", "Symbol", "Return", "Sharpe", "Drawdown", "Trips", "Is it luck?"),
+        "By the reference simulator, after costs. Return is that of the whole time; the Sharpe ratio is the yearly"
+        " return above the risk-free rate for each unit of swing; drawdown is the largest fall from a peak; a round"
+        " trip is an entry and its exit. The tearsheets explain the rest.",
+        columns=(
+            "Strategy",
+            "Symbol",
+            "Return",
+            "Sharpe",
+            "Drawdown",
+            "Round trips",
+            "Is it luck?",
+        ),
         rows=rows,
     )
 
@@ -122,8 +146,8 @@ def _engines(evaluation: Evaluation) -> list[Section]:
             rows=matrix,
         ),
         Section(
-            "Which engine",
-            "" if not excluded else "What an engine has to meet, and which do not.",
+            "How it was decided",
+            " ".join(evaluation.decision.rules),
             columns=("Engine", "Does not qualify, as"),
             rows=excluded,
         ),
@@ -131,15 +155,19 @@ def _engines(evaluation: Evaluation) -> list[Section]:
     ]
 
 
-def _causes(evaluation: Evaluation) -> Section:
+def _causes(evaluation: Evaluation) -> Section | None:
     rows = []
     for row in evaluation.rows:
         if row.engine == REFERENCE or row.ending == "not-native":
             continue
-        rows.append((row.engine, row.mode, row.label, row.symbol, *_difference(row)))
+        signals = "given" if row.mode == "given" else "own idiom"
+        rows.append((row.engine, signals, row.label, row.symbol, *_difference(row)))
+    if not rows:
+        return None
     return Section(
         "Differences from the reference",
-        "What of the last equity's difference comes from what. The dollars of all causes add up to it.",
+        "Signals given: the engine trades the reference's signals. Own idiom: it does all as its own documentation"
+        " has it. The difference is that of the last equity, and the amounts of its causes add up to it.",
         columns=(
             "Engine",
             "Signals",
@@ -159,22 +187,26 @@ def _difference(row: Row) -> tuple[str, str, str]:
         return NONE, NONE, f"{row.ending}: {row.error}"
     fills = f"{found.fills_equal:,} of {found.fills_reference:,}"
     causes = "; ".join(
-        f"{cause.kind.value} {money(cause.dollars)} ({cause.example})" for cause in found.causes
+        f"{cause.kind.value} {money(cause.dollars)} USD ({cause.example})" for cause in found.causes
     )
     return fills, money(found.final_difference), causes or "agrees to the cent"
 
 
-def _validations(evaluation: Evaluation) -> Section:
-    verdicts = {True: "passed", False: "failed", None: "not told"}
+def _validations(evaluation: Evaluation) -> Section | None:
+    if not evaluation.validations:
+        return None
     return Section(
         "Validation tests",
+        "Whether reference and engines are right, with shipped strategies on the last three years or so of the first"
+        " symbol, whatever strategy was asked about. The walk-forward is that of the moving average cross: whether it"
+        " earns anything is no engine's merit or fault, and an engine is right if it finds what the reference finds.",
         columns=("Engine", "Test", "Symbol", "Outcome", "Found", "Wanted", "How"),
         rows=[
             (
                 one.engine,
                 one.test,
                 one.symbol,
-                verdicts[one.passed],
+                outcome_of(one),
                 one.value,
                 one.wanted,
                 one.text,
@@ -182,6 +214,17 @@ def _validations(evaluation: Evaluation) -> Section:
             for one in evaluation.validations
         ],
     )
+
+
+def outcome_of(one: Validation) -> str:
+    """Passed or failed; of the walk-forward, whether an engine finds the same."""
+    if one.passed is None:
+        return "not done"
+    if one.test != WALK_FORWARD:
+        return "passed" if one.passed else "failed"
+    if one.as_reference is None:
+        return "the strategy passes" if one.passed else "the strategy does not pass"
+    return "as the reference" if one.as_reference else "not as the reference"
 
 
 def _curves(evaluation: Evaluation) -> "list[Figure]":
@@ -195,15 +238,16 @@ def _curves(evaluation: Evaluation) -> "list[Figure]":
         ]
         for place, curve in enumerate(chosen):
             dashes = "-" if curve.mode != "native" else "--"
+            signals = "own idiom" if curve.mode == "native" else "signals given"
             axes.plot(
                 curve.days,  # type: ignore[arg-type]  # dates are drawn as dates
                 curve.equity,
                 linestyle=dashes,
                 color=SERIES[place % len(SERIES)],
                 linewidth=0.9,
-                label=f"{curve.engine}, {curve.mode}" if curve.engine != REFERENCE else REFERENCE,
+                label=curve.engine if curve.mode == "reference" else f"{curve.engine}, {signals}",
             )
-        axes.legend(loc="upper left", fontsize=6, ncols=2)
+        axes.legend(loc="upper left", fontsize=7, ncols=2, frameon=False)
         thousands(axes)
         figures.append(figure)
     return figures

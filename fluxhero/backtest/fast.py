@@ -101,17 +101,15 @@ def _walk(
     """Run the kernel; how many orders were given and how many positions left."""
     from fluxhero.backtest.kernel import walk
 
-    opens, closes, volumes = (
-        np.ascontiguousarray(one, np.int64) for one in (bars.open, bars.close, bars.volume)
-    )
-    rule = _rule(contract)
-    given, left, beyond = walk(opens, closes, volumes, targets, rule, equity, marks, orders)
+    opens, closes = (np.ascontiguousarray(one, np.int64) for one in (bars.open, bars.close))
+    rule = _rule(contract, bars.highest_close)
+    given, left, beyond = walk(opens, closes, bars.traded, targets, rule, equity, marks, orders)
     if beyond >= 0:
         raise beyond_units(beyond)
     return given, left
 
 
-def _rule(contract: Contract) -> Ints:
+def _rule(contract: Contract, highest_close: int) -> Ints:
     """The contract as the kernel reads it."""
     return np.array(
         [
@@ -123,6 +121,7 @@ def _rule(contract: Contract) -> Ints:
             contract.volume_window,
             contract.shares if contract.sizing is Sizing.FIXED else 0,
             _POLICIES.index(contract.cash_policy),
+            highest_close,
         ],
         np.int64,
     )

@@ -45,6 +45,7 @@ def sweep_of(asked: Asked, one: Referenced) -> SweepPlan | None:
         risk_free=asked.risk_free,
         zone=calendar_of(bars.symbol, asked.settings.exchange, asked.at.date()).zone,
         given=given,
+        engine=asked.sweep_engine,
     )
 
 

@@ -70,12 +70,38 @@ def _cash_after(cash: int, side: int, shares: int, price: int, commission: int) 
 
 
 @_inner
-def _equity_at(cash: int, held: int, close: int) -> int:
-    """Cash and what is held at a close, or UNCOUNTABLE."""
+def _countable(cash: int, held: int, close: int) -> bool:
+    """Whether cash and what is held at a close can be counted."""
     worth = float(held) * close * _BASIS
-    if abs(worth) > _MOST or abs(cash + worth) > _MOST:
-        return UNCOUNTABLE
-    return cash + held * close * _BASIS
+    return abs(worth) <= _MOST and abs(cash + worth) <= _MOST
+
+
+@_inner
+def _next_change(targets: Int8s, bar: int, target: int) -> int:
+    """The first bar from this one on after which the target is another; the number of bars if there is none."""
+    while bar < len(targets) and targets[bar] == target:
+        bar += 1
+    return bar
+
+
+@_inner
+def _mark(
+    closes: Ints, first: int, last: int, cash: int, held: int, most: int, equity: Ints, marks: Ints
+) -> int:
+    """Note the equity of bars through which nothing is traded; the bar at which it cannot be counted, or -1.
+
+    Where the highest close of all can be counted and the cash alone, every close can: the loop is a simple one.
+    """
+    if not (_countable(cash, held, most) and _countable(cash, 0, 0)):
+        for bar in range(first, last):
+            if not _countable(cash, held, closes[bar]):
+                return bar
+    for bar in range(first, last):
+        equity[bar] = cash + held * closes[bar] * _BASIS
+    if marks.shape[1]:
+        marks[0, first:last] = held
+        marks[1, first:last] = cash
+    return -1
 
 
 @_inner
@@ -115,7 +141,7 @@ def _note_fill(orders: Ints, order: int, shares: int, price: int) -> None:
 def walk(
     opens: Ints,
     closes: Ints,
-    volumes: Ints,
+    traded: Ints,
     targets: Int8s,
     rule: Ints,
     equity: Ints,
@@ -127,10 +153,10 @@ def walk(
     Args:
         opens: of the bars.
         closes: of the bars.
-        volumes: of the bars.
+        traded: volume of all bars before each, and of all.
         targets: after each bar.
         rule: cash, commission, slippage and impact in basis points, impact fraction in ten-thousandths,
-            bars of the volume's average, shares an order (0: all-in), cash policy.
+            bars of the volume's average, shares an order (0: all-in), cash policy, highest close.
         equity: room for the equity at each close.
         marks: room for shares and cash at each close (2 rows), or for nothing.
         orders: room for the orders, or for nothing.
@@ -140,11 +166,12 @@ def walk(
         could no longer be counted (-1: none).
     """
     cash, commission, slippage_bp, impact_bp = rule[0], rule[1], rule[2], rule[3]
-    impact_parts, window, fixed, policy = rule[4], rule[5], rule[6], rule[7]
-    held = before = given = left = volume = 0
+    impact_parts, window, fixed, policy, most = rule[4], rule[5], rule[6], rule[7], rule[8]
+    held = before = given = left = 0
     leaving = leaving_bp = leaving_order = 0
     entering = entering_bp = ordered = 0
-    for bar in range(len(closes)):
+    bar, count = 0, len(closes)
+    while bar < count:
         if leaving:
             price = _fill_price(opens[bar], leaving, leaving_bp)
             cash = _cash_after(cash, leaving, abs(held), price, commission)
@@ -161,29 +188,27 @@ def walk(
                 return given, left, bar
             _note_fill(orders, given - 1, shares, price)
             held, entering = entering * shares, 0
-        worth = _equity_at(cash, held, closes[bar])
-        if worth == UNCOUNTABLE:
-            return given, left, bar
-        equity[bar] = worth
-        if marks.shape[1]:
-            marks[0, bar], marks[1, bar] = held, cash
-        volume += volumes[bar] - (volumes[bar - window] if bar >= window else 0)
-        target = targets[bar]
-        if target == before:
-            continue
-        before = target
+        first, bar = bar, _next_change(targets, bar, before)
+        beyond = _mark(closes, first, min(bar + 1, count), cash, held, most, equity, marks)
+        if beyond >= 0:
+            return given, left, beyond
+        if bar == count:
+            break
+        before = targets[bar]
         counted = min(bar + 1, window)
+        volume = traded[bar + 1] - traded[bar + 1 - counted]
         if held:
             leaving, leaving_order = -1 if held > 0 else 1, given
             leaving_bp = _fill_bp(abs(held), volume, counted, slippage_bp, impact_bp, impact_parts)
             _note_order(orders, given, bar, leaving, abs(held), EXPIRED)
             given += 1
-        if target:
-            ordered = fixed or _entry_shares(worth, closes[bar], slippage_bp, commission)
-            entering = target if ordered else 0
+        if before:
+            ordered = fixed or _entry_shares(equity[bar], closes[bar], slippage_bp, commission)
+            entering = before if ordered else 0
             entering_bp = _fill_bp(ordered, volume, counted, slippage_bp, impact_bp, impact_parts)
-            _note_order(orders, given, bar, target, ordered, EXPIRED if ordered else UNAFFORDABLE)
+            _note_order(orders, given, bar, before, ordered, EXPIRED if ordered else UNAFFORDABLE)
             given += 1
+        bar += 1
     return given, left, -1
 
 

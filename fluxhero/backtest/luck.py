@@ -32,7 +32,7 @@ from fluxhero.backtest.sharpe_tests import (
     standard_error,
 )
 from fluxhero.backtest.stability import Stability, Trial, stability
-from fluxhero.backtest.walk_forward import Candidate, WalkForward, walk_forward
+from fluxhero.backtest.walk_forward import NEEDED_PERCENT, Candidate, WalkForward, walk_forward
 from fluxhero.errors import BadInputError
 from fluxhero.market.calendar import Calendar
 from fluxhero.wording import counted
@@ -266,13 +266,14 @@ def _verdict(
     if sharpe is None:
         return f"{told}: there is no Sharpe ratio to test."
     trials = f"what luck gives the best of {counted(sharpe.trials, 'trial')}"
-    facts = [
-        f"{sharpe.deflated:.1%} sure to beat {trials if sharpe.trials > 1 else 'nothing at all'}"
-    ]
+    beaten = trials if sharpe.trials > 1 else "the risk-free rate"
+    facts = [f"{100 * sharpe.deflated:.1f} % sure to beat {beaten}"]
     if overfitting is not None:
-        facts.append(f"probability of overfitting {overfitting.pbo:.1%}")
+        much = " (more than 50 %)" if overfitting.pbo > _A_COIN else ""
+        facts.append(f"probability of overfitting {100 * overfitting.pbo:.1f} %{much}")
     if walked is not None:
         months = counted(len(walked.windows), "test month")
         idle = f" ({walked.without_trades:,} without a trade)" if walked.without_trades else ""
-        facts.append(f"{walked.profitable:,} of {months} profitable{idle}")
+        needed = "" if walked.passes else f", where more than {NEEDED_PERCENT} % are needed"
+        facts.append(f"{walked.profitable:,} of {months} profitable{idle}{needed}")
     return f"{told}: {', '.join(facts)}."

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from fluxhero.backtest.tearsheet import NONE
+from fluxhero.backtest.in_words import NONE
 from fluxhero.wording import printable
 
 IMAGE: Final = "img/backtest-{}.svg"

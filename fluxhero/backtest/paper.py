@@ -1,9 +1,12 @@
 """Backtest reports as HTML files that need nothing else: no script, no asset, no network."""
 
 import functools
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
+
+from fluxhero.backtest.in_words import NONE
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -11,6 +14,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _TEMPLATE: Final = "paper.html.j2"
+_DAY: Final = re.compile(r"\d{4}-\d\d-\d\d")
+_LONG: Final = 40  # characters
 
 
 @dataclass(frozen=True)
@@ -62,9 +67,13 @@ def _drawn(figure: "Figure") -> "Markup":
 
 
 def _kind(cell: str) -> str:
-    """Numbers stand to the right, under each other."""
+    """Numbers stand to the right, under each other; days stay in one line, and sentences have room."""
     text = cell.strip().lstrip("+-−").removesuffix("%").strip()
-    return "number" if text and text.replace(",", "").replace(".", "", 1).isdigit() else "text"
+    if text == NONE or text.replace(",", "").replace(".", "", 1).isdigit():
+        return "number"
+    if _DAY.fullmatch(text):
+        return "date"
+    return "long" if len(text) > _LONG else "text"
 
 
 @functools.cache

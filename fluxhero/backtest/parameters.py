@@ -84,7 +84,7 @@ def converted(value: Parameter, kind: str, name: str) -> Parameter:
     """
     made = _from_text(value, kind) if isinstance(value, str) else _from_value(value, kind)
     if made is None:
-        raise BadInputError(f"{name}={value} is no {kind}", next_step=f"give {name} a {kind}")
+        raise BadInputError(f"{name}={value} is no {kind}", next_step=f"give {name} as {kind}")
     return made
 
 

@@ -5,7 +5,6 @@ of 252 of them. docs/statistics.md says what each number means.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from decimal import Decimal
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -28,8 +27,7 @@ _NANOSECONDS_A_DAY: Final = 86_400_000_000_000
 _FLAT: Final = 1e-14  # what floating point makes of returns that are all the same
 
 
-@dataclass(frozen=True)
-class Curve:
+class Curve(BaseModel):
     """What the course of the equity alone says; None is what it does not define.
 
     Attributes:
@@ -46,33 +44,6 @@ class Curve:
         kurtosis: of the daily returns; 3 is that of the normal distribution.
     """
 
-    days: int
-    total_return: float
-    annual_return: float | None
-    volatility: float | None
-    sharpe: float | None
-    sortino: float | None
-    calmar: float | None
-    max_drawdown: float
-    drawdown_days: float
-    skew: float | None
-    kurtosis: float | None
-
-
-class Performance(BaseModel):
-    """All of it; the fields of `Curve`, and what the trades say. Money in USD.
-
-    Attributes:
-        trades: closed round trips.
-        win_rate: share of them that gained after commission.
-        average_win, average_loss: of those that gained, and of those that lost (below zero).
-        profit_factor: what was won by what was lost; None while nothing was lost.
-        average_bars_held: bars from entry to exit.
-        exposure: share of the bars at whose close a position was held.
-        turnover: USD bought and sold a year, as a multiple of the mean equity.
-        commission, slippage: paid in all.
-    """
-
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     days: int
@@ -86,6 +57,22 @@ class Performance(BaseModel):
     drawdown_days: float
     skew: float | None
     kurtosis: float | None
+
+
+class Performance(Curve):
+    """All of it: the fields of `Curve`, and what the trades say. Money in USD.
+
+    Attributes:
+        trades: closed round trips.
+        win_rate: share of them that gained after commission.
+        average_win, average_loss: of those that gained, and of those that lost (below zero).
+        profit_factor: what was won by what was lost; None while nothing was lost.
+        average_bars_held: bars from entry to exit.
+        exposure: share of the bars at whose close a position was held.
+        turnover: USD bought and sold a year, as a multiple of the mean equity.
+        commission, slippage: paid in all.
+    """
+
     trades: int
     win_rate: float | None
     average_win: Decimal | None
@@ -121,7 +108,7 @@ def performance(
     marks = floats(result.equity["equity"])
     seen = curve(marks, float(contract.cash), bars.ends, day_ends(bars.ends, zone), risk_free)
     return Performance(
-        **asdict(seen),
+        **vars(seen),
         **_of_trades(result.round_trips),
         exposure=float(np.mean(floats(result.equity["shares"]) != 0)),
         turnover=_turnover(result.fills, float(marks.mean()), seen.days),
@@ -243,10 +230,11 @@ def shape_of(returns: Floats) -> tuple[float | None, float | None]:
     if len(returns) < _FEWEST_DAYS or not np.isfinite(_deviation(returns)):
         return None, None
     centred = returns - returns.mean()
-    variance = float((centred**2).mean())
+    squares = centred * centred  # powers would cost ten times as much
+    variance = float(squares.mean())
     return (
-        float((centred**3).mean()) / variance**1.5,
-        float((centred**4).mean()) / variance**2,
+        float((squares * centred).mean()) / variance**1.5,
+        float((squares * squares).mean()) / variance**2,
     )
 
 

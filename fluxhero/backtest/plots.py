@@ -54,7 +54,7 @@ def equity(track: Track) -> "Figure":
     pick = _thinned(len(times))
     axes.plot(times[pick], held[pick], color=GREY, linewidth=0.9, label="bought and held, no costs")
     axes.plot(times[pick], values[pick], color=BLUE, label="strategy")
-    axes.legend(loc="upper left")
+    axes.legend(loc="upper left", frameon=False)
     thousands(axes)
     return figure
 
@@ -120,8 +120,9 @@ def trades_on_price(track: Track) -> "Figure":
             zorder=3,
         )
     if fills.num_rows > 2 * _MOST_MARKS:
-        axes.set_title(f"Trades on price, USD (the last {_MOST_MARKS} buys and sells)")
-    axes.legend(loc="upper left")
+        title = f"Trades on price, USD (the last {_MOST_MARKS} buys and sells)"
+        axes.set_title(title, loc="left")
+    axes.legend(loc="upper left", frameon=False)
     return figure
 
 

@@ -1,17 +1,30 @@
 """What an evaluation came to, as data and as text. Rendering only; publishing is elsewhere."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Final
 
 from pydantic import BaseModel, ConfigDict
 
-from fluxhero.backtest.evaluation import REFERENCE, Curve, Evaluation, Row, StrategyLuck
+from fluxhero.backtest.evaluation import (
+    REFERENCE,
+    Curve,
+    Evaluation,
+    Row,
+    StrategyLuck,
+)
+from fluxhero.backtest.in_words import best_in_words, percent, size_of
+from fluxhero.backtest.markdown import cell, table
 from fluxhero.wording import counted
 
-_MOST_TOLD: Final = 20
+_MOST_TOLD: Final = 20  # failures
+_MOST_STRATEGIES: Final = 100
+_DAYS_A_YEAR: Final = 365.25
 _POINTS: Final = 60  # of a Mermaid chart
 _MOST_CURVES: Final = 3
+_COLOURED: Final = (  # the usual colour of a line cannot be seen on a light page
+    '%%{init: {"themeVariables": {"xyChart": {"plotColorPalette": "#1f6feb"}}}}%%'
+)
 
 
 class EngineLine(BaseModel):
@@ -41,6 +54,8 @@ class StrategyLine(BaseModel):
     max_drawdown: float | None
     trades: int | None
     verdict: str
+    size: str = ""  # of its orders, where it is not as the rules say
+    best: str = ""  # combination of a sweep
 
 
 class EvaluationReport(BaseModel):
@@ -80,9 +95,12 @@ class EvaluationReport(BaseModel):
         if len(self.failures) > _MOST_TOLD:
             lines.append(f"… and {len(self.failures) - _MOST_TOLD:,} more; --json lists all")
         lines += [
-            f"{line.strategy} on {line.symbol}: {_result(line)}. {line.verdict}"
-            for line in self.strategies
+            f"{line.strategy} on {line.symbol}: {_result(line)}. {line.verdict}{_best(line)}"
+            for line in self.strategies[:_MOST_STRATEGIES]
         ]
+        if len(self.strategies) > _MOST_STRATEGIES:
+            more = len(self.strategies) - _MOST_STRATEGIES
+            lines.append(f"… and {more:,} more; --json lists all")
         lines += [f"{line.engine}: {line.remark}" for line in self.engines if line.remark]
         lines += self.notes
         if self.page:
@@ -91,7 +109,9 @@ class EvaluationReport(BaseModel):
         return lines
 
     def table(self) -> list[dict[str, str | int]]:
-        """Engines as rows of a table."""
+        """Engines as rows of a table; none where the reference is alone."""
+        if all(line.engine == REFERENCE for line in self.engines):
+            return []
         return [
             {
                 "engine": line.engine,
@@ -106,11 +126,10 @@ class EvaluationReport(BaseModel):
 
     def markdown(self) -> str:
         """The whole report for a page, with equity as a Mermaid chart."""
-        parts = [f"**{self.verdict}**", "", *(f"- {line}" for line in self.details())]
+        parts = [f"**{cell(self.verdict)}**", "", *(f"- {cell(line)}" for line in self.details())]
         rows = self.table()
         if rows:
-            parts += ["", f"| {' | '.join(rows[0])} |", f"|{'---|' * len(rows[0])}"]
-            parts += [f"| {' | '.join(map(str, row.values()))} |" for row in rows]
+            parts += ["", table(list(rows[0]), [list(row.values()) for row in rows])]
         parts += [mermaid(curve) for curve in self.curves[:_MOST_CURVES]]
         return "\n".join(parts)
 
@@ -132,16 +151,22 @@ def report_on(evaluation: Evaluation, folder: str, page: str | None) -> Evaluati
 
 
 def mermaid(curve: Curve) -> str:
-    """A curve as a Mermaid chart, which the Prefect UI draws; fewer points, and the last always."""
+    """A curve as a Mermaid chart, which the newer of Prefect's UIs draws; fewer points, and the last always."""
     step = max(1, -(-len(curve.days) // _POINTS))
     places = sorted({*range(0, len(curve.days), step), len(curve.days) - 1})
-    days = ", ".join(f'"{curve.days[place]:%Y-%m}"' for place in places)
+    first, last = curve.days[0], curve.days[-1]
+    title = f"{curve.strategy} on {curve.symbol}: equity, USD, {first} to {last}".replace('"', "'")
     values = ", ".join(f"{curve.equity[place]:.0f}" for place in places)
     return (
-        "\n```mermaid\nxychart-beta\n"
-        f'  title "{curve.strategy} on {curve.symbol}: equity, USD"\n'
-        f"  x-axis [{days}]\n  line [{values}]\n```"
+        f"\n```mermaid\n{_COLOURED}\nxychart-beta\n"
+        f'  title "{title}"\n'
+        f'  x-axis "Year" {_years(first):.2f} --> {_years(last):.2f}\n  line [{values}]\n```'
     )
+
+
+def _years(day: date) -> float:
+    """A day on an axis of years: names of 60 months would be written over each other."""
+    return day.year + (day.timetuple().tm_yday - 1) / _DAYS_A_YEAR
 
 
 def _engine_lines(evaluation: Evaluation) -> tuple[EngineLine, ...]:
@@ -155,7 +180,7 @@ def _engine_lines(evaluation: Evaluation) -> tuple[EngineLine, ...]:
             EngineLine(
                 engine=used.engine,
                 status=used.status,
-                version=used.versions.get(used.engine, ""),
+                version=used.version,
                 given=_agreeing([row for row in rows if row.mode == "given"]),
                 native=_agreeing([row for row in rows if row.mode == "native"]),
                 seconds=used.speed_run_seconds,
@@ -183,6 +208,8 @@ def _strategy_line(evaluation: Evaluation, one: StrategyLuck) -> StrategyLine:
         max_drawdown=performance.max_drawdown if performance else None,
         trades=performance.trades if performance else None,
         verdict=one.luck.verdict if one.luck else one.reason,
+        size=size_of(one.strategy, evaluation.contract),
+        best=best_in_words(one.luck.stability) if one.luck and one.luck.stability else "",
     )
 
 
@@ -190,7 +217,13 @@ def _result(line: StrategyLine) -> str:
     if line.total_return is None:
         return "no result"
     sharpe = "no Sharpe ratio" if line.sharpe is None else f"Sharpe {line.sharpe:.2f}"
-    drawdown = "" if line.max_drawdown is None else f", deepest drawdown {line.max_drawdown:.1%}"
+    drawdown = percent(line.max_drawdown)
+    trips = counted(line.trades or 0, "round trip")
+    size = f" of {line.size}" if line.size else ""
     return (
-        f"{line.total_return:+.1%}, {sharpe}{drawdown}, {counted(line.trades or 0, 'round trip')}"
+        f"return {percent(line.total_return)}, {sharpe}, deepest drawdown {drawdown}, {trips}{size}"
     )
+
+
+def _best(line: StrategyLine) -> str:
+    return f" Best of the sweep: {line.best}." if line.best else ""

@@ -5,12 +5,12 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 import numpy as np
-import pandas as pd
 
 from fluxhero.backtest.asked import Asked
 from fluxhero.backtest.bars import Floats
 from fluxhero.backtest.drawing import pdf
 from fluxhero.backtest.evaluation import Evaluation
+from fluxhero.backtest.in_words import rules_in_words
 from fluxhero.backtest.performance import (
     DAYS_A_YEAR,
     daily_returns,
@@ -18,7 +18,7 @@ from fluxhero.backtest.performance import (
 )
 from fluxhero.backtest.plots import ROLLING_DAYS, Track
 from fluxhero.backtest.referenced import Referenced
-from fluxhero.backtest.tearsheet import Tearsheet, rules_in_words
+from fluxhero.backtest.tearsheet import Tearsheet
 from fluxhero.durable import make_folder, write_atomically
 from fluxhero.market.calendar import calendar_of
 from fluxhero.reports import FOLDER
@@ -38,7 +38,7 @@ def write_sheets(
     make_folder(folder)
     written = []
     for number, one in enumerate(references, start=1):
-        sheet = _sheet(asked, evaluation, one)
+        sheet = sheet_of(asked, evaluation, one)
         if sheet is None:
             continue
         path = folder / f"{KIND}-{asked.run}-{number:02d}.html"
@@ -51,7 +51,8 @@ def write_sheets(
     return written
 
 
-def _sheet(asked: Asked, evaluation: Evaluation, one: Referenced) -> Tearsheet | None:
+def sheet_of(asked: Asked, evaluation: Evaluation, one: Referenced) -> Tearsheet | None:
+    """The tearsheet of one strategy and symbol; None where it could not be judged."""
     found = next(
         (
             luck
@@ -82,10 +83,16 @@ def _track(one: Referenced, risk_free: float, zone: ZoneInfo) -> Track:
 
 
 def _rolling(returns: Floats, risk_free: float) -> Floats:
-    """Yearly Sharpe ratio of the last days up to each."""
-    series = pd.Series(returns)
-    spread = series.rolling(ROLLING_DAYS).std()
-    mean = series.rolling(ROLLING_DAYS).mean() - risk_free / DAYS_A_YEAR
-    ratio: Floats = (mean / spread.where(spread > 0)).to_numpy(dtype=np.float64, copy=True)
-    ratio *= DAYS_A_YEAR**0.5
+    """Yearly Sharpe ratio of the last days up to each; not a number where they are all the same or too few.
+
+    Each window is reckoned anew: a running sum keeps rounding errors, which over idle days are all there is
+    and would give ratios of millions.
+    """
+    ratio = np.full(len(returns), np.nan)
+    if len(returns) >= ROLLING_DAYS:
+        windows = np.lib.stride_tricks.sliding_window_view(returns, ROLLING_DAYS)
+        spread = windows.std(axis=1, ddof=1)
+        spread[windows.max(axis=1) == windows.min(axis=1)] = np.nan
+        mean = windows.mean(axis=1) - risk_free / DAYS_A_YEAR
+        ratio[ROLLING_DAYS - 1 :] = mean / spread * DAYS_A_YEAR**0.5
     return ratio

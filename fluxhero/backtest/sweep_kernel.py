@@ -24,12 +24,14 @@ def depth(equity: Ints, cash: int, ends: Ints) -> tuple[float, int]:
     deepest, longest = 0.0, 0
     for bar in range(len(equity)):
         mark = equity[bar]
-        if mark < lowest:  # since the peak: a division a bar would be most of the work
-            lowest = mark
-            deepest = max(deepest, float(peak - mark) / float(peak))
-        if mark < peak or below:
+        if mark < peak:
+            lowest, below = min(lowest, mark), True
+            continue
+        if below:  # over now: a division a bar would be most of the work
+            deepest = max(deepest, float(peak - lowest) / float(peak))
             longest = max(longest, ends[bar] - since)
-        below = mark < peak
-        if not below:
-            peak, lowest, since = mark, mark, ends[bar]
+        peak, lowest, since, below = mark, mark, ends[bar], False
+    if below:
+        deepest = max(deepest, float(peak - lowest) / float(peak))
+        longest = max(longest, ends[-1] - since)
     return deepest, longest

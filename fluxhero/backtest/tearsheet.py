@@ -1,16 +1,25 @@
 """One strategy on one symbol for its owner: the result in plots and figures, and what it is worth."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from fluxhero.backtest.contract import Contract, Sizing
 from fluxhero.backtest.costs import CostSensitivity
 from fluxhero.backtest.drawing import BLUE, GREEN, RED, new_figure
 from fluxhero.backtest.evaluation import DataUsed
+from fluxhero.backtest.in_words import (
+    NONE,
+    best_in_words,
+    break_even_in_words,
+    money,
+    number,
+    percent,
+    usd,
+)
 from fluxhero.backtest.luck import Luck, Rating
+from fluxhero.backtest.meanings import MEANINGS
 from fluxhero.backtest.paper import Section, render
 from fluxhero.backtest.performance import Performance
 from fluxhero.backtest.plots import PLOTS, Track
@@ -21,7 +30,6 @@ from fluxhero.wording import counted
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-NONE: Final = "–"
 LEVELS: Final = {
     Rating.UNLIKELY: "good",
     Rating.POSSIBLE: "doubtful",
@@ -77,6 +85,7 @@ class Tearsheet:
             *_of_luck(self.luck),
             Section("In pictures", figures=self._plots_of_luck()),
         ]
+        sections.append(_meanings(sections))
         level = LEVELS[self.luck.rating]
         return render(self.title, self.luck.verdict, about, level, sections)
 
@@ -137,35 +146,42 @@ def _results(found: Performance) -> list[tuple[str, str]]:
         ("Longest below a peak", f"{found.drawdown_days:,.0f} days"),
         ("Round trips", f"{found.trades:,}"),
         ("Won", percent(found.win_rate)),
-        ("Average win, loss", f"{money(found.average_win)}, {money(found.average_loss)}"),
+        ("Average win", usd(found.average_win)),
+        ("Average loss", usd(found.average_loss)),
         ("Profit factor", number(found.profit_factor)),
         ("Bars held", number(found.average_bars_held)),
         ("Invested", percent(found.exposure)),
-        ("Commission", money(found.commission)),
-        ("Slippage", money(found.slippage)),
+        ("Commission", usd(found.commission)),
+        ("Slippage", usd(found.slippage)),
     ]
 
 
 def _of_luck(luck: Luck) -> list[Section]:
-    sections = [Section("Is it luck?", note=luck.verdict, facts=_tests(luck))]
+    sections = [Section("Is it luck?", facts=_tests(luck))]
     if luck.walk_forward:
         walked = luck.walk_forward
-        chance = NONE if walked.p_value is None else f"{walked.p_value:.3f}"
         sections.append(
             Section(
                 "Walk-forward",
-                note="Parameters chosen on three months, traded in the month after, again and again.",
+                note=f"The best of {counted(walked.candidates, 'set')} of parameters on three months is traded"
+                f" in the month after, again and again; {counted(walked.left_out, 'month')} left out for gaps.",
                 facts=[
                     ("Months profitable", f"{walked.profitable:,} of {len(walked.windows):,}"),
                     ("Without a trade", f"{walked.without_trades:,}"),
-                    ("A coin does as well", chance),
+                    ("A coin does as well", percent(walked.p_value)),
                     ("All months together", percent(walked.total_return)),
                     ("More than 60 %", "passes" if walked.passes else "does not pass"),
                 ],
             )
         )
     if luck.costs:
-        columns = ("Times the costs", "Commission a share", "Slippage, bp", "Profit, USD", "Return")
+        columns = (
+            "Times the costs",
+            "Commission a share, USD",
+            "Slippage, bp",
+            "Profit, USD",
+            "Return",
+        )
         rows = [
             (
                 f"{row.multiple}",
@@ -177,7 +193,9 @@ def _of_luck(luck: Luck) -> list[Section]:
             for row in luck.costs.rows
         ]
         sections.append(
-            Section("If trading cost more", _break_even(luck.costs), columns=columns, rows=rows)
+            Section(
+                "If trading cost more", break_even_in_words(luck.costs), columns=columns, rows=rows
+            )
         )
     if luck.unknown:
         sections.append(
@@ -197,7 +215,7 @@ def _tests(luck: Luck) -> list[tuple[str, str]]:
             ("Above zero, had it been the only trial", percent(tested.probabilistic)),
             ("Trials on this data", f"{tested.trials:,}"),
             ("Best of as many by luck alone", number(tested.expected_best)),
-            ("Above zero, given the trials", percent(tested.deflated)),
+            ("Above that, given the trials", percent(tested.deflated)),
             ("Days to be 95 % sure", needed),
         ]
     if chosen := luck.overfitting:
@@ -207,59 +225,34 @@ def _tests(luck: Luck) -> list[tuple[str, str]]:
         ]
     if drawn := luck.bootstrap:
         facts += [
-            ("Sharpe ratio, 95 % interval", f"{drawn.sharpe.low:.2f} to {drawn.sharpe.high:.2f}"),
+            ("Sharpe ratio, middle 90 %", f"{drawn.sharpe.low:.2f} to {drawn.sharpe.high:.2f}"),
             (
-                "A year, 95 % interval",
+                "A year, middle 90 %",
                 f"{percent(drawn.annual_return.low)} to {percent(drawn.annual_return.high)}",
             ),
             (
-                "Drawdown, 95 % interval",
+                "Drawdown, middle 90 %",
                 f"{percent(drawn.max_drawdown.low)} to {percent(drawn.max_drawdown.high)}",
             ),
-            ("Other orders of the days lose", percent(drawn.loss_probability)),
+            ("Samples that lose", percent(drawn.loss_probability)),
         ]
     if stable := luck.stability:
+        facts.append(("Best of the sweep", best_in_words(stable)))
         share = NONE if stable.share is None else percent(stable.share)
         facts.append(
             (
-                "Neighbours that reach half of the best",
+                "Neighbours near the best",
                 f"{share} of {counted(stable.neighbours, 'trial')}",
             )
         )
     return facts
 
 
-def _break_even(sensitivity: CostSensitivity) -> str:
-    if not sensitivity.gains_without_costs:
-        return "It loses even without costs."
-    if sensitivity.break_even is None:
-        return f"It still gains at {sensitivity.furthest} times the costs."
-    return f"At {sensitivity.break_even} times the costs nothing is left."
-
-
-def percent(value: float | None) -> str:
-    """A fraction as a percentage."""
-    return NONE if value is None else f"{100 * value:,.1f} %"
-
-
-def number(value: float | None) -> str:
-    """A ratio."""
-    return NONE if value is None else f"{value:,.2f}"
-
-
-def money(value: Decimal | None) -> str:
-    """USD to the cent."""
-    return NONE if value is None else f"{value:,.2f}"
-
-
-def rules_in_words(contract: Contract) -> str:
-    """The rules in one line."""
-    sizing = (
-        "all-in" if contract.sizing is Sizing.ALL_IN else f"{contract.shares:,} shares an order"
-    )
-    short = ", shorts allowed" if contract.allow_short else ""
-    return (
-        f"{contract.cash:,.0f} USD, {sizing}{short}; {contract.commission.normalize():f} USD a share and "
-        f"{contract.slippage_bp} bp, {contract.impact_bp} bp more above "
-        f"{100 * contract.impact_fraction.normalize():f} % of the average volume; fills at the next open"
+def _meanings(sections: Sequence[Section]) -> Section:
+    """What each number means that there is on the sheet."""
+    names = dict.fromkeys(name for section in sections for name, _ in section.facts)
+    return Section(
+        "What the numbers mean",
+        columns=("Number", "Meaning"),
+        rows=[(name, MEANINGS[name]) for name in names],
     )

@@ -64,10 +64,10 @@ def buy_and_hold(engine: str, result: Result, bars: Bars, contract: Contract) ->
         test=BUY_AND_HOLD,
         symbol=bars.symbol,
         passed=near and abs(equity - by_hand) < CENT,
-        value=f"{equity:,.2f} $, {_percent(found)} on what was invested",
-        wanted=f"{by_hand:,.2f} $ by hand, within 2 % of {_percent(actual)}",
-        text=f"{counted(shares, 'share')} from the open of the second bar, {opened:,.4f} $,"
-        f" to the last close, {closed:,.4f} $",
+        value=f"{equity:,.2f} USD, {_percent(found)} on what was invested",
+        wanted=f"{by_hand:,.2f} USD by hand, within 2 % of {_percent(actual)}",
+        text=f"{counted(shares, 'share')} from the open of the second bar, {opened:,.4f} USD,"
+        f" to the last close, {closed:,.4f} USD",
     )
 
 
@@ -113,7 +113,7 @@ def perfect_predictor(engine: str, result: Result, bars: Bars, contract: Contrac
         test=PERFECT,
         symbol=bars.symbol,
         passed=not wrong and gain + paid > 0,
-        value=f"{gain:,.2f} $ after {paid:,.2f} $ of costs in {counted(len(fills), 'fill')}",
+        value=f"{gain:,.2f} USD after {paid:,.2f} USD of costs in {counted(len(fills), 'fill')}",
         wanted="a gain before costs, and the contract's costs in every fill",
         text=f"commission or slippage is wrong in {counted(wrong, 'fill')}",
     )
@@ -145,7 +145,7 @@ def random_entries(engine: str, results: Sequence[Result], bars: Bars) -> Valida
         passed=abs(mean) <= reach,
         value=f"{_percent(mean)}, 99 % interval {_percent(mean - reach)} to {_percent(mean + reach)}",
         wanted="an interval with 0 in it, which by chance one in a hundred has not",
-        text=f"mean of {counted(len(results), 'seed')}, costs of {costs:,.2f} $ and exposure x holding taken out",
+        text=f"mean of {counted(len(results), 'seed')}, costs of {costs:,.2f} USD and exposure x holding taken out",
     )
 
 

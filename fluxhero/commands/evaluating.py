@@ -72,6 +72,13 @@ _MINUTE_BARS = 100_000
     help="Build the environments of engines that have none yet, which takes packages from the "
     "network, once (default: build).",
 )
+@click.option(
+    "--sweep-engine",
+    type=click.Choice(["reference", "vectorbt"]),
+    default="reference",
+    show_default=True,
+    help="What runs the combinations of the grids; the reference is the quicker one.",
+)
 @click.option("--pdf", is_flag=True, help="Write each tearsheet as a PDF file, too.")
 @json_option
 def evaluate(
@@ -88,6 +95,7 @@ def evaluate(
     allow_short: bool,
     speed_bars: int,
     build: bool,
+    sweep_engine: str,
     pdf: bool,
     as_json: bool,
 ) -> None:
@@ -127,6 +135,7 @@ def evaluate(
                 allow_short=allow_short,
                 speed_bars=speed_bars,
                 build=build,
+                sweep_engine=sweep_engine,
                 pdf=pdf,
                 return_state=True,
             )

@@ -22,7 +22,8 @@ from fluxhero.backtest import trials
 from fluxhero.engine import literal, one_row
 from fluxhero.errors import BadInputError, FluxHeroError, first_line
 from fluxhero.integrity.findings import FOLDER
-from fluxhero.ledger import bars_view, snapshots_view, trials_view
+from fluxhero.ledger import bars_view
+from fluxhero.ledger.kept_views import KEPT_VIEWS
 from fluxhero.ledger.partial import NOT_LOADED
 from fluxhero.ledger.view import VIEWS, open_view
 from fluxhero.metrics import snapshot_files
@@ -237,8 +238,7 @@ def _damage_named(workspace: Workspace, tables: Sequence[str]) -> Iterator[None]
             wordless = tables if type(error) in _WORDLESS else ()
             for name, prove, folder in (
                 (bars_view.NAME, bars_view.prove_bars, workspace.cache_dir),
-                (snapshots_view.NAME, snapshots_view.prove_snapshots, workspace.data_dir),
-                (trials_view.NAME, trials_view.prove_trials, workspace.data_dir),
+                *((view.name, view.prove, workspace.data_dir) for view in KEPT_VIEWS.values()),
             ):
                 prove(folder, None if name in wordless else str(error))
         raise

@@ -19,7 +19,8 @@ from fluxhero.archive.manifest import Chain, EventKind, Manifest
 from fluxhero.archive.workspace import Workspace
 from fluxhero.engine import connect, literal, one_row
 from fluxhero.integrity.findings import SCHEMA, Area, finding_files
-from fluxhero.ledger import bars_view, snapshots_view, trials_view
+from fluxhero.ledger import bars_view
+from fluxhero.ledger.kept_views import KEPT_VIEWS
 from fluxhero.ledger.rows import ARCHIVED_AT
 from fluxhero.ledger.schema import ALL_TABLES, LEDGER_TABLES, Table
 
@@ -27,7 +28,8 @@ BATCHES, FINDINGS = "batches", "findings"
 VIEWS = (
     *ALL_TABLES,
     *(BATCHES, FINDINGS),
-    *(snapshots_view.NAME, trials_view.NAME, bars_view.NAME),
+    *KEPT_VIEWS,
+    bars_view.NAME,
 )
 LOCATION, BATCH_ID = "_location", "_batch_id"
 
@@ -75,10 +77,8 @@ def open_view(
                     _create_batches(connection, chain)
                 elif name == FINDINGS:
                     _create_findings(connection, workspace.data_dir)
-                elif name == snapshots_view.NAME:
-                    snapshots_view.create_snapshots(connection, workspace.data_dir)
-                elif name == trials_view.NAME:
-                    trials_view.create_trials(connection, workspace.data_dir)
+                elif name in KEPT_VIEWS:
+                    KEPT_VIEWS[name].create(connection, workspace.data_dir)
                 elif name == bars_view.NAME:
                     bars_view.create_bars(connection, workspace.cache_dir)
                 elif name in store.archived_tables:

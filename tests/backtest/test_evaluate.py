@@ -3,16 +3,29 @@
 import json
 from datetime import date
 from pathlib import Path
+from typing import Any
 
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+from config.settings import Settings
 from fluxhero.backtest.trials import trials_of
 from fluxhero.errors import BadInputError, StrategyError
+from fluxhero.integrity.passed import Passed
+from fluxhero.integrity.recorded_scrub import scrub_recorded
+from fluxhero.integrity.results import Outcome
+from fluxhero.integrity.scope import Scope
 from fluxhero.recorded import read_record
+from tests.backtest.conftest import EnvironmentOf
 from tests.backtest.evaluating import evaluate
+from tests.samples import AS_OF
 
-SHORT = {"first": date(2006, 1, 3), "last": date(2008, 12, 31)}
+SHORT: dict[str, Any] = {
+    "symbols": ["sample:AAPL", "sample:IBM"],
+    "first": date(2006, 1, 3),
+    "last": date(2008, 12, 31),
+}
 OWN = '''
 import os
 import shutil
@@ -87,13 +100,13 @@ def own(data: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_strategy_of_ones_own_is_judged_and_everything_is_kept(own: Path) -> None:
     report = evaluate(strategies=["own_strategy:Momentum"], pdf=True, **SHORT)
     assert report.ok, report.failures
-    assert report.headline == "No engine was evaluated."
-    assert {line.symbol for line in report.strategies} == {"AAPL", "GOOG", "IBM", "MSFT"}
+    assert report.headline.startswith("2 results: ")  # of no engine was anything asked
+    assert {line.symbol for line in report.strategies} == {"AAPL", "IBM"}
     assert all(line.verdict and line.trades for line in report.strategies)
 
     folder = Path(report.folder)
     equity = pq.read_table(folder / "equity.parquet")
-    assert set(equity["symbol"].to_pylist()) == {"AAPL", "GOOG", "IBM", "MSFT"}
+    assert set(equity["symbol"].to_pylist()) == {"AAPL", "IBM"}
     for name in ("orders", "fills", "round_trips", "equity", "rows"):
         record = read_record(folder / f"{name}.parquet")
         assert record is not None
@@ -102,21 +115,25 @@ def test_a_strategy_of_ones_own_is_judged_and_everything_is_kept(own: Path) -> N
     assert document["run"] == report.run
     assert not (own / "tmp" / f"evaluation-{report.run}").exists()
 
-    # Three values of the grid, one of which is the default, on four symbols.
+    # Three values of the grid, one of which is the default, on two symbols.
     trials = trials_of(own)
     assert (
         len(set(zip(trials["symbol"].to_pylist(), trials["parameters"].to_pylist(), strict=True)))
-        == 12
+        == 6
     )
     luck = document["luck"][0]["luck"]
     assert luck["sharpe"]["trials"] == 3
     assert luck["walk_forward"]["candidates"] == 3
 
     sheets = sorted(path.name for path in (own / "reports").iterdir())
-    assert len([name for name in sheets if name.endswith(".pdf")]) == 4
+    assert len([name for name in sheets if name.endswith(".pdf")]) == 2
     page = (own / "reports" / "evaluation-latest.html").read_text()
     assert all(name in page for name in sheets if name.startswith("tearsheet"))
     assert "```mermaid" in report.markdown()
+
+    scope = Scope.of(Settings(data_dir=own), now=AS_OF, deep=True)
+    stored = scrub_recorded(scope, Passed(own / "passed.json"))
+    assert {result.outcome for result in stored} == {Outcome.PASSED}
 
     again = evaluate(strategies=["own_strategy:Momentum"], **SHORT)
     assert again.run != report.run
@@ -187,11 +204,10 @@ def test_bars_of_one_symbol_from_two_sources_are_not_mixed(own: Path) -> None:
         ({"strategies": ["random"], "parameters": ["hold=1", "hold=2"]}, "once for each"),
         ({"strategies": ["random"], "grid": ["hold=1..9:0"]}, "has no end"),
         ({"strategies": ["random"], "parameters": ["such=1"]}, "such"),
+        ({"sweep_engine": "bt"}, "bt runs no sweeps"),
     ],
 )
-def test_what_makes_no_sense_is_said_at_once(
-    data: Path, given: dict[str, object], what: str
-) -> None:
+def test_what_makes_no_sense_is_said_at_once(data: Path, given: dict[str, Any], what: str) -> None:
     with pytest.raises(BadInputError, match=what):
         evaluate(**given)
 
@@ -200,3 +216,25 @@ def test_the_only_strategy_that_cannot_be_imported_is_an_error(own: Path) -> Non
     (own.parent / "broken_strategy.py").write_text("import no_such_package\n")
     with pytest.raises(StrategyError, match="no_such_package"):
         evaluate(strategies=["broken_strategy:Any"])
+
+
+@pytest.mark.slow
+def test_a_sweep_by_another_engine_comes_to_the_same(
+    own: Path, environment_for: EnvironmentOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python = environment_for("vectorbt").python
+    monkeypatch.setenv("FLUXHERO_ENGINE_PYTHONS", f"vectorbt={python}")
+    sharpes = {}
+    for engine in ("reference", "vectorbt"):
+        report = evaluate(
+            strategies=["own_strategy:Momentum"],
+            sweep_engine=engine,
+            **SHORT | {"symbols": ["sample:IBM"]},
+        )
+        assert report.ok, report.failures
+        trials = trials_of(own).filter(pc.field("engine") == engine)
+        rows = trials.filter(pc.field("run") == report.run).to_pylist()
+        sharpes[engine] = {row["parameters"]: row["sharpe"] for row in rows}
+    assert len(sharpes["vectorbt"]) == 3
+    for parameters, sharpe in sharpes["vectorbt"].items():
+        assert sharpe == pytest.approx(sharpes["reference"][parameters], abs=1e-6)

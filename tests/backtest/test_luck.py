@@ -62,6 +62,10 @@ def test_the_best_of_much_noise_may_be_luck(first: int, rating: Rating) -> None:
     assert found.rating is rating
     assert found.verdict.startswith(rating.value.capitalize() + ": ")
     assert "sure to beat what luck gives the best of 40 trials, " in found.verdict
+    assert found.walk_forward is not None
+    assert ("more than 60 % are needed" in found.verdict) is not found.walk_forward.passes
+    assert found.overfitting is not None
+    assert (" % (more than 50 %), " in found.verdict) is (found.overfitting.pbo > 0.5)
     assert found.unknown == ()
 
 
@@ -97,7 +101,7 @@ def test_one_trial_alone_needs_no_sweep() -> None:
         "overfitting: there was no sweep",
         "stability: no parameter was varied",
     )
-    assert "sure to beat nothing at all, 20 of 20 test months profitable." in found.verdict
+    assert "sure to beat the risk-free rate, 20 of 20 test months profitable." in found.verdict
 
 
 def test_without_a_walk_forward_nothing_is_unlikely_to_be_luck() -> None:

@@ -3,6 +3,7 @@
 Slow, as environments are built. What is asked of every engine alike is in test_runners.py.
 """
 
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -111,10 +112,7 @@ def test_zipline_says_which_bars_it_cannot_have(
 ) -> None:
     minutes = random_walk(2_000)
     fives = some(minutes, np.arange(4, len(minutes), 5))
-    late = Bars(
-        "LATE", "1m", minutes.ends + 1, *(getattr(minutes, one) for one in ("open", "high")),
-        minutes.low, minutes.close, minutes.volume,
-    )  # fmt: skip
+    late = replace(minutes, ends=minutes.ends + 1)
     jobs = [
         job("moving-average-cross", Mode.NATIVE, minutes, Contract()),
         job("moving-average-cross", Mode.NATIVE, fives, Contract()),
