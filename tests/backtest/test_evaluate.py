@@ -159,8 +159,7 @@ def test_a_strategy_that_fails_or_peeks_is_named_and_the_others_go_on(own: Path)
 def test_what_a_sweep_comes_upon_is_told(own: Path) -> None:
     report = evaluate(
         strategies=["own_strategy:PeekingElsewhere", "own_strategy:Clearing"],
-        symbols=["sample:IBM"],
-        **SHORT,
+        **{**SHORT, "symbols": ["sample:IBM"]},
     )
     told = "\n".join(report.failures)
     assert "PeekingElsewhere(mode=peeks) on IBM looks ahead" in told
@@ -174,7 +173,7 @@ def test_what_a_sweep_comes_upon_is_told(own: Path) -> None:
 
 
 def test_a_trial_without_a_sharpe_ratio_keeps_none_from_being_judged(own: Path) -> None:
-    given = {"symbols": ["sample:IBM"], **SHORT}
+    given = {**SHORT, "symbols": ["sample:IBM"]}
     evaluate(strategies=["own_strategy:Idle"], **given)
     report = evaluate(strategies=["own_strategy:Momentum"], grid=["back=20"], **given)
     (line,) = report.strategies
@@ -184,7 +183,7 @@ def test_a_trial_without_a_sharpe_ratio_keeps_none_from_being_judged(own: Path) 
 def test_bars_of_one_symbol_from_two_sources_are_not_mixed(own: Path) -> None:
     # The second would be shown with the first one's figures.
     symbols = ["sample:IBM", "IBM", "sample:IBM"]
-    report = evaluate(strategies=["buy-and-hold"], symbols=symbols, **SHORT)
+    report = evaluate(strategies=["buy-and-hold"], **{**SHORT, "symbols": symbols})
     assert len(report.strategies) == 1
     (told,) = report.failures
     assert "there are bars of IBM already" in told
