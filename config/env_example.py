@@ -47,7 +47,9 @@ def as_text(value: Any) -> str:
     """A default as it is written in a `.env` file."""
     if value is None:
         return ""
-    return ",".join(value) if isinstance(value, tuple) else str(value)
+    if isinstance(value, tuple):
+        return ",".join("=".join(map(str, one)) if isinstance(one, tuple) else one for one in value)
+    return str(value)
 
 
 if __name__ == "__main__":
