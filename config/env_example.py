@@ -5,8 +5,8 @@
 
 import textwrap
 from pathlib import Path
-from typing import Any
 
+from config.kinds import as_text
 from config.settings import Settings, variable
 
 # Heading, and the first field under it.
@@ -41,15 +41,6 @@ def render() -> str:
         default = extra["default"] if isinstance(extra, dict) else field.default
         lines.append(f"#{variable(name)}={as_text(default)}\n")
     return "\n".join(lines)
-
-
-def as_text(value: Any) -> str:
-    """A default as it is written in a `.env` file."""
-    if value is None:
-        return ""
-    if isinstance(value, tuple):
-        return ",".join("=".join(map(str, one)) if isinstance(one, tuple) else one for one in value)
-    return str(value)
 
 
 if __name__ == "__main__":

@@ -45,6 +45,15 @@ def _folder(path: Path) -> Path:
     return path
 
 
+def as_text(value: object) -> str:
+    """A value as it is written in a `.env` file; empty for None."""
+    if value is None:
+        return ""
+    if isinstance(value, tuple):
+        return ",".join("=".join(map(str, one)) if isinstance(one, tuple) else one for one in value)
+    return str(value)
+
+
 def _file(path: Path) -> Path:
     path = absolute(path)
     if path.is_dir():

@@ -14,6 +14,7 @@ from typing import Any, Final
 from dotenv import dotenv_values
 from pydantic import SecretStr
 
+from config.kinds import as_text
 from config.settings import Settings
 from config.variables import PREFIX, variable
 
@@ -76,9 +77,7 @@ def use_demo_folder(folder: Path, **settings: Any) -> None:
         del os.environ[name]
     for field, value in Settings(_env_file=None, data_dir=folder, log_level="ERROR", **settings):
         if value is not None and not isinstance(value, SecretStr):
-            os.environ[variable(field)] = (
-                ",".join(value) if isinstance(value, tuple) else str(value)
-            )
+            os.environ[variable(field)] = as_text(value)
     os.environ["PREFECT_LOGGING_LEVEL"] = "CRITICAL"
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from config.env_example import SECTIONS, as_text
+from config.env_example import SECTIONS
+from config.kinds import as_text
 from config.settings import Settings, variable
 
 DOCUMENT = Path("docs/settings.md")
