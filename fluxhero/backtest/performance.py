@@ -147,14 +147,15 @@ def curve_of_days(
     total = (float(marks[-1]) - cash) / cash
     annual = _annual(total, len(returns))
     spread = _known(_deviation(returns)) if np.isfinite(returns).all() else None
-    skew, kurtosis = shape_of(returns)
+    skew, kurtosis = (None, None) if spread is None else _shape(returns)
+    above = returns - risk_free / DAYS_A_YEAR
     return Curve(
         days=len(returns),
         total_return=total,
         annual_return=annual,
         volatility=None if spread is None else spread * DAYS_A_YEAR**0.5,
-        sharpe=_known(float(sharpe_of(returns, risk_free))),
-        sortino=_sortino(returns, risk_free),
+        sharpe=None if spread is None else float(_ratio(returns, risk_free, np.float64(spread))),
+        sortino=None if spread is None else _sortino(above),
         calmar=annual / drawdown if annual is not None and drawdown > 0 else None,
         max_drawdown=drawdown,
         drawdown_days=drawdown_days,
@@ -214,8 +215,11 @@ def sharpe_of(returns: Floats, risk_free: float) -> Floats:
     if len(returns) < _FEWEST_DAYS:
         return np.full(returns.shape[1:], np.nan)
     with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = (returns.mean(axis=0) - risk_free / DAYS_A_YEAR) / _deviation(returns)
-    yearly: Floats = ratio * DAYS_A_YEAR**0.5
+        return _ratio(returns, risk_free, _deviation(returns))
+
+
+def _ratio(returns: Floats, risk_free: float, deviation: Floats) -> Floats:
+    yearly: Floats = (returns.mean(axis=0) - risk_free / DAYS_A_YEAR) / deviation * DAYS_A_YEAR**0.5
     return yearly
 
 
@@ -227,8 +231,11 @@ def max_drawdown(marks: Floats, cash: float) -> float:
 
 def shape_of(returns: Floats) -> tuple[float | None, float | None]:
     """Skew and kurtosis (3 is normal) by the moments of the sample; None where all days are the same."""
-    if len(returns) < _FEWEST_DAYS or not np.isfinite(_deviation(returns)):
-        return None, None
+    known = len(returns) >= _FEWEST_DAYS and np.isfinite(_deviation(returns))
+    return _shape(returns) if known else (None, None)
+
+
+def _shape(returns: Floats) -> tuple[float, float]:
     centred = returns - returns.mean()
     squares = centred * centred  # powers would cost ten times as much
     variance = float(squares.mean())
@@ -262,12 +269,9 @@ def _annual(total: float, days: int) -> float | None:
     return float((1 + total) ** (DAYS_A_YEAR / days) - 1) if total > -1 else None
 
 
-def _sortino(returns: Floats, risk_free: float) -> float | None:
-    above = returns - risk_free / DAYS_A_YEAR
-    downside = float(np.sqrt((np.minimum(above, 0) ** 2).mean()))
-    if not downside > 0 or not np.isfinite(_deviation(returns)):
-        return None
-    return float(above.mean() / downside * DAYS_A_YEAR**0.5)
+def _sortino(above: Floats) -> float | None:
+    downside = float(np.sqrt(np.square(np.minimum(above, 0)).mean()))
+    return float(above.mean() / downside * DAYS_A_YEAR**0.5) if downside > 0 else None
 
 
 def _under_water(marks: Floats, cash: float, ends: Ints) -> float:

@@ -25,16 +25,15 @@ def checked_targets(targets: npt.ArrayLike, bars: Bars, contract: Contract) -> I
         )
     if given.dtype != np.int8:
         given = _whole(given)
-    wrong = np.flatnonzero((given < -1) | (given > 1))
-    if len(wrong):
-        raise _unusable(int(wrong[0]), given[wrong[0]])
-    if not contract.allow_short:
-        short = np.flatnonzero(given < 0)
-        if len(short):
-            raise StrategyError(
-                f"the strategy wants to be short after bar {short[0]:,}, and shorting is not allowed",
-                next_step="allow it with --allow-short, or let the strategy give 1 and 0 alone",
-            )
+    if given.min() < -1 or given.max() > 1:
+        wrong = int(np.flatnonzero((given < -1) | (given > 1))[0])
+        raise _unusable(wrong, given[wrong])
+    if not contract.allow_short and given.min() < 0:
+        raise StrategyError(
+            f"the strategy wants to be short after bar {np.flatnonzero(given < 0)[0]:,}, and shorting is"
+            " not allowed",
+            next_step="allow it with --allow-short, or let the strategy give 1 and 0 alone",
+        )
     return np.ascontiguousarray(given, dtype=np.int8)
 
 
