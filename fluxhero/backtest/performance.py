@@ -154,7 +154,7 @@ def curve_of_days(
         total_return=total,
         annual_return=annual,
         volatility=None if spread is None else spread * DAYS_A_YEAR**0.5,
-        sharpe=None if spread is None else float(_ratio(returns, risk_free, np.float64(spread))),
+        sharpe=None if spread is None else float(_ratio(returns, risk_free, spread)),
         sortino=None if spread is None else _sortino(above),
         calmar=annual / drawdown if annual is not None and drawdown > 0 else None,
         max_drawdown=drawdown,
@@ -218,7 +218,7 @@ def sharpe_of(returns: Floats, risk_free: float) -> Floats:
         return _ratio(returns, risk_free, _deviation(returns))
 
 
-def _ratio(returns: Floats, risk_free: float, deviation: Floats) -> Floats:
+def _ratio(returns: Floats, risk_free: float, deviation: Floats | float) -> Floats:
     yearly: Floats = (returns.mean(axis=0) - risk_free / DAYS_A_YEAR) / deviation * DAYS_A_YEAR**0.5
     return yearly
 
