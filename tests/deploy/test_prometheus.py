@@ -118,6 +118,8 @@ def prometheus(folder: Path, target: int) -> Iterator[httpx.Client]:
         )
         try:
             with httpx.Client(base_url=f"http://{address}/api/v1", trust_env=False) as client:
+                # It listens before it can answer, and says so in words and not in JSON.
+                until(lambda: client.get(f"http://{address}/-/ready").is_success)
                 yield client
         except AssertionError as failure:
             failure.add_note(log.read_text())
