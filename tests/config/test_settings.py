@@ -139,6 +139,10 @@ def test_empty_means_unset(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
         ("API_PORT", "70000", "less than or equal to 65535"),
         ("CORS_ORIGINS", "https://ok.example,nonsense", "'nonsense' should read https://host"),
         ("RATE_LIMIT", "many", "should read like 120/minute"),
+        ("EVALUATION_WEIGHTS", "speed", "'speed' should read name=value"),
+        ("EVALUATION_WEIGHTS", "speed=1,speed=2", "names a thing twice"),
+        ("EVALUATION_WEIGHTS", "speed=fast", "EVALUATION_WEIGHTS"),
+        ("ENGINE_PYTHONS", "bt=~nobody-at-all/python", "does not lead anywhere"),
         ("AUTH_FAILURES", "1" + "0" * 400 + "/minute", "nine digits at most"),
         ("LOG_FORMAT", "xml", "'auto', 'json' or 'console'"),
         ("DATA_DIR", "~nobody-of-this-name/x", "does not lead anywhere"),
@@ -224,3 +228,13 @@ def test_settings_do_not_change() -> None:
 def test_a_class_made_directly_checks_as_well(tmp_path: Path) -> None:
     with pytest.raises(ValidationError):
         Settings(data_dir=tmp_path, retention_days=-1)
+
+
+def test_pairs_are_read_in_order(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("FLUXHERO_EVALUATION_WEIGHTS", " speed = 2.5 , agreement=1,")
+    link = tmp_path / "python"
+    link.symlink_to(tmp_path / "elsewhere")
+    monkeypatch.setenv("FLUXHERO_ENGINE_PYTHONS", f"bt={link}")
+    settings = load_settings()
+    assert settings.evaluation_weights == (("speed", Decimal("2.5")), ("agreement", Decimal(1)))
+    assert settings.engine_pythons == (("bt", link),), "a link is an environment only by its name"
