@@ -141,8 +141,6 @@ def test_empty_means_unset(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
         ("RATE_LIMIT", "many", "should read like 120/minute"),
         ("EVALUATION_WEIGHTS", "speed", "'speed' should read name=value"),
         ("EVALUATION_WEIGHTS", "speed=1,speed=2", "names a thing twice"),
-        ("EVALUATION_WEIGHTS", "speed=fast", "EVALUATION_WEIGHTS"),
-        ("ENGINE_PYTHONS", "bt=~nobody-at-all/python", "does not lead anywhere"),
         ("AUTH_FAILURES", "1" + "0" * 400 + "/minute", "nine digits at most"),
         ("LOG_FORMAT", "xml", "'auto', 'json' or 'console'"),
         ("DATA_DIR", "~nobody-of-this-name/x", "does not lead anywhere"),
@@ -238,3 +236,10 @@ def test_pairs_are_read_in_order(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     settings = load_settings()
     assert settings.evaluation_weights == (("speed", Decimal("2.5")), ("agreement", Decimal(1)))
     assert settings.engine_pythons == (("bt", link),), "a link is an environment only by its name"
+
+
+def test_a_pair_whose_value_is_none_is_named() -> None:
+    assert "EVALUATION_WEIGHTS=fast: should be a valid decimal" in refused(
+        FLUXHERO_EVALUATION_WEIGHTS="speed=fast"
+    )
+    assert "does not lead anywhere" in refused(FLUXHERO_ENGINE_PYTHONS="bt=~nobody-at-all/python")
