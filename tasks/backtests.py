@@ -35,7 +35,6 @@ from fluxhero.backtest.validating import Exam, exam_of
 from fluxhero.backtest.working import working_in
 from fluxhero.errors import BadInputError
 from fluxhero.integrity.findings import new_run_id
-from fluxhero.market.calendar import calendar_of
 from fluxhero.market.timeframe import Timeframe
 from fluxhero.reports import write_report
 from fluxhero.wording import counted
@@ -154,8 +153,7 @@ def run_reference(asked: Asked, signals: AllSignalled) -> AllReferenced:
 def set_exam(asked: Asked, material: Material) -> Exam:
     """Put the validation tests together."""
     bars, _ = material.usable[0]
-    calendar = calendar_of(bars.symbol, asked.settings.exchange, bars.over(0).date())
-    return exam_of(bars, asked.contract, calendar, asked.risk_free)
+    return exam_of(bars, asked.contract, asked.calendar(bars), asked.risk_free)
 
 
 @io_task

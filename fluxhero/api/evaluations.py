@@ -4,19 +4,19 @@ They are what their records say, or an error.
 """
 
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import pyarrow.parquet as pq
 from pydantic_core import to_jsonable_python
 
 from fluxhero.api.errors import ApiError
 from fluxhero.api.models import EvaluationLine, EvaluationRows
+from fluxhero.backtest.trials import EVALUATIONS
 from fluxhero.durable import sha256, storage_errors
 from fluxhero.errors import DamagedFileError
 from fluxhero.parquet import DAMAGE
 from fluxhero.recorded import read_record, record_path
 
-FOLDER: Final = "evaluations"
 _BACKUP = "restore it from a backup, or evaluate again"
 
 
@@ -76,14 +76,14 @@ def rows_of(data_dir: Path, name: str, limit: int, offset: int) -> EvaluationRow
 
 
 def _files(data_dir: Path) -> list[Path]:
-    folder = data_dir / FOLDER
+    folder = data_dir / EVALUATIONS
     with storage_errors("list", folder):
         found = sorted(folder.rglob("*.parquet"))
     return [path for path in found if path.name[0] != "." and record_path(path).exists()]
 
 
 def _name(data_dir: Path, path: Path) -> str:
-    return path.relative_to(data_dir / FOLDER).as_posix()
+    return path.relative_to(data_dir / EVALUATIONS).as_posix()
 
 
 def _json(row: dict[str, Any]) -> dict[str, Any]:

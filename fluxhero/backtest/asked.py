@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from config.settings import Settings
+from fluxhero.backtest.bars import Bars
 from fluxhero.backtest.contract import Contract
 from fluxhero.backtest.engines import ENGINES
 from fluxhero.backtest.grid import read_grid
@@ -17,6 +18,7 @@ from fluxhero.backtest.strategy import Description, Named, described
 from fluxhero.backtest.trials import REFERENCE
 from fluxhero.backtest.working import PREFIX
 from fluxhero.errors import BadInputError, StrategyError
+from fluxhero.market.calendar import Calendar, calendar_of
 from fluxhero.market.timeframe import Timeframe
 
 NO_ENGINE: Final = "none"
@@ -86,6 +88,10 @@ class Asked:
     def risk_free(self) -> float:
         """Yearly rate."""
         return float(self.settings.risk_free_rate)
+
+    def calendar(self, bars: Bars) -> Calendar:
+        """Of the exchange that the bars are of, from the first of them on."""
+        return calendar_of(bars.symbol, self.settings.exchange, bars.over(0).date())
 
 
 def chosen_strategies(

@@ -9,13 +9,14 @@ from fluxhero.backtest.asked import Asked
 from fluxhero.backtest.engine_files import Source
 from fluxhero.backtest.engines import engine_named
 from fluxhero.backtest.environments import Environment, environment_of
-from fluxhero.backtest.evaluation import REFERENCE, EngineUsed
+from fluxhero.backtest.evaluation import EngineUsed
 from fluxhero.backtest.facts import EngineFacts, engine_facts
 from fluxhero.backtest.isolation import Bounds
 from fluxhero.backtest.runs import EngineJob, EngineRun, JobOutcome, Mode, run_engine
 from fluxhero.backtest.shipped import SHIPPED, MovingAverageCross
 from fluxhero.backtest.sources import random_walk
 from fluxhero.backtest.strategy import Named
+from fluxhero.backtest.trials import REFERENCE
 from fluxhero.backtest.used import engine_unavailable, engine_used
 from fluxhero.errors import EngineError
 

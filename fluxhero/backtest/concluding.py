@@ -27,7 +27,6 @@ from fluxhero.backtest.rows import curve_of, row_of
 from fluxhero.backtest.runs import JobOutcome
 from fluxhero.backtest.scoring import decide, standings
 from fluxhero.backtest.sources import random_walk
-from fluxhero.market.calendar import calendar_of
 from fluxhero.release import release
 
 _GIGABYTE: Final = 2**30
@@ -88,7 +87,7 @@ def _results(
         yield one.row, one.result, one
     for engine in compared:
         for one, outcome in paired(references, engine):
-            zone = calendar_of(one.row.symbol, asked.settings.exchange, asked.at.date()).zone
+            zone = asked.calendar(one.signalled.bars).zone
             row = row_of(engine.engine, outcome, one.result, one.contract, asked.risk_free, zone)
             yield row, outcome.result, one
 
@@ -109,7 +108,7 @@ def _curves(
     for row, result, one in results:
         if result is not None and row.symbol == first:
             bars = one.signalled.bars
-            zone = calendar_of(row.symbol, asked.settings.exchange, asked.at.date()).zone
+            zone = asked.calendar(bars).zone
             yield curve_of(row, result, bars, zone)
 
 

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 
 from fluxhero.backtest.agreement import MEANINGS, Agreement
-from fluxhero.backtest.evaluation import REFERENCE, EngineUsed, Evaluation, Row
+from fluxhero.backtest.evaluation import EngineUsed, Evaluation, Row
 from fluxhero.backtest.in_words import NONE, money, number, percent
 from fluxhero.backtest.markdown import plot, table
+from fluxhero.backtest.trials import REFERENCE
 
 
 def engines(evaluation: Evaluation) -> str:

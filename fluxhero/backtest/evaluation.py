@@ -16,9 +16,8 @@ from fluxhero.backtest.contract import Contract
 from fluxhero.backtest.facts import EngineFacts
 from fluxhero.backtest.luck import Luck, Rating
 from fluxhero.backtest.performance import Performance
+from fluxhero.backtest.trials import REFERENCE
 from fluxhero.wording import counted
-
-REFERENCE = "reference"  # what the reference simulator is called where engines are
 
 Mode = Literal["reference", "given", "native"]
 Ending = Literal["ok", "not-native", "failed", "timed-out", "out-of-memory", "crashed", "garbage"]

@@ -7,7 +7,8 @@ import numpy as np
 
 from fluxhero.backtest.agreement import Kind
 from fluxhero.backtest.drawing import AMBER, BLUE, GREEN, GREY, INK, SERIES, new_figure, svg
-from fluxhero.backtest.evaluation import REFERENCE, Evaluation
+from fluxhero.backtest.evaluation import Evaluation
+from fluxhero.backtest.trials import REFERENCE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

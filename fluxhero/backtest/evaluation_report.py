@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from fluxhero.backtest.drawing import SERIES, new_figure, thousands
-from fluxhero.backtest.evaluation import REFERENCE, Evaluation, Row, Validation
+from fluxhero.backtest.evaluation import Evaluation, Row, Validation
 from fluxhero.backtest.in_words import NONE, money, number, percent, rules_in_words, size_of
 from fluxhero.backtest.paper import Section, render
 from fluxhero.backtest.tearsheet import LEVELS
+from fluxhero.backtest.trials import REFERENCE
 from fluxhero.backtest.validation import WALK_FORWARD
 
 if TYPE_CHECKING:

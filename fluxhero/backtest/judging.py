@@ -22,7 +22,6 @@ from fluxhero.backtest.sweeps import SweepOutcome, SweepPlan, plan_sweep
 from fluxhero.backtest.trials import Trial, TrialCount, contract_json, count_trials, trials_of
 from fluxhero.backtest.walk_forward import Candidate
 from fluxhero.errors import StrategyError
-from fluxhero.market.calendar import calendar_of
 
 MOST_CANDIDATES: Final = 100  # that a walk-forward chooses from; of more, evenly chosen ones
 # Yardsticks: nobody trades them, and they are no attempts to find something that works.
@@ -43,7 +42,7 @@ def sweep_of(asked: Asked, one: Referenced) -> SweepPlan | None:
         one.contract,
         data_dir=asked.settings.data_dir,
         risk_free=asked.risk_free,
-        zone=calendar_of(bars.symbol, asked.settings.exchange, asked.at.date()).zone,
+        zone=asked.calendar(bars).zone,
         given=given,
         engine=asked.sweep_engine,
     )
@@ -89,8 +88,7 @@ def luck_of(asked: Asked, one: Referenced, outcome: SweepOutcome | None) -> Stra
         grid=outcome.surface if outcome else (),
         peeks=one.signalled.peeks or faults.peeks,
     )
-    first = bars.over(0).date()
-    calendar = calendar_of(bars.symbol, asked.settings.exchange, first)
+    calendar = asked.calendar(bars)
     luck = judge_luck(bars, one.signalled.targets, one.contract, calendar, asked.risk_free, tried)
     return StrategyLuck(
         strategy=named.name,

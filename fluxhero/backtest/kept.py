@@ -9,13 +9,13 @@ import pyarrow as pa
 from fluxhero.backtest.asked import Asked
 from fluxhero.backtest.comparison import Compared
 from fluxhero.backtest.concluding import paired
-from fluxhero.backtest.evaluation import REFERENCE, Evaluation, Row
+from fluxhero.backtest.evaluation import Evaluation, Row
 from fluxhero.backtest.referenced import Referenced
 from fluxhero.backtest.results import MONEY, Result
+from fluxhero.backtest.trials import EVALUATIONS, REFERENCE
 from fluxhero.durable import write_atomically
 from fluxhero.recorded import write_recorded
 
-FOLDER: Final = "evaluations"
 JSON: Final = "evaluation.json"
 ROWS: Final = pa.schema(
     [
@@ -54,7 +54,7 @@ def keep(
     Raises:
         StorageIOError: the disk is full or refuses.
     """
-    folder = asked.settings.data_dir / FOLDER / asked.run
+    folder = asked.settings.data_dir / EVALUATIONS / asked.run
     whole = list(_results_as_they_are(references, compared))
     for name in _KEPT:
         tables = [_told(getattr(result, name), about) for about, result in whole]

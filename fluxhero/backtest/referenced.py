@@ -11,7 +11,7 @@ import numpy as np
 
 from fluxhero.backtest.asked import Asked
 from fluxhero.backtest.contract import Contract
-from fluxhero.backtest.evaluation import REFERENCE, EngineUsed, Row
+from fluxhero.backtest.evaluation import EngineUsed, Row
 from fluxhero.backtest.fast import simulate
 from fluxhero.backtest.material import CHEATS, Signalled
 from fluxhero.backtest.results import Result
@@ -19,10 +19,10 @@ from fluxhero.backtest.rows import reference_row
 from fluxhero.backtest.runs import EngineJob, Mode
 from fluxhero.backtest.shipped import MovingAverageCross
 from fluxhero.backtest.sources import random_walk
+from fluxhero.backtest.trials import REFERENCE
 from fluxhero.backtest.used import reference_used
 from fluxhero.backtest.validating import without_compounding
 from fluxhero.errors import BadInputError
-from fluxhero.market.calendar import calendar_of
 from fluxhero.release import release
 
 logger = logging.getLogger(__name__)
@@ -79,7 +79,7 @@ def referenced(asked: Asked, material: Sequence[Signalled]) -> AllReferenced:
             failures.append(f"{named.label} on {bars.symbol}: {error}")
             continue
         seconds = time.perf_counter() - began
-        zone = calendar_of(bars.symbol, asked.settings.exchange, asked.at.date()).zone
+        zone = asked.calendar(bars).zone
         row = reference_row(named, result, bars, contract, asked.risk_free, zone, seconds)
         usable.append(Referenced(one, contract, result, row))
     return AllReferenced(tuple(usable), tuple(failures))

@@ -6,15 +6,10 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict
 
-from fluxhero.backtest.evaluation import (
-    REFERENCE,
-    Curve,
-    Evaluation,
-    Row,
-    StrategyLuck,
-)
+from fluxhero.backtest.evaluation import Curve, Evaluation, Row, StrategyLuck
 from fluxhero.backtest.in_words import best_in_words, percent, size_of
 from fluxhero.backtest.markdown import cell, table
+from fluxhero.backtest.trials import REFERENCE
 from fluxhero.wording import counted
 
 _MOST_TOLD: Final = 20  # failures

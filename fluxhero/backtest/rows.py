@@ -8,13 +8,14 @@ import numpy as np
 from fluxhero.backtest.agreement import CENT, compare
 from fluxhero.backtest.bars import TICKS_A_DOLLAR, Bars, Int8s
 from fluxhero.backtest.contract import Contract
-from fluxhero.backtest.evaluation import REFERENCE, Conduct, Curve, Row
+from fluxhero.backtest.evaluation import Conduct, Curve, Row
 from fluxhero.backtest.performance import day_ends, performance
 from fluxhero.backtest.replay import Fill, fills_of, match, orders_of
 from fluxhero.backtest.results import Result
 from fluxhero.backtest.rules import BASIS
 from fluxhero.backtest.runs import JobOutcome
 from fluxhero.backtest.strategy import Named
+from fluxhero.backtest.trials import REFERENCE
 
 _NEAR = Decimal("0.1")  # of a basis point, within which slippage counts as right
 

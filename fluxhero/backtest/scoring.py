@@ -6,16 +6,9 @@ from typing import Final
 
 from fluxhero.backtest.contract import Contract
 from fluxhero.backtest.criteria import criteria_of
-from fluxhero.backtest.evaluation import (
-    REFERENCE,
-    Decision,
-    EngineUsed,
-    Measure,
-    Row,
-    Standing,
-    Validation,
-)
+from fluxhero.backtest.evaluation import Decision, EngineUsed, Measure, Row, Standing, Validation
 from fluxhero.backtest.measured_engine import MOST_SECONDS
+from fluxhero.backtest.trials import REFERENCE
 from fluxhero.wording import counted
 
 _BEST_SCORE: Final = 10.0

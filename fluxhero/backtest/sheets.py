@@ -20,7 +20,6 @@ from fluxhero.backtest.plots import ROLLING_DAYS, Track
 from fluxhero.backtest.referenced import Referenced
 from fluxhero.backtest.tearsheet import Tearsheet
 from fluxhero.durable import make_folder, write_atomically
-from fluxhero.market.calendar import calendar_of
 from fluxhero.reports import FOLDER
 
 KIND: Final = "tearsheet"
@@ -64,7 +63,7 @@ def sheet_of(asked: Asked, evaluation: Evaluation, one: Referenced) -> Tearsheet
     data = next(used for used in evaluation.data if used.symbol == one.row.symbol)
     if found is None or found.luck is None or one.row.performance is None:
         return None
-    zone = calendar_of(one.row.symbol, asked.settings.exchange, asked.at.date()).zone
+    zone = asked.calendar(one.signalled.bars).zone
     return Tearsheet(
         label=one.row.label,
         data=data,

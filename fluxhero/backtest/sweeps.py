@@ -29,14 +29,14 @@ from fluxhero.backtest.parameters import Grid, Parameter
 from fluxhero.backtest.strategy import Description, Named
 from fluxhero.backtest.sweep_files import bars_table, read_bars, read_part
 from fluxhero.backtest.sweep_measures import MEASURES, SUMS
-from fluxhero.backtest.trials import OK, REFERENCE, Trial, contract_json
+from fluxhero.backtest.trials import EVALUATIONS, OK, REFERENCE, Trial, contract_json
 from fluxhero.durable import remove
 from fluxhero.errors import AlreadyRunningError, BadInputError, DamagedFileError
 from fluxhero.locks import locked
 from fluxhero.recorded import record_path, write_recorded
 from fluxhero.release import release
 
-FOLDER: Final = Path("evaluations") / "sweeps"
+FOLDER: Final = Path(EVALUATIONS) / "sweeps"
 MOST_PARTS: Final = 32
 _FORMAT: Final = 1  # of the files; another one makes another id
 _A_PART: Final = 125  # combinations; starting a process costs what a few hundred quick ones do

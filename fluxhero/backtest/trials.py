@@ -26,8 +26,9 @@ from fluxhero.locks import locked
 from fluxhero.parquet import DAMAGE, schema_difference
 from fluxhero.recorded import RECORD_SUFFIX, read_record, record_path, write_recorded
 
-FOLDER: Final = Path("evaluations") / "trials"
-REFERENCE: Final = "reference"
+EVALUATIONS: Final = "evaluations"  # folder of all that evaluations keep
+FOLDER: Final = Path(EVALUATIONS) / "trials"
+REFERENCE: Final = "reference"  # what the reference simulator is called where engines are
 OK: Final = "ok"
 SCHEMA: Final = pa.schema(
     [

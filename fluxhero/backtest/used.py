@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 
-from fluxhero.backtest.evaluation import REFERENCE, EngineUsed
+from fluxhero.backtest.evaluation import EngineUsed
 from fluxhero.backtest.facts import EngineFacts
 from fluxhero.backtest.runs import EngineRun, JobOutcome
+from fluxhero.backtest.trials import REFERENCE
 from fluxhero.errors import FluxHeroError
 
 _FINE = ("ok", "not-native")

@@ -9,12 +9,13 @@ from typing import Final
 
 from fluxhero.backtest.bars import Bars, Int8s
 from fluxhero.backtest.contract import Contract, Sizing
-from fluxhero.backtest.evaluation import REFERENCE, Validation
+from fluxhero.backtest.evaluation import Validation
 from fluxhero.backtest.fast import simulate
 from fluxhero.backtest.results import Result
 from fluxhero.backtest.runs import EngineJob, JobOutcome, Mode
 from fluxhero.backtest.shipped import SHIPPED, BuyAndHold, MovingAverageCross, PerfectPredictor
 from fluxhero.backtest.strategy import Named
+from fluxhero.backtest.trials import REFERENCE
 from fluxhero.backtest.validation import (
     BUY_AND_HOLD,
     PERFECT,

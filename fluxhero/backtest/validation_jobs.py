@@ -6,12 +6,13 @@ from typing import Final, Protocol
 
 from fluxhero.backtest.bars import Bars
 from fluxhero.backtest.contract import Contract
-from fluxhero.backtest.evaluation import REFERENCE, Validation
+from fluxhero.backtest.evaluation import Validation
 from fluxhero.backtest.fast import simulate
 from fluxhero.backtest.results import Result
 from fluxhero.backtest.runs import EngineJob, JobOutcome, Mode
 from fluxhero.backtest.shipped import SHIPPED, RandomEntries
 from fluxhero.backtest.strategy import Named
+from fluxhero.backtest.trials import REFERENCE
 from fluxhero.backtest.validation import (
     FEWEST_SEEDS,
     RANDOM,

@@ -10,10 +10,10 @@ from config.settings import Settings
 from fluxhero.backtest.agreement import Agreement
 from fluxhero.backtest.criteria import CRITERIA, criteria_of
 from fluxhero.backtest.engines import engine_named
-from fluxhero.backtest.evaluation import REFERENCE as REFERENCE_NAME
 from fluxhero.backtest.evaluation import EngineUsed, Measure, Row, Standing
 from fluxhero.backtest.runs import Mode
 from fluxhero.backtest.scoring import RULES, decide, standing, standings
+from fluxhero.backtest.trials import REFERENCE as REFERENCE_NAME
 from fluxhero.backtest.used import engine_used
 from fluxhero.errors import ConfigurationError
 from tests.backtest import sample_evaluation as made
