@@ -100,7 +100,7 @@ SELECT 'holding_window_seconds', [mode, span, ([0.5, 0.9, 0.95, 0.99])[i]::DOUBL
 FROM measured, range(1, 5) AS q(i)
 WHERE n >= ([1, 1, 20, 100])[i];
 
-CREATE TEMP TABLE value AS
+CREATE TEMP TABLE stretched AS
 WITH steps AS (
     SELECT mode, instant, sum(paid) AS paid, sum(earned) AS earned
     FROM (
@@ -116,9 +116,29 @@ WITH steps AS (
     SELECT mode, instant, sum(paid) OVER so_far AS paid, sum(earned) OVER so_far AS earned
     FROM steps WINDOW so_far AS (PARTITION BY mode ORDER BY instant ROWS UNBOUNDED PRECEDING)
 )
-SELECT mode, instant, {capital} + paid + earned AS equity, {capital} + paid + greatest(0, max(earned) OVER (
-    PARTITION BY mode ORDER BY instant ROWS UNBOUNDED PRECEDING)) AS peak
-FROM running;
+SELECT *, count(*) FILTER (paid <> before) OVER (PARTITION BY mode ORDER BY instant ROWS UNBOUNDED PRECEDING) AS stretch
+FROM (
+    SELECT mode, instant, paid, {capital} + paid + earned AS equity,
+        lag(paid, 1, 0) OVER (PARTITION BY mode ORDER BY instant) AS before FROM running
+);
+CREATE TEMP TABLE marks AS
+WITH RECURSIVE stretches AS (
+    SELECT mode, stretch, any_value(paid) AS paid, max(equity) AS most, arg_max(equity, instant) AS last
+    FROM stretched GROUP BY mode, stretch
+), begun AS (
+    SELECT mode, stretch, paid, most, last, ({capital} + paid)::DECIMAL(38, 8) AS mark
+    FROM stretches QUALIFY row_number() OVER (PARTITION BY mode ORDER BY stretch) = 1
+    UNION ALL
+    SELECT s.mode, s.stretch, s.paid, s.most, s.last, CASE WHEN s.paid < b.paid
+        THEN round(greatest(b.mark, b.most)::DOUBLE * (b.last + s.paid - b.paid)::DOUBLE / b.last::DOUBLE, 8)::DECIMAL(38, 8)
+        ELSE greatest(b.mark, b.most) + s.paid - b.paid END
+    FROM begun b JOIN stretches s ON s.mode = b.mode AND s.stretch = b.stretch + 1
+)
+SELECT mode, stretch, mark FROM begun;
+CREATE TEMP TABLE value AS
+SELECT mode, instant, equity, greatest(mark, max(equity) OVER (
+    PARTITION BY mode, stretch ORDER BY instant ROWS UNBOUNDED PRECEDING)) AS peak
+FROM stretched JOIN marks USING (mode, stretch);
 CREATE TEMP TABLE curve AS
 SELECT mode, instant::DATE AS day, max(instant) AS "at", arg_max(equity, instant) AS equity, arg_max(peak, instant) AS peak,
     max((peak - equity)::DOUBLE / peak::DOUBLE) AS drawdown_ratio

@@ -1,16 +1,18 @@
 """The value of every account at every moment that something changed it, as a table in the database.
 
 Both bases are reckoned from what is earned, apart from what is paid in and out: performance does not fall
-with a withdrawal, and the account's high-water mark is that of its performance plus what was paid in by
-then. Several things at one instant are one step, so that their order says nothing. An account with an
-item that cannot be used has no steps at all: a value reckoned without it would be wrong.
+with a withdrawal. The high-water mark goes up by what is paid in, and down in proportion to the equity by
+what is taken out, as Interactive Brokers' High Water Marking for advisors prorates losses. Several things
+at one instant are one step, so that their order says nothing; what it pays counts before what it earns. An
+account with an item that cannot be used has no steps at all: a value reckoned without it would be wrong.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Context, Decimal
 
 import duckdb
+import pyarrow as pa
 
 from fluxhero.engine import literal
 from fluxhero.ledger.schema import TRADES
@@ -24,8 +26,9 @@ SELECT mode, "at" AS instant, kind, kind IN ('deposit', 'withdrawal') AS pays,
     CASE WHEN kind IN ('withdrawal', 'fee') THEN -abs(amount) ELSE amount END AS amount
 FROM cash_flows
 """
-# What was paid in and what was earned until each step, and the most that ever was earned. Marked earnings
-# begin with the initial capital, those of closed trades with nothing.
+# What was paid in and what was earned until each step, the stretch between payments that it lies in, and the
+# most that the account was worth in it by then. Marked earnings begin with the initial capital, those of
+# closed trades with nothing.
 _POINTS_SQL = """
 CREATE TEMP TABLE IF NOT EXISTS equity_points AS
 WITH flows AS ({flows}),
@@ -54,16 +57,41 @@ points AS (
     FROM (SELECT mode, "at" AS instant, equity FROM equity WHERE {marked_usable}) AS recorded
     ASOF LEFT JOIN (SELECT mode AS payer, instant AS since, paid FROM payments) AS paying
         ON payer = mode AND since <= instant
+),
+stretches AS (
+    SELECT *, count(*) FILTER (paid <> before) OVER (PARTITION BY mode, marked {so_far}) AS stretch
+    FROM (
+        SELECT *, lag(paid, 1, 0) OVER (PARTITION BY mode, marked ORDER BY instant) AS before FROM points
+    )
 )
-SELECT mode, marked, instant, paid, earned,
-    max(earned) OVER (PARTITION BY mode, marked {so_far}) AS most
-FROM points
+SELECT mode, marked, instant, stretch, paid, paid + earned AS worth,
+    max(paid + earned) OVER (PARTITION BY mode, marked, stretch {so_far}) AS most
+FROM stretches
 """
+_STRETCHES_SQL = """
+SELECT mode, marked, stretch, any_value(paid), max(worth) + any_value(begun),
+    arg_max(worth, instant) + any_value(begun)
+FROM {points} GROUP BY mode, marked, stretch ORDER BY mode, marked, stretch
+"""
+_BEGUN_SQL = (
+    "(SELECT *, CASE WHEN marked THEN {zero} ELSE {capital} END AS begun FROM equity_points)"
+)
 _VALUES_SQL = """
 SELECT mode, CASE WHEN marked THEN 'marked' ELSE 'closed' END AS basis, instant,
-    paid + earned + begun AS equity, paid + greatest(most + begun, {capital}) AS peak
-FROM (SELECT *, CASE WHEN marked THEN {zero} ELSE {capital} END AS begun FROM equity_points)
+    worth + begun AS equity, greatest(most + begun, mark) AS peak
+FROM {points} JOIN equity_marks USING (mode, marked, stretch)
 """
+_MARKS = pa.schema(
+    [
+        ("mode", pa.string()),
+        ("marked", pa.bool_()),
+        ("stretch", pa.int64()),
+        ("mark", pa.decimal128(38, 8)),
+    ]
+)
+# Two amounts of the ledger multiplied, without rounding.
+_PRODUCTS = Context(prec=76)
+_LAST_DIGIT = Decimal("1e-8")
 _UNUSABLE_SQL = """
 SELECT mode, count(*) FILTER (status = 'closed' AND realized_pnl IS NULL),
     count(*) FILTER (status = 'closed' AND {closed_at} IS NULL)
@@ -141,7 +169,8 @@ def values_sql(
 ) -> str:
     """SELECT mode, basis, instant, equity and peak of every step.
 
-    The steps are reckoned once a connection, as its facts do not change.
+    The steps are reckoned once a connection, as its facts do not change. What is returned holds until the
+    next call with another initial capital.
     """
     connection.execute(
         _POINTS_SQL.format(
@@ -153,7 +182,47 @@ def values_sql(
             marked_usable=_among(modes.marked),
         )
     )
-    return _VALUES_SQL.format(zero=_ZERO, capital=f"{literal(f'{initial_capital:f}')}::{_MONEY}")
+    points = _BEGUN_SQL.format(zero=_ZERO, capital=f"{literal(f'{initial_capital:f}')}::{_MONEY}")
+    stretches = connection.execute(_STRETCHES_SQL.format(points=points)).fetchall()
+    marks = pa.Table.from_pylist(list(_marks(stretches, initial_capital)), schema=_MARKS)
+    connection.register("marks", marks)
+    connection.execute("CREATE OR REPLACE TEMP TABLE equity_marks AS FROM marks")
+    connection.unregister("marks")
+    return _VALUES_SQL.format(points=points)
+
+
+def _marks(
+    stretches: Iterable[tuple[str, bool, int, Decimal, Decimal, Decimal]], capital: Decimal
+) -> Iterator[dict[str, object]]:
+    """The high-water mark that each stretch between payments begins with.
+
+    Args:
+        stretches: mode, basis, number, everything paid in by then, the largest equity and the last one;
+            in order.
+        capital: what every account begins with.
+    """
+    account: tuple[str, bool] | None = None
+    mark = equity = capital
+    paid_before = Decimal(0)
+    for mode, marked, stretch, paid, largest, last in stretches:
+        if account != (mode, marked):
+            account, mark, equity, paid_before = (mode, marked), capital, capital, Decimal(0)
+        if paid != paid_before:
+            mark = moved(mark, equity, paid - paid_before)
+        yield {"mode": mode, "marked": marked, "stretch": stretch, "mark": mark}
+        mark, equity, paid_before = max(mark, largest), last, paid
+
+
+def moved(mark: Decimal, equity: Decimal, payment: Decimal) -> Decimal:
+    """A high-water mark after a payment, to the eighth digit.
+
+    A deposit leaves the loss as it is, in money; a withdrawal leaves it as it is in per cent: what is taken
+    out takes its part of the loss along.
+    """
+    left = equity + payment
+    if payment >= 0 or left < 0:
+        return mark + payment
+    return _PRODUCTS.quantize(_PRODUCTS.divide(_PRODUCTS.multiply(mark, left), equity), _LAST_DIGIT)
 
 
 def _among(modes: Iterable[str]) -> str:

@@ -25,7 +25,7 @@ class Account:
     """The value of one mode's account on one basis, and how far it is below its best.
 
     Money is exact. The high-water mark begins with the initial capital and moves along with deposits and
-    withdrawals, so that taking money out is no loss.
+    withdrawals (`equity_points`), so that taking money out is no loss.
 
     Attributes:
         mode: live, paper or legacy.

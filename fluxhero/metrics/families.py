@@ -69,7 +69,7 @@ ACCOUNT: tuple[Family, ...] = (
         "High-water mark of the account since its inception, the start included.",
         "mode",
         "basis",
-        formula="largest equity so far; deposits and withdrawals move it by their amount",
+        formula="largest equity so far; a deposit adds to it, a withdrawal takes its part of the equity off it",
     ),
     _gauge(
         "drawdown_usd",

@@ -42,8 +42,9 @@ The value of an account is reckoned in two ways that are kept apart, by the labe
   for a source that records them.
 
 The high-water mark is the largest value since inception, and it begins with the initial capital: an account
-that has only ever lost has a drawdown. A deposit or a withdrawal moves the mark by its amount, so that taking
-money out is no loss and putting money in is no profit; dividends, interest and fees count as performance.
+that has only ever lost has a drawdown. A deposit raises the mark by its amount; a withdrawal lowers it by the
+same part as the equity, so that taking money out is no loss and putting money in is no profit (Interactive
+Brokers prorates the losses of managed accounts so). Dividends, interest and fees count as performance.
 
 **Drawdown** is how far the account is below its mark, in money and as a fraction of the mark. From 150,000 to
 120,000 it is 20 %. Limits are compared as money, to the last digit: a loss of exactly 20 % has reached a

@@ -3,6 +3,7 @@
 import random
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import empyrical  # type: ignore[import-untyped]
@@ -142,6 +143,20 @@ def test_a_cash_flow_without_amount_or_time_leaves_both_bases_unknown(bad: Row) 
     assert ("live", "deposit") not in shown.get("cash_flow_usd", {})
 
 
+def test_a_withdrawal_takes_its_part_of_the_loss_and_a_deposit_none() -> None:
+    """10 % below the mark before, 10 % below it after: taking money out trips no breaker."""
+    lost = trade(-10_000, hours(1))
+    half, _, _ = measured(trades=[lost], cash_flows=[flow("withdrawal", 45_000, hours(2))])
+    assert of(half[LIVE], "equity", "peak", "drawdown") == (45_000, 50_000, 5_000)
+    assert half[LIVE].worst_ratio == Decimal("0.1")
+    more, _, _ = measured(trades=[lost], cash_flows=[flow("deposit", 100_000, hours(2))])
+    assert of(more[LIVE], "equity", "peak", "drawdown") == (190_000, 200_000, 10_000)
+    uneven, _, _ = measured(trades=[lost], cash_flows=[flow("withdrawal", 1, hours(2))])
+    assert uneven[LIVE].peak == Decimal("99998.88888889"), "100,000 times 89,999 in 90,000"
+    overdrawn, _, _ = measured(trades=[lost], cash_flows=[flow("withdrawal", 95_000, hours(2))])
+    assert of(overdrawn[LIVE], "equity", "peak") == (-5_000, 5_000)
+
+
 def test_only_deposits_and_withdrawals_move_the_high_water_mark() -> None:
     found, _, shown = measured(
         trades=[trade(10_000, hours(1)), trade(-11_000, hours(3)), trade(0, hours(9))],
@@ -157,11 +172,12 @@ def test_only_deposits_and_withdrawals_move_the_high_water_mark() -> None:
         ],
     )
     account = found[LIVE]
-    # 100,000 + 10,000 earned is the most; 59,000 net was taken out.
-    assert account.peak == 110_000 - 59_000
+    # 110,000 at best, 60,000 of it left; then 10,000 of the 49,000 left by a loss; then 1,000 more.
+    worst_mark = Decimal("48755.10204082")
+    assert account.peak == worst_mark == round(Decimal(60_000) * 39_000 / 49_000, 8) + 1_000
     assert account.equity == 110_000 - 59_000 - 11_000 - 500 + 500 + 7
-    # At the worst moment 11,500 of a mark of 51,000 were lost.
-    assert account.worst_ratio == Decimal(11_500) / Decimal(51_000)
+    # At the worst moment 39,500 were left of it.
+    assert account.worst_ratio == (worst_mark - 39_500) / worst_mark
     assert shown["cash_flow_usd"] == {
         ("live", "deposit"): 1_000,
         ("live", "dividend"): 100,
@@ -336,17 +352,24 @@ def _paid(paid: Any, until: datetime) -> Decimal:
 
 
 def _agree(account: Account | None, values: dict[datetime, Decimal], paid: Any) -> None:
-    """Step by step: the mark goes along with payments, and up to each new best."""
+    """Step by step: up by deposits, down by the part that a withdrawal takes, and up to each new best."""
     if not values:
         assert account is None
         return
     assert account is not None
-    peak, before, worst = CAPITAL, Decimal(0), Decimal(0)
+    peak, equity, before, worst = CAPITAL, CAPITAL, Decimal(0), Decimal(0)
     since, longest = None, timedelta()
     for at in sorted(values):
         now_paid = _paid(paid, at)
-        peak = max(peak + now_paid - before, values[at])
-        before, loss = now_paid, peak - values[at]
+        left = equity + now_paid - before
+        if now_paid < before and left >= 0:
+            peak = Decimal(
+                round(Fraction(peak) * Fraction(left) / Fraction(equity) * 10**8)
+            ).scaleb(-8)
+        else:
+            peak += now_paid - before
+        peak, equity, before = max(peak, values[at]), values[at], now_paid
+        loss = peak - equity
         worst = max(worst, loss / peak if peak > 0 else Decimal(int(loss > 0)))
         if loss and since is None:
             since = at
