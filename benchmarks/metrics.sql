@@ -116,7 +116,7 @@ WITH steps AS (
     SELECT mode, instant, sum(paid) OVER so_far AS paid, sum(earned) OVER so_far AS earned
     FROM steps WINDOW so_far AS (PARTITION BY mode ORDER BY instant ROWS UNBOUNDED PRECEDING)
 )
-SELECT *, count(*) FILTER (paid <> before) OVER (PARTITION BY mode ORDER BY instant ROWS UNBOUNDED PRECEDING) AS stretch
+SELECT *, sum((paid <> before)::INT) OVER (PARTITION BY mode ORDER BY instant ROWS UNBOUNDED PRECEDING) AS stretch
 FROM (
     SELECT mode, instant, paid, {capital} + paid + earned AS equity,
         lag(paid, 1, 0) OVER (PARTITION BY mode ORDER BY instant) AS before FROM running
