@@ -17,9 +17,9 @@ from fluxhero.ledger.schema import CASH_FLOW_KINDS
 from fluxhero.metrics.equity_points import (
     FLOWS_SQL,
     RATIO_SQL,
+    equity_values,
     known_modes,
     unusable_trades,
-    values_sql,
 )
 from fluxhero.metrics.facts import Account, Basis
 from fluxhero.metrics.samples import OTHER, Sample, sample
@@ -40,11 +40,10 @@ CURVE = pa.schema(
     ]
 )
 _ACCOUNTS_SQL = """
-WITH valued AS MATERIALIZED ({values}),
-latest AS (
+WITH latest AS (
     SELECT mode, basis, max(instant) AS last, arg_max(held, instant) AS now,
         arg_max(held, {ratio}) AS worst
-    FROM (SELECT *, struct_pack(equity := equity, peak := peak) AS held FROM valued)
+    FROM (SELECT *, struct_pack(equity := equity, peak := peak) AS held FROM {values})
     GROUP BY mode, basis
 ),
 turns AS (
@@ -52,7 +51,7 @@ turns AS (
     FROM (
         SELECT mode, basis, instant, peak > equity AS below,
             lag(peak > equity, 1, false) OVER (PARTITION BY mode, basis ORDER BY instant) AS before
-        FROM valued
+        FROM {values}
     )
     WHERE below <> before
     WINDOW steps AS (PARTITION BY mode, basis ORDER BY instant)
@@ -66,7 +65,7 @@ _CURVE_SQL = """
 SELECT mode::VARCHAR AS mode, basis, instant::DATE AS day, max(instant) AS "at",
     arg_max(equity, instant) AS equity, arg_max(peak, instant) AS peak,
     max({ratio}) AS drawdown_ratio
-FROM ({values}) GROUP BY mode, basis, day ORDER BY mode, basis, day
+FROM {values} GROUP BY mode, basis, day ORDER BY mode, basis, day
 """
 # Of the last point alone: what an earlier one says is over.
 _OPEN_RESULT_SQL = """
@@ -87,7 +86,7 @@ def accounts(connection: duckdb.DuckDBPyConnection, initial_capital: Decimal) ->
         initial_capital: value of each account before its first step.
     """
     modes = known_modes(connection)
-    values = values_sql(connection, modes, initial_capital)
+    values = equity_values(connection, modes, initial_capital)
     rows = connection.execute(_ACCOUNTS_SQL.format(values=values, ratio=RATIO_SQL)).fetchall()
     found = {(mode, basis): _account(mode, basis, *row) for mode, basis, *row in rows}
     for mode in modes.closed:
@@ -186,7 +185,7 @@ def equity_curve(connection: duckdb.DuckDBPyConnection, initial_capital: Decimal
 
     Equity and high-water mark are those of the day's last step, the drawdown is the day's worst.
     """
-    values = values_sql(connection, known_modes(connection), initial_capital)
+    values = equity_values(connection, known_modes(connection), initial_capital)
     rows = connection.sql(_CURVE_SQL.format(values=values, ratio=RATIO_SQL)).to_arrow_table()
     return rows.cast(CURVE)
 

@@ -10,11 +10,13 @@ account with an item that cannot be used has no steps at all: a value reckoned w
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from decimal import Context, Decimal
+from itertools import groupby
+from operator import itemgetter
 
 import duckdb
 import pyarrow as pa
 
-from fluxhero.engine import literal
+from fluxhero.engine import identifier, literal, scalar
 from fluxhero.ledger.schema import TRADES
 
 _MONEY = "DECIMAL(38,8)"
@@ -26,11 +28,11 @@ SELECT mode, "at" AS instant, kind, kind IN ('deposit', 'withdrawal') AS pays,
     CASE WHEN kind IN ('withdrawal', 'fee') THEN -abs(amount) ELSE amount END AS amount
 FROM cash_flows
 """
-# What was paid in and what was earned until each step, the stretch between payments that it lies in, and the
-# most that the account was worth in it by then. Marked earnings begin with the initial capital, those of
-# closed trades with nothing. (A `count` with FILTER as a window function takes quadratic time.)
+# What was paid in until each step and what the account was worth then, the stretch between payments that the
+# step lies in, and the most that the account was worth in it by then. What the source recorded has the
+# initial capital in it, what trades earned has not. (`count` with FILTER would take quadratic time here.)
 _POINTS_SQL = """
-CREATE TEMP TABLE IF NOT EXISTS equity_points AS
+CREATE OR REPLACE TEMP TABLE equity_points AS
 WITH flows AS ({flows}),
 steps AS (
     SELECT mode, instant, sum(paid) AS paid, sum(earned) AS earned
@@ -49,42 +51,38 @@ payments AS (
     FROM (SELECT mode, instant, sum(amount) AS amount FROM flows WHERE pays GROUP BY ALL)
 ),
 points AS (
-    SELECT mode, false AS marked, instant,
-        sum(paid) OVER until_now AS paid, sum(earned) OVER until_now AS earned
+    SELECT mode, 'closed' AS basis, instant, sum(paid) OVER until_now AS paid,
+        {capital} + sum(paid + earned) OVER until_now AS equity
     FROM steps WINDOW until_now AS (PARTITION BY mode {so_far})
     UNION ALL
-    SELECT mode, true, instant, coalesce(paid, 0), equity - coalesce(paid, 0)
+    SELECT mode, 'marked', instant, coalesce(paid, 0), equity
     FROM (SELECT mode, "at" AS instant, equity FROM equity WHERE {marked_usable}) AS recorded
     ASOF LEFT JOIN (SELECT mode AS payer, instant AS since, paid FROM payments) AS paying
         ON payer = mode AND since <= instant
 ),
 stretches AS (
-    SELECT *, sum((paid <> before)::INT) OVER (PARTITION BY mode, marked {so_far}) AS stretch
+    SELECT *, sum((paid <> before)::INT) OVER (PARTITION BY mode, basis {so_far}) AS stretch
     FROM (
-        SELECT *, lag(paid, 1, 0) OVER (PARTITION BY mode, marked ORDER BY instant) AS before FROM points
+        SELECT *, lag(paid, 1, 0) OVER (PARTITION BY mode, basis ORDER BY instant) AS before FROM points
     )
 )
-SELECT mode, marked, instant, stretch, paid, paid + earned AS worth,
-    max(paid + earned) OVER (PARTITION BY mode, marked, stretch {so_far}) AS most
+SELECT mode, basis, instant, stretch, paid, equity,
+    max(equity) OVER (PARTITION BY mode, basis, stretch {so_far}) AS most
 FROM stretches
 """
 _STRETCHES_SQL = """
-SELECT mode, marked, stretch, any_value(paid), max(worth) + any_value(begun),
-    arg_max(worth, instant) + any_value(begun)
-FROM {points} GROUP BY mode, marked, stretch ORDER BY mode, marked, stretch
+SELECT mode, basis, stretch, any_value(paid), max(equity), arg_max(equity, instant)
+FROM equity_points GROUP BY mode, basis, stretch ORDER BY mode, basis, stretch
 """
-_BEGUN_SQL = (
-    "(SELECT *, CASE WHEN marked THEN {zero} ELSE {capital} END AS begun FROM equity_points)"
-)
 _VALUES_SQL = """
-SELECT mode, CASE WHEN marked THEN 'marked' ELSE 'closed' END AS basis, instant,
-    worth + begun AS equity, greatest(most + begun, mark) AS peak
-FROM {points} JOIN equity_marks USING (mode, marked, stretch)
+CREATE TEMP TABLE {table} AS
+SELECT mode, basis, instant, equity, greatest(most, mark) AS peak
+FROM equity_points JOIN equity_marks USING (mode, basis, stretch)
 """
 _MARKS = pa.schema(
     [
         ("mode", pa.string()),
-        ("marked", pa.bool_()),
+        ("basis", pa.string()),
         ("stretch", pa.int64()),
         ("mark", pa.decimal128(38, 8)),
     ]
@@ -164,35 +162,39 @@ def unusable_by_mode(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
     return known_modes(connection).unusable
 
 
-def values_sql(
+def equity_values(
     connection: duckdb.DuckDBPyConnection, modes: Modes, initial_capital: Decimal
 ) -> str:
-    """SELECT mode, basis, instant, equity and peak of every step.
+    """The table of every step: mode, basis, instant, equity and peak.
 
-    The steps are reckoned once a connection, as its facts do not change. What is returned holds until the
-    next call with another initial capital.
+    It is made once a connection and initial capital, as the facts of a connection do not change.
     """
+    name = f"equity from {initial_capital:f}"
+    table = identifier(name)
+    if scalar(connection, "SELECT count(*) FROM duckdb_tables() WHERE table_name = ?", [name]):
+        return table
     connection.execute(
         _POINTS_SQL.format(
             flows=FLOWS_SQL,
             closed_at=TRADES.closed_at_sql,
             zero=_ZERO,
+            capital=f"{literal(f'{initial_capital:f}')}::{_MONEY}",
             so_far=_SO_FAR,
             closed_usable=_among(modes.closed),
             marked_usable=_among(modes.marked),
         )
     )
-    points = _BEGUN_SQL.format(zero=_ZERO, capital=f"{literal(f'{initial_capital:f}')}::{_MONEY}")
-    stretches = connection.execute(_STRETCHES_SQL.format(points=points)).fetchall()
+    stretches = connection.execute(_STRETCHES_SQL).fetchall()
     marks = pa.Table.from_pylist(list(_marks(stretches, initial_capital)), schema=_MARKS)
-    connection.register("marks", marks)
-    connection.execute("CREATE OR REPLACE TEMP TABLE equity_marks AS FROM marks")
-    connection.unregister("marks")
-    return _VALUES_SQL.format(points=points)
+    connection.register("equity_marks", marks)
+    connection.execute(_VALUES_SQL.format(table=table))
+    connection.unregister("equity_marks")
+    connection.execute("DROP TABLE equity_points")
+    return table
 
 
 def _marks(
-    stretches: Iterable[tuple[str, bool, int, Decimal, Decimal, Decimal]], capital: Decimal
+    stretches: Iterable[tuple[str, str, int, Decimal, Decimal, Decimal]], capital: Decimal
 ) -> Iterator[dict[str, object]]:
     """The high-water mark that each stretch between payments begins with.
 
@@ -201,19 +203,16 @@ def _marks(
             in order.
         capital: what every account begins with.
     """
-    account: tuple[str, bool] | None = None
-    mark = equity = capital
-    paid_before = Decimal(0)
-    for mode, marked, stretch, paid, largest, last in stretches:
-        if account != (mode, marked):
-            account, mark, equity, paid_before = (mode, marked), capital, capital, Decimal(0)
-        if paid != paid_before:
-            mark = moved(mark, equity, paid - paid_before)
-        yield {"mode": mode, "marked": marked, "stretch": stretch, "mark": mark}
-        mark, equity, paid_before = max(mark, largest), last, paid
+    for (mode, basis), account in groupby(stretches, key=itemgetter(0, 1)):
+        mark = equity = capital
+        paid_before = Decimal(0)
+        for *_, stretch, paid, largest, last in account:
+            mark = _moved(mark, equity, paid - paid_before)
+            yield {"mode": mode, "basis": basis, "stretch": stretch, "mark": mark}
+            mark, equity, paid_before = max(mark, largest), last, paid
 
 
-def moved(mark: Decimal, equity: Decimal, payment: Decimal) -> Decimal:
+def _moved(mark: Decimal, equity: Decimal, payment: Decimal) -> Decimal:
     """A high-water mark after a payment, to the eighth digit.
 
     A deposit leaves the loss as it is, in money; a withdrawal leaves it as it is in per cent: what is taken

@@ -157,6 +157,13 @@ def test_a_withdrawal_takes_its_part_of_the_loss_and_a_deposit_none() -> None:
     assert of(overdrawn[LIVE], "equity", "peak") == (-5_000, 5_000)
 
 
+def test_one_connection_tells_of_any_initial_capital() -> None:
+    with tables(trades=[trade(-10_000)]) as connection:
+        for capital in (Decimal(100_000), Decimal("50_000.5"), Decimal(100_000)):
+            (account,) = accounts(connection, capital)
+            assert of(account, "equity", "peak") == (capital - 10_000, capital)
+
+
 def test_only_deposits_and_withdrawals_move_the_high_water_mark() -> None:
     found, _, shown = measured(
         trades=[trade(10_000, hours(1)), trade(-11_000, hours(3)), trade(0, hours(9))],
