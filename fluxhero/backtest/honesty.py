@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from fluxhero.backtest.bars import Bars
+from fluxhero.backtest.look_ahead import Difference
 from fluxhero.errors import StrategyError
 from fluxhero.wording import counted
 
@@ -25,22 +26,10 @@ class Honesty(StrEnum):
 
 
 @dataclass(frozen=True)
-class Peek:
-    """A bar about which a strategy says something else when it does not know what follows.
+class Peek(Difference):
+    """A difference found, with the time `at` which its bar is over."""
 
-    Attributes:
-        bar: its place; the first that differs.
-        at: when it is over.
-        full: the target with all bars known.
-        truncated: the target with only the first bars known.
-        known: how many those were.
-    """
-
-    bar: int
     at: datetime
-    full: int
-    truncated: int
-    known: int
 
     def __str__(self) -> str:
         only = "bar" if self.known == 1 else f"{self.known:,} bars"

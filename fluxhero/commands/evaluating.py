@@ -5,7 +5,7 @@ from datetime import datetime
 import click
 
 from fluxhero.commands.output import finish
-from fluxhero.commands.parameters import DAY, json_option
+from fluxhero.commands.parameters import DAY, json_option, timeframe_option
 from fluxhero.commands.running import prefect_ready, report_of
 
 _MINUTE_BARS = 100_000
@@ -23,13 +23,7 @@ _MINUTE_BARS = 100_000
     help="Whose bars, from the cache that `fluxhero refresh` fills; repeat for more (default: real daily "
     "bars that are shipped, sample:AAPL, sample:GOOG, sample:IBM and sample:MSFT).",
 )
-@click.option(
-    "--timeframe",
-    default="1Day",
-    show_default=True,
-    metavar="T",
-    help="Length of a bar: 1Day, 1Min to 59Min, 1Hour to 23Hour (or as in 1d, 5m, 1h).",
-)
+@timeframe_option
 @click.option("--from", "first", type=DAY, metavar="DAY", help="Leave out bars of earlier days.")
 @click.option("--to", "last", type=DAY, metavar="DAY", help="Leave out bars of later days.")
 @click.option(

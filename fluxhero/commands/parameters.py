@@ -99,3 +99,14 @@ def json_option(function: F) -> F:
     return click.option(
         "--json", "as_json", is_flag=True, help="Print one JSON document; logs stay on stderr."
     )(function)
+
+
+def timeframe_option(function: F) -> F:
+    """`--timeframe`: how long a bar of prices lasts."""
+    return click.option(
+        "--timeframe",
+        default="1Day",
+        show_default=True,
+        metavar="T",
+        help="Length of a bar: 1Day, 1Min to 59Min, 1Hour to 23Hour (or as in 1d, 5m, 1h).",
+    )(function)

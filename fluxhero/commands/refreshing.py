@@ -5,19 +5,13 @@ from datetime import datetime
 import click
 
 from fluxhero.commands.output import finish
-from fluxhero.commands.parameters import UTC_TIME, json_option
+from fluxhero.commands.parameters import UTC_TIME, json_option, timeframe_option
 from fluxhero.commands.running import prefect_ready
 
 
 @click.command(short_help="Bring the cache of price bars up to date.")
 @click.argument("symbols", nargs=-1, metavar="[SYMBOL]...")
-@click.option(
-    "--timeframe",
-    default="1Day",
-    show_default=True,
-    metavar="T",
-    help="Length of a bar: 1Day, 1Min to 59Min, 1Hour to 23Hour (or as in 1d, 5m, 1h).",
-)
+@timeframe_option
 @click.option(
     "--from",
     "paths",
