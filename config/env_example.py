@@ -18,6 +18,8 @@ SECTIONS = {
     "alpaca_api_url": "Broker and market data",
     "max_risk_pct_trend": "Risk limits",
     "backtest_cash": "Backtests",
+    "prefect_host": "Night shift",
+    "alert_urls": "Alerts",
     "log_level": "Logging",
 }
 

@@ -23,6 +23,7 @@ from pydantic_settings import NoDecode
 _STORE_URL = re.compile(r"(duckdb|sqlite):///(.+)")
 _RATE = re.compile(r"[1-9][0-9]{0,8}/(second|minute|hour|day)")
 _HOST = re.compile(r"[A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\]")
+_SCHEDULER = re.compile(r"(tcp|tls)://[A-Za-z0-9.-]+:[0-9]{1,5}")
 _HTTP_URL = TypeAdapter(AnyHttpUrl)
 
 
@@ -50,7 +51,9 @@ def as_text(value: object) -> str:
     if value is None:
         return ""
     if isinstance(value, tuple):
-        return ",".join("=".join(map(str, one)) if isinstance(one, tuple) else one for one in value)
+        return ",".join(
+            "=".join(map(str, one)) if isinstance(one, tuple) else str(one) for one in value
+        )
     return str(value)
 
 
@@ -157,6 +160,16 @@ def _networks(proxies: tuple[str, ...]) -> tuple[str, ...]:
     return proxies
 
 
+def _paths(paths: tuple[Path, ...]) -> tuple[Path, ...]:
+    return tuple(absolute(path) for path in paths)
+
+
+def _scheduler(text: str) -> str:
+    if text != "local" and not _SCHEDULER.fullmatch(text):
+        raise ValueError("should read local, or tcp://host:port of a Dask scheduler")
+    return text
+
+
 def _pairs(value: object) -> object:
     """Read `name=value,name=value`."""
     if not isinstance(value, str):
@@ -189,6 +202,8 @@ Rate = Annotated[str, AfterValidator(_rate)]
 Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_origins)]
 Hosts = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_hosts)]
 Networks = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_networks)]
+Paths = Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_split), AfterValidator(_paths)]
+DaskScheduler = Annotated[str, AfterValidator(_scheduler)]
 Program = Annotated[Path, AfterValidator(_program)]
 Programs = Annotated[tuple[tuple[str, Program], ...], NoDecode, BeforeValidator(_pairs)]
 Weight = Annotated[Decimal, Field(ge=0, le=1_000, allow_inf_nan=False)]

@@ -25,6 +25,7 @@ from config.bounds import (
     MOST_SECONDS,
 )
 from config.kinds import (
+    DaskScheduler,
     ExchangeCode,
     File,
     Folder,
@@ -33,6 +34,7 @@ from config.kinds import (
     HttpUrl,
     Networks,
     Origins,
+    Paths,
     Programs,
     PromFile,
     Rate,
@@ -296,6 +298,45 @@ class Settings(BaseSettings):
         ge=256,
         le=MOST_MEBIBYTES,
         description="MiB of memory an engine's or a strategy's process may take.",
+    )
+
+    prefect_host: str = Field(
+        "127.0.0.1", description="Address the night shift's Prefect server listens on."
+    )
+    prefect_port: int = Field(
+        4200,
+        ge=1,
+        le=65_535,
+        description="Port the night shift's Prefect server listens on. Where nothing is set, the next"
+        " free one is taken if it is in use; the same goes for FLUXHERO_API_PORT.",
+    )
+    history_days: int = Field(
+        30,
+        ge=1,
+        le=MOST_DAYS,
+        description="Days the night shift's Prefect server keeps ended runs, their logs and their events.",
+    )
+    run_limit_minutes: int = Field(
+        120,
+        ge=1,
+        le=MOST_SECONDS // 60,
+        description="Minutes after which a scheduled run that has not ended is taken for hanging and ended.",
+    )
+    nightly_imports: Paths = Field(
+        (),
+        description="Files and folders that the nightly run brings in first, separated by commas. Empty:"
+        " none, the bot writes the hot store itself.",
+    )
+    dask_scheduler: DaskScheduler | None = Field(
+        None,
+        description="Where sweeps of backtests are computed: local (a Dask cluster of this machine's cores),"
+        " or tcp://host:8786 of a Dask scheduler. Empty: threads of the run's own process.",
+    )
+
+    alert_urls: SecretStr | None = Field(
+        None,
+        description="Where alerts are sent, as Apprise URLs separated by spaces: mailtos://, tgram://,"
+        " discord://, ntfy://, json:// and others. Empty: they are kept and shown, and sent nowhere.",
     )
 
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], UpperCase] = Field(

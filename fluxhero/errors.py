@@ -5,7 +5,9 @@
     │   ├── StoreLockedError          another process holds the hot store
     │   ├── SourceChangedError        rows changed while they were being copied
     │   ├── StorageIOError            the operating system refused a read or a write
-    │   └── ProviderError             a data provider does not answer, or not in a way that makes sense
+    │   ├── ProviderError             a data provider does not answer, or not in a way that makes sense
+    │   ├── ServerError               the Prefect server does not answer, or refuses
+    │   └── DeliveryError             an alert could not be handed to where it should go
     ├── IntegrityError                stored data contradicts its own proof: never retried
     │   ├── VerificationError         what was read back is not what was written
     │   ├── ManifestError             a manifest is damaged, missing or out of its chain
@@ -22,7 +24,8 @@
     ├── EngineError                   a backtesting engine cannot be used, fails, or gives nonsense
     │   └── EngineUnavailableError    its environment is missing or cannot be built
     ├── AlreadyRunningError           another run holds the archive
-    └── AddressError                  the operations API cannot listen there
+    ├── NightShiftError               a part of the night shift does not start, or not stop
+    └── AddressError                  a server of ours cannot listen there
 
 A message says what happened, to which object, and what to do next.
 """
@@ -75,6 +78,14 @@ class StorageIOError(TransientError):
 
 class ProviderError(TransientError):
     """A data provider does not answer, or not in a way that makes sense."""
+
+
+class ServerError(TransientError):
+    """The Prefect server does not answer, or refuses what it was asked."""
+
+
+class DeliveryError(TransientError):
+    """An alert could not be handed to where it should go."""
 
 
 class IntegrityError(FluxHeroError):
@@ -145,8 +156,12 @@ class AlreadyRunningError(FluxHeroError):
     """Another run holds the archive."""
 
 
+class NightShiftError(FluxHeroError):
+    """A part of the night shift does not start, or does not stop."""
+
+
 class AddressError(FluxHeroError):
-    """The operations API cannot listen on the address."""
+    """A server of ours cannot listen on the address."""
 
 
 def first_line(error: BaseException) -> str:
