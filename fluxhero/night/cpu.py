@@ -58,7 +58,7 @@ class RunCost:
         where = [f"this process {own:.1f}", *(f"{p} {used:.1f}" for p, used in self.parts.items())]
         return (
             f"CPU {self.total:.1f} s: work {self.work:.1f} s, orchestration {self.orchestration:.1f} s "
-            f"({self.share:.0%}: {', '.join(where)})"
+            f"({100 * self.share:.0f} %: {', '.join(where)})"
         )
 
 
