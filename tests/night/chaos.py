@@ -216,7 +216,7 @@ def report(rounds: Sequence[Round], wrong: Sequence[str], command: str, seconds:
 Made by `{command}` in {seconds / 60:.0f} minutes.
 
 - Before every round a bot's database gets {TRADES_A_ROUND} more closed trades. The kill comes at a random
-  instant, up to {LONGEST_PAUSE_SECONDS:.0f} seconds after the run began. "run" is the process of the nightly run itself.
+  instant, up to {LONGEST_PAUSE_SECONDS:.0f} seconds after the run began. "run" is the process of that run.
 - After the kill, and again after the next run, every trade there ever was is in hot ∪ archive exactly once, bit for
   bit, read without the product. After the next run nothing due is hot.
 - A run whose process was killed has to end as Crashed, and a receiver of alerts that is a web server of the test has to
