@@ -7,13 +7,13 @@ before the first courier started is taken note of and not told.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, Protocol
 
 from fluxhero.alerts import rules
 from fluxhero.alerts.incidents import Incident, Urgency
 from fluxhero.alerts.memory import Memory, Raised
 from fluxhero.alerts.run_incidents import RESOLVED, Noticed, clock
-from fluxhero.integrity.findings import Finding
+from fluxhero.integrity.findings import Finding, State
 from fluxhero.integrity.rules import Severity, gravest
 from fluxhero.metrics.breaker import BreakerState, Level
 from fluxhero.wording import counted, printable
@@ -162,7 +162,21 @@ def integrity_incidents(check: Check | None, memory: Memory) -> Noticed:
     return ([] if check.at <= memory.since else [_verdict(check, before, level)]), memory
 
 
-def integrity_level(findings: Sequence[Finding]) -> str:
+class Judged(Protocol):
+    """Something found: a finding, or a line of a report."""
+
+    @property
+    def severity(self) -> Severity:
+        """How grave it is."""
+        ...
+
+    @property
+    def state(self) -> State:
+        """Whether it is there."""
+        ...
+
+
+def integrity_level(findings: Sequence[Judged]) -> str:
     """Of what is found and not waived: critical, warning or ok."""
     found = gravest(one.severity for one in findings if one.state.counts)
     if found is None:
