@@ -2,7 +2,6 @@
 
 import sys
 from datetime import UTC, datetime
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -27,28 +26,27 @@ _EXAMPLES = (
 )
 
 
-@click.group(short_help="Alerts: try the targets, list what was told, deliver.")
+_HELP = f"""Try where alerts go, list what was told, and deliver it.
+
+Alerts go to every URL of FLUXHERO_ALERT_URLS; spaces part them. %40 stands for an @ in a name or a
+password, %3A for a colon, %2F for a slash. docs/alerts.md says how to get each URL, and what to do
+about each alert.
+
+\b
+FLUXHERO_ALERT_URLS for
+{"\n".join(f"  {name:<10}{url}" for name, url in _EXAMPLES)}
+
+\b
+Examples:
+  fluxhero alert test
+  fluxhero alert list
+  fluxhero alert retry
+"""
+
+
+@click.group(short_help="Alerts: try the targets, list what was told, deliver.", help=_HELP)
 def alert() -> None:
-    """Try where alerts go, list what was told, and deliver it.
-
-    Alerts go to every URL of FLUXHERO_ALERT_URLS; spaces part them, % followed by two digits stands
-    for a character that a URL cannot have, as %40 for the @ in a password. docs/alerts.md says how
-    to get each URL, and what to do about each alert.
-
-    \b
-    FLUXHERO_ALERT_URLS for
-      mail        mailtos://USER:PASSWORD@smtp.example.com:587?from=me@example.com&to=me@example.com
-      Telegram    tgram://BOT_TOKEN/CHAT_ID
-      Discord     discord://WEBHOOK_ID/WEBHOOK_TOKEN
-      ntfy        ntfys://ntfy.sh/TOPIC
-      webhook     jsons://hooks.example.com/path
-
-    \b
-    Examples:
-      fluxhero alert test
-      fluxhero alert list
-      fluxhero alert retry
-    """
+    """The group of verbs."""
 
 
 @alert.command("test", short_help="Send a test message to every target, now.")
@@ -185,7 +183,8 @@ def watch() -> None:
     Example:
       fluxhero alert watch
     """
-    courier = import_module("fluxhero.alerts.courier")
+    from fluxhero.alerts import courier
+
     courier.watch(settings_with_logging())
 
 
@@ -198,10 +197,9 @@ def rules(*, as_json: bool) -> None:
     Example:
       fluxhero alert rules
     """
-    known = import_module("fluxhero.alerts.rules").RULES
-    rows = [
-        {"rule": one.name, "urgency": one.urgency.value, "told": one.description} for one in known
-    ]
+    from fluxhero.alerts.rules import RULES
+
+    rows = [{"rule": one.name, "urgency": one.urgency, "told": one.description} for one in RULES]
     if as_json:
         show_json({"rules": rows})
     else:
