@@ -25,6 +25,7 @@ _EXAMPLES = (
     ("webhook", "jsons://hooks.example.com/path"),
 )
 
+_URLS = "\n".join(f"  {name:<10}{url}" for name, url in _EXAMPLES)
 
 _HELP = f"""Try where alerts go, list what was told, and deliver it.
 
@@ -34,7 +35,7 @@ about each alert.
 
 \b
 FLUXHERO_ALERT_URLS for
-{"\n".join(f"  {name:<10}{url}" for name, url in _EXAMPLES)}
+{_URLS}
 
 \b
 Examples:
