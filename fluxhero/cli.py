@@ -25,6 +25,7 @@ from fluxhero.commands.examining import doctor
 from fluxhero.commands.holding import hold
 from fluxhero.commands.ingesting import ingest
 from fluxhero.commands.night import down, up
+from fluxhero.commands.nightly_running import nightly
 from fluxhero.commands.querying import query
 from fluxhero.commands.refreshing import refresh
 from fluxhero.commands.repairing import repairs
@@ -163,6 +164,7 @@ _VERBS = (
     snapshot,
     breaker,
     evaluate,
+    nightly,
     query,
     status,
     doctor,
