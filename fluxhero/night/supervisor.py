@@ -203,7 +203,7 @@ class Supervisor:
     # ---- the end
 
     def _stop(self, signals: StopSignals) -> None:
-        """End everything, the worker first, so that its runs can still say that they were ended."""
+        """End everything: the runs first, while their worker sees it and the server can be told."""
         for step in (self._apply, self._catch_up):
             step.end(0 if signals.wait(0) else PATIENCE_SECONDS)
         for part in self._parts.values():
@@ -212,19 +212,26 @@ class Supervisor:
         for kind in _STOP_ORDER:
             if kind not in self._parts:
                 continue
+            if kind is Part.WORKER:
+                self._end_runs(signals)
             patience = WORKER_PATIENCE_SECONDS if kind is Part.WORKER else PATIENCE_SECONDS
             self._parts[kind].end(patience, hurry=lambda: signals.wait(0))
             if kind is Part.WORKER:
-                self._end_runs(hurry=signals.wait(0))
+                self._end_runs(signals)  # that began meanwhile
             self._publish()
         leftovers.end(self._place.token, since=self._created, patience_seconds=0)
 
-    def _end_runs(self, *, hurry: bool) -> None:
-        """End what the worker started and did not end itself, while the server still listens."""
+    def _end_runs(self, signals: StopSignals) -> None:
+        """End what the worker has started.
+
+        By SIGTERM a run tells the server that it crashed; of one that has to be killed the worker tells
+        it. A worker that is stopped leaves its runs going, and one whose worker is gone cannot even say
+        that it ends: its output leads nowhere.
+        """
         pids = [part.process.pid for part in self._parts.values() if part.process is not None]
         leftovers.end(
             self._place.token,
             since=self._created,
             spared=pids,
-            patience_seconds=0 if hurry else PATIENCE_SECONDS,
+            patience_seconds=0 if signals.wait(0) else PATIENCE_SECONDS,
         )
