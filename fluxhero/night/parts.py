@@ -111,6 +111,10 @@ class Place:
         """Has schedules that were missed run once."""
         return self._command("catch-up", ("fluxhero.night.catch_up",))
 
+    def agenda(self) -> Command:
+        """Tells the scheduled runs to come."""
+        return self._command("agenda", ("fluxhero.night.agenda",))
+
     def _command(
         self,
         name: str,
