@@ -17,6 +17,7 @@ from fluxhero.wording import printable
 
 REDRAW_SECONDS: Final = 2.0
 _MOST_COMING: Final = 6
+_ROOMY_LINES: Final = 38
 _COLOURS: Final = {
     Standing.UP: "green",
     Standing.WAITING: "red",
@@ -74,11 +75,14 @@ class Screen:
         if state is self._drawn and now - self._drawn_at < REDRAW_SECONDS:
             return
         self._drawn, self._drawn_at = state, now
-        page = render(state, self._sight(), self._token_place, datetime.now(UTC))
+        roomy = self._live.console.height >= _ROOMY_LINES
+        page = render(state, self._sight(), self._token_place, datetime.now(UTC), roomy=roomy)
         self._live.update(page, refresh=True)
 
 
-def render(state: NightState, sight: Sight, token_place: str, now: datetime) -> RenderableType:
+def render(
+    state: NightState, sight: Sight, token_place: str, now: datetime, *, roomy: bool = True
+) -> RenderableType:
     """The page.
 
     Args:
@@ -86,8 +90,9 @@ def render(state: NightState, sight: Sight, token_place: str, now: datetime) -> 
         sight: what else is known.
         token_place: where the operations page's token is, for people.
         now: the moment it is drawn, with its zone.
+        roomy: with an empty line between the blocks.
     """
-    return Group(
+    blocks: list[RenderableType] = [
         _title(state, now),
         _places(state, token_place),
         _parts(state, now),
@@ -95,7 +100,10 @@ def render(state: NightState, sight: Sight, token_place: str, now: datetime) -> 
         _runs(sight, now),
         _alerts(sight),
         Text("Ctrl-C ends it.", style="dim"),
-    )
+    ]
+    if roomy:
+        blocks = [one for block in blocks for one in (block, Text())]
+    return Group(*blocks)
 
 
 def _title(state: NightState, now: datetime) -> Text:
