@@ -20,11 +20,12 @@ from config.night_shift import night_folder, state_file
 from config.prefect_env import configured_api_url
 from config.settings import Settings, variable
 from fluxhero.durable import make_folder, remove, storage_errors
-from fluxhero.errors import AlreadyRunningError, ConfigurationError, NightShiftError
+from fluxhero.errors import AlreadyRunningError, NightShiftError
 from fluxhero.locks import locked
 from fluxhero.night import leftovers
+from fluxhero.night.deployments import checkout, read_deployments
 from fluxhero.night.health import answers
-from fluxhero.night.parts import Place, checkout
+from fluxhero.night.parts import Place
 from fluxhero.night.ports import choose, url_of
 from fluxhero.night.state import NightState, Part, is_process, last_state, read_state
 
@@ -76,14 +77,10 @@ def prepare(settings: Settings, asked: Asked) -> Prepared:
 
     Raises:
         AddressError: a port that was asked for is taken.
-        ConfigurationError: the operations API's token cannot be used, or no flows are here.
+        ConfigurationError: the operations API's token or `prefect.yaml` cannot be used.
         StorageIOError: the operating system refuses.
     """
-    if not (checkout() / "prefect.yaml").is_file():
-        raise ConfigurationError(
-            f"there is no prefect.yaml in {checkout()}, where this program runs from",
-            next_step="install it from a checkout of the repository with `make setup`, and run it from there",
-        )
+    read_deployments(checkout())  # says what is wrong with them before anything slow
     given = configured_api_url()
     own = given is None or _is_to_be_ours(given, settings)
     parts = tuple(part for part in asked.parts if own or part is not Part.SERVER)
