@@ -19,6 +19,7 @@ from fluxhero.integrity.waivers import Waiver, read_waivers, waivers_file
 from fluxhero.metrics import breaker, limits
 from fluxhero.metrics.about import about_snapshot
 from fluxhero.metrics.breaker import BreakerState, Change, Level, Thresholds
+from fluxhero.metrics.charts import account_charts
 from fluxhero.metrics.compaction import compact_snapshots
 from fluxhero.metrics.equity import (
     account_samples,
@@ -187,6 +188,7 @@ def record_snapshot(
         samples=len(samples),
         file=str(path),
         textfile=settings.metrics_textfile and str(settings.metrics_textfile),
+        charts=account_charts(measured.curve),
     )
     (logger.info if report.ok else logger.warning)(report.verdict)
     return report
