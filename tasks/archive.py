@@ -33,6 +33,7 @@ logger = logging.getLogger(__name__)
 
 # A flow stays far under the 200 task runs at which the server slows down for everybody.
 _MOST_GROUPS = 40
+_PROGRESS_EVERY = 100  # batches
 
 
 @dataclass(frozen=True)
@@ -161,7 +162,10 @@ def check_archive(run: ArchiveRun) -> None:
     elif not run.workspace.adopting:
         check_owner(layout, store)  # a dry run writes nothing
     logger.info(
-        "archive %s of store %s: %d batches, chain proven", layout.root, store.path, len(chain)
+        "archive %s of store %s: %s, each one's manifest proven",
+        layout.root,
+        store.path,
+        counted(len(chain), "batch"),
     )
 
 
@@ -201,10 +205,10 @@ def plan_batches(run: ArchiveRun, limit: int | None) -> Plan:
             undated=plan.undated + part.undated,
         )
     logger.info(
-        "planned: %s in %s, before any row is found unusable; cut-off %s",
+        "due: %s in %s, closed before %s UTC",
         counted(sum(batch.rows for batch in batches), "row"),
         counted(len(batches), "batch"),
-        run.cutoff.isoformat(),
+        f"{run.cutoff:%Y-%m-%d %H:%M}",
     )
     return Plan(_groups(batches), plan.purge_only, plan.refused, plan.held, plan.undated)
 
@@ -268,6 +272,10 @@ def verify_batches(run: ArchiveRun, staged: Staged) -> Verified:
             except IntegrityError as error:
                 logger.error("%s stopped, nothing of it is purged: %s", batch.batch_id, error)  # noqa: TRY400
                 refused.append(Refusal(batch.batch_id, str(error)))
+    logger.info(
+        "verified %s: hashed from disk, read back, every value compared with the store",
+        counted(len(verified), "batch"),
+    )
     return Verified(tuple(verified), tuple(refused))
 
 
@@ -283,9 +291,11 @@ def publish_batches(run: ArchiveRun, verified: Verified) -> list[Manifest]:
         if known is None:
             with log_context(batch=batch.staged.batch_id):
                 known = making.publish(workspace, store_id, chain, batch)
-                logger.info("published %s: %d rows", known.file.path, known.file.rows)
+                logger.debug("published %s: %d rows", known.file.path, known.file.rows)
             chain = chain.followed_by(known)
         published.append(known)
+    rows = sum(known.file.rows for known in published)
+    logger.info("published %s in %s", counted(rows, "row"), counted(len(published), "batch"))
     return published
 
 
@@ -298,7 +308,7 @@ def purge_batches(run: ArchiveRun, published: Sequence[Manifest], plan: Plan) ->
     chain = workspace.chain()
 
     def progress(done: int, total: int | None) -> None:
-        if done == total or done % 10 == 0:
+        if done == total or done % _PROGRESS_EVERY == 0:
             logger.info("purged %d of %s batches", done, total)
 
     report = purging.purge(

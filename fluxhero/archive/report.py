@@ -170,7 +170,7 @@ class ArchiveReport(BaseModel):
         return page(
             self.verdict,
             ("What is wrong, and what to do", points(self._to_do())),
-            ("Batches", [table_of(self._by_partition())]),
+            ("What would move" if self.dry_run else "What moved", [table_of(self._by_mode())]),
             ("Facts", points(self._facts())),
             ("Refused", points(f"{r.what}: {r.reason}" for r in self.refused[:_MOST_LISTED])),
         )
@@ -199,16 +199,26 @@ class ArchiveReport(BaseModel):
             )
         return lines
 
-    def _by_partition(self) -> list[dict[str, object]]:
-        """Rows moved, by table, mode and month."""
-        rows: dict[tuple[str, str, str], int] = {}
+    def _by_mode(self) -> list[dict[str, object]]:
+        """What moved, by table and mode."""
+        parts: dict[tuple[str, str], list[BatchLine]] = {}
         for line in self.batches:
-            key = (line.table, line.mode, line.month)
-            rows[key] = rows.get(key, 0) + line.rows
+            parts.setdefault((line.table, line.mode), []).append(line)
         return [
-            {"table": table, "mode": mode, "month": month, "rows": count}
-            for (table, mode, month), count in sorted(rows.items())[:_MOST_LISTED]
+            {
+                "table": table,
+                "mode": mode,
+                "closed in": _months([line.month for line in lines]),
+                "batches": len(lines),
+                "rows": sum(line.rows for line in lines),
+            }
+            for (table, mode), lines in sorted(parts.items())
         ]
+
+
+def _months(months: Sequence[str]) -> str:
+    first, last = min(months), max(months)
+    return first if first == last else f"{first} to {last}"
 
 
 class RestoreReport(BaseModel):
