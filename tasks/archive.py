@@ -33,7 +33,6 @@ logger = logging.getLogger(__name__)
 
 # A flow stays far under the 200 task runs at which the server slows down for everybody.
 _MOST_GROUPS = 40
-_PROGRESS_EVERY = 100  # batches
 
 
 @dataclass(frozen=True)
@@ -161,12 +160,8 @@ def check_archive(run: ArchiveRun) -> None:
         follow_head(layout, run.workspace.data_dir, chain)
     elif not run.workspace.adopting:
         check_owner(layout, store)  # a dry run writes nothing
-    logger.info(
-        "archive %s of store %s: %s, each one's manifest proven",
-        layout.root,
-        store.path,
-        counted(len(chain), "batch"),
-    )
+    batches = counted(len(chain), "batch")
+    logger.info("archive %s of store %s: %s, chain proven", layout.root, store.path, batches)
 
 
 @io_task
@@ -272,10 +267,8 @@ def verify_batches(run: ArchiveRun, staged: Staged) -> Verified:
             except IntegrityError as error:
                 logger.error("%s stopped, nothing of it is purged: %s", batch.batch_id, error)  # noqa: TRY400
                 refused.append(Refusal(batch.batch_id, str(error)))
-    logger.info(
-        "verified %s: hashed from disk, read back, every value compared with the store",
-        counted(len(verified), "batch"),
-    )
+    batches = counted(len(verified), "batch")
+    logger.info("verified %s: hashed, read back, every value compared", batches)
     return Verified(tuple(verified), tuple(refused))
 
 
@@ -291,7 +284,6 @@ def publish_batches(run: ArchiveRun, verified: Verified) -> list[Manifest]:
         if known is None:
             with log_context(batch=batch.staged.batch_id):
                 known = making.publish(workspace, store_id, chain, batch)
-                logger.debug("published %s: %d rows", known.file.path, known.file.rows)
             chain = chain.followed_by(known)
         published.append(known)
     rows = sum(known.file.rows for known in published)
@@ -308,7 +300,7 @@ def purge_batches(run: ArchiveRun, published: Sequence[Manifest], plan: Plan) ->
     chain = workspace.chain()
 
     def progress(done: int, total: int | None) -> None:
-        if done == total or done % _PROGRESS_EVERY == 0:
+        if done == total or done % 100 == 0:
             logger.info("purged %d of %s batches", done, total)
 
     report = purging.purge(

@@ -16,6 +16,9 @@ _API_HANDLER: Final = "APILogHandler"
 _SAY_NOTHING: Final = ("Running hook '", "Hook '", "Finished in state Completed(")
 _AGAIN: Final = "Engine execution exited with unexpected exception"
 _ENCOUNTERED: Final = "Encountered exception during execution"
+_JUDGED: Final = (
+    "cannot be resolved into an exception"  # what a Failed state holds that is a report
+)
 _STEP_ENGINE: Final = "task_engine.py"
 
 
@@ -40,7 +43,10 @@ def tells_something(record: logging.LogRecord) -> bool:
 def _explains_itself(record: logging.LogRecord) -> bool:
     """Whether the line is about an error of ours, or about a run that was judged to have failed."""
     error = record.exc_info[1] if record.exc_info else None
-    return isinstance(error, FluxHeroError | FailedRun)
+    judged = isinstance(error, FailedRun) or (
+        isinstance(error, TypeError) and _JUDGED in str(error)
+    )
+    return judged or isinstance(error, FluxHeroError)
 
 
 def _told_before(record: logging.LogRecord, text: str) -> bool:

@@ -45,7 +45,7 @@ def _charts(curve: pa.Table, mode: str, basis: str) -> Iterator[str]:
         f"{-100 * max(worst[start:end], default=stands[end - 1]):.2f}"
         for start, end in pairwise([0, *ends])
     ]
-    yield line_chart(f"{mode} ({basis}): below the high-water mark, %", first, last, deepest)
+    yield line_chart(f"{mode} ({basis}): drawdown, %", first, last, deepest)
 
 
 def _below(equity: Decimal, peak: Decimal) -> float:
