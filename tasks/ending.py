@@ -11,7 +11,7 @@ from prefect.states import Completed, Failed
 from fluxhero.integrity.check_report import CheckReport
 from fluxhero.integrity.rules import Severity
 from fluxhero.night.state import read_state
-from tasks.policy import io_task
+from tasks.policy import publishing_task
 
 
 class Judging(Protocol):
@@ -40,7 +40,7 @@ class Paged(Protocol):
 Told = TypeVar("Told", bound=Judging)
 
 
-@io_task
+@publishing_task
 def publish_page(key: str, report: Paged) -> None:
     """Say on the run's page where the report's HTML page is.
 

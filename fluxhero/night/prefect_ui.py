@@ -5,6 +5,7 @@ is off or not. A Content-Security-Policy in the page itself makes the browser re
 a copy of its UI anyway, and leaves one alone that is already marked as being of its version.
 """
 
+import logging
 import shutil
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -13,7 +14,9 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from fluxhero.durable import read_bytes, storage_errors, write_atomically
-from fluxhero.errors import NightShiftError
+from fluxhero.errors import NightShiftError, StorageIOError
+
+logger = logging.getLogger(__name__)
 
 STATIC_DIRECTORY: Final = "PREFECT_UI_STATIC_DIRECTORY"
 _BASE_URL: Final = "/v2"
@@ -26,18 +29,19 @@ _HEAD: Final = "<head>"
 def ui_environment(folder: Path, api_url: str) -> dict[str, str]:
     """Make the copy where it is not there yet, and give the server's environment for it.
 
+    Where it cannot be made, the server starts all the same, with pages as Prefect ships them.
+
     Args:
         folder: where the copies of both UIs lie.
         api_url: of the server's API, as the browser reaches it.
-
-    Raises:
-        StorageIOError: the copy cannot be written.
-        NightShiftError: this release of Prefect has no UI where it is looked for.
     """
     copy, mark = folder / "v2", f"v2:{version('prefect')}:{_BASE_URL}"
-    policy = _policy(api_url)
-    if not _is_current(copy, mark, policy):
-        _make(copy, mark, policy)
+    try:
+        policy = _policy(api_url)
+        if not _is_current(copy, mark, policy):
+            _make(copy, mark, policy)
+    except (StorageIOError, NightShiftError) as error:
+        logger.warning("Prefect's UI may ask hosts on the internet: %s", error)
     return {STATIC_DIRECTORY: str(folder), "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false"}
 
 

@@ -18,7 +18,7 @@ from tests.browser.small_png import smaller
 PICTURES = REPOSITORY / "docs" / "img"
 WIDE: dict[str, Any] = {"viewport": {"width": 1280, "height": 900}}
 PHONE: dict[str, Any] = {"viewport": {"width": 360, "height": 740}, "device_scale_factor": 2}
-DEPLOYMENT, FLOW = "regular", "snapshot-metrics"
+DEPLOYMENT, FLOW = "hourly", "snapshot-metrics"
 SETTLES = 2_500  # ms, until charts are drawn
 SHOTS = {
     "operations-light": (WIDE | {"color_scheme": "light"}, None),

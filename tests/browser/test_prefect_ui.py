@@ -16,7 +16,7 @@ from tests.browser.prefect_pages import (
     read_logs,
 )
 
-FLOW, DEPLOYMENT = "snapshot-metrics", "regular"
+FLOW, DEPLOYMENT = "snapshot-metrics", "hourly"
 TRADES = 4
 
 
