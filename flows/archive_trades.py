@@ -27,6 +27,7 @@ from tasks.archive import (
     summarise_archive_run,
     verify_batches,
 )
+from tasks.ending import told_by
 from tasks.history import HOOKS
 from tasks.locking import exclusively
 from tasks.policy import run_name
@@ -89,4 +90,4 @@ def archive_trades(
             mirrored,
         )
     publish_report("archive-trades", report)
-    return report
+    return told_by(report)

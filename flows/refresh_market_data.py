@@ -12,6 +12,7 @@ from datetime import datetime
 from prefect import flow
 
 from fluxhero.market.report import RefreshReport
+from tasks.ending import told_by
 from tasks.history import HOOKS
 from tasks.market import (
     choose_symbols,
@@ -56,4 +57,4 @@ def refresh_market_data(
         brought = [take_files(run), *[fetch_bars(run, group) for group in groups]]
         report = summarise_market_run(run, brought)
     publish_report("refresh-market-data", report)
-    return report
+    return told_by(report)

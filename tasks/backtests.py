@@ -137,6 +137,7 @@ def load_bars(asked: Asked) -> Material:
 def compute_targets(asked: Asked, material: Material) -> AllSignalled:
     """Ask every strategy what it wants after each bar, and whether it looks ahead."""
     found = [signalled(asked, bars) for bars, _ in material.usable]
+    logger.info("signals of %s", counted(sum(len(one.usable) for one in found), "strategy run"))
     return AllSignalled(
         tuple(one for each in found for one in each.usable),
         tuple(failure for each in found for failure in each.failures),
@@ -160,7 +161,10 @@ def set_exam(asked: Asked, material: Material) -> Exam:
 def run_engine_jobs(asked: Asked, engine: str, references: AllReferenced, exam: Exam) -> Compared:
     """Run every strategy and the validation tests in one engine, isolated."""
     jobs = [job for one in references.usable for job in one.jobs()]
-    return compare_engine(asked, engine, [*jobs, *exam.jobs])
+    compared = compare_engine(asked, engine, [*jobs, *exam.jobs])
+    ended = sum(outcome.kind == "ok" for outcome in compared.outcomes)
+    logger.info("%s: %d of %s done", engine, ended, counted(len(compared.outcomes), "job"))
+    return compared
 
 
 @io_task
