@@ -57,7 +57,16 @@ def test_a_sound_installation(night: Path, monkeypatch: pytest.MonkeyPatch) -> N
         assert grades.pop("cpu") in {"pass", "warn"}
         assert set(grades.values()) == {"pass"}, health
         assert set(grades) == {
-            *("memory", "disk_data", "disk_archive", "store", "archive", "snapshot", "jobs"),
+            *(
+                "memory",
+                "disk_data",
+                "disk_archive",
+                "store",
+                "archive",
+                "snapshot",
+                "jobs",
+                "alerts",
+            ),
             "prefect",
         }
         assert health["checks"]["snapshot"]["values"]["age_seconds"] == 300
