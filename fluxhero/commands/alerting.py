@@ -25,8 +25,6 @@ EXAMPLES = (
     ("webhook", "jsons://hooks.example.com/path"),
 )
 
-_URLS = "\n".join(f"  {name:<10}{url}" for name, url in _EXAMPLES)
-
 _URLS = "\n".join(f"  {name:<10}{url}" for name, url in EXAMPLES)
 _HELP = f"""Try where alerts go, list what was told, and deliver it.
 
