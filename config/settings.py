@@ -25,6 +25,7 @@ from config.bounds import (
     MOST_SECONDS,
 )
 from config.kinds import (
+    AlertUrls,
     DaskScheduler,
     ExchangeCode,
     File,
@@ -43,7 +44,7 @@ from config.kinds import (
     Weights,
     ZoneName,
 )
-from config.variables import PREFIX, SettingsError, names_in, unknown, variable
+from config.variables import NIGHT_SHIFT, PREFIX, SettingsError, names_in, unknown, variable
 
 __all__ = ["PREFIX", "Settings", "SettingsError", "StoreKind", "load_settings", "variable"]
 
@@ -333,10 +334,11 @@ class Settings(BaseSettings):
         " or tcp://host:8786 of a Dask scheduler. Empty: threads of the run's own process.",
     )
 
-    alert_urls: SecretStr | None = Field(
-        None,
-        description="Where alerts are sent, as Apprise URLs separated by spaces: mailtos://, tgram://,"
-        " discord://, ntfy://, json:// and others. Empty: they are kept and shown, and sent nowhere.",
+    alert_urls: AlertUrls = Field(
+        (),
+        description="Where alerts are sent, as Apprise URLs separated by spaces or commas: mailtos://,"
+        " tgram://, discord://, ntfys://, jsons:// and others; docs/alerts.md has one of each. Empty: they"
+        " are kept and shown, and sent nowhere.",
     )
 
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], UpperCase] = Field(
@@ -373,6 +375,9 @@ class Settings(BaseSettings):
 def load_settings(env_file: str | Path | None = ".env", **overrides: Any) -> Settings:
     """Read the settings from the environment and a `.env` file.
 
+    A process of a night shift reads no file: it was handed what the user has set, and a file in the
+    folder that it runs in may be another one.
+
     Args:
         env_file: file of `NAME=value` lines; missing is fine, None reads none.
         overrides: fields that win over both.
@@ -380,7 +385,7 @@ def load_settings(env_file: str | Path | None = ".env", **overrides: Any) -> Set
     Raises:
         SettingsError: naming every variable that is unknown or wrong.
     """
-    path = None if env_file is None else Path(env_file)
+    path = None if env_file is None or os.environ.get(NIGHT_SHIFT) else Path(env_file)
     names = [*os.environ, *(() if path is None else names_in(path))]
     names += [variable(field) for field in overrides]
     problems = [*unknown(names, Settings.model_fields)]

@@ -20,13 +20,12 @@ from fluxhero.ledger.ingest_report import IngestReport, RefusedFile, ingest_line
 from fluxhero.ledger.schema import LEDGER_TABLES, MODES, TRADES
 from fluxhero.ledger.view import archived_rows
 from fluxhero.progress import rows_read
+from tasks.grouping import in_groups
 from tasks.parameters import form
 from tasks.policy import compute_task, io_task
 from tasks.starting import settings_of_run
 
 logger = logging.getLogger(__name__)
-
-_MOST_GROUPS = 40  # a flow stays far under the 200 task runs at which the server slows down
 
 FormatName = Annotated[str, form(enum=list(FORMATS))]
 LedgerTable = Annotated[str, form(enum=list(LEDGER_TABLES))]
@@ -98,7 +97,7 @@ def open_ingest_run(
             None if mode is None else _known(mode, MODES, "mode", "--mode"),
             timezone or settings.source_timezone,
         ),
-        groups=_groups(found.files),
+        groups=in_groups(found.files),
         skipped=found.skipped,
     )
 
@@ -110,11 +109,6 @@ def _known(name: str, names: Collection[str], what: str, option: str) -> str:
             next_step=f"give {option} one of {', '.join(names)}",
         )
     return name
-
-
-def _groups(files: Sequence[Path]) -> tuple[tuple[Path, ...], ...]:
-    size = max(1, -(-len(files) // _MOST_GROUPS))
-    return tuple(tuple(files[start : start + size]) for start in range(0, len(files), size))
 
 
 @io_task
