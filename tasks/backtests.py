@@ -5,12 +5,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 from prefect.futures import PrefectFuture
 
+from config.bounds import MOST_COUNT
 from fluxhero.archive.batches import utc_now
 from fluxhero.backtest.asked import (
+    NO_ENGINE,
+    SWEEPERS,
     Asked,
     chosen_engines,
     chosen_strategies,
@@ -19,6 +22,7 @@ from fluxhero.backtest.asked import (
 from fluxhero.backtest.comparison import Compared, compare_engine, sweeper, time_engine
 from fluxhero.backtest.concluding import evaluation_of
 from fluxhero.backtest.contract import Contract
+from fluxhero.backtest.engines import ENGINES
 from fluxhero.backtest.environments import Environment
 from fluxhero.backtest.evaluation import Evaluation, StrategyLuck
 from fluxhero.backtest.evaluation_report import evaluation_html
@@ -38,12 +42,21 @@ from fluxhero.integrity.findings import new_run_id
 from fluxhero.market.timeframe import Timeframe
 from fluxhero.reports import write_report
 from fluxhero.wording import counted
+from tasks.parameters import form
 from tasks.policy import compute_task, io_task
 from tasks.starting import settings_of_run
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+_PAIR = r"^[A-Za-z_][A-Za-z0-9_]*=.+$"
+Engines = Annotated[list[Annotated[str, form(enum=[*ENGINES, NO_ENGINE])]], form(uniqueItems=True)]
+Pairs = list[Annotated[str, form(pattern=_PAIR, examples=["fast=10"])]]
+Variants = list[Annotated[str, form(pattern=_PAIR, examples=["fast=5..50:5"])]]
+Shares = Annotated[int, form(minimum=1, maximum=10_000_000)]
+SpeedBars = Annotated[int, form(minimum=0, maximum=MOST_COUNT)]
+Sweeper = Annotated[str, form(enum=list(SWEEPERS))]
 
 
 @dataclass(frozen=True)

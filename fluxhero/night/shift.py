@@ -214,10 +214,9 @@ def _store(settings: Settings) -> list[str]:
         DuckDBStore(settings.store_path, lock_timeout=settings.lock_timeout_seconds)
     ) as it:
         it.ensure()
-    return [
-        f"a new, empty store was made: {settings.store_path};"
-        " bring trades in with `fluxhero ingest PATH`, or name your bot's own in FLUXHERO_STORE_URL"
-    ]
+    made = f"a new, empty store was made: {settings.store_path}"
+    then = "bring trades in with `fluxhero ingest PATH`, or name your bot's own in FLUXHERO_STORE_URL"
+    return [f"{made}; {then}"]
 
 
 def running_state(data_dir: Path) -> NightState | None:
