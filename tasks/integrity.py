@@ -5,6 +5,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from prefect.events import emit_event
+
+from fluxhero.alerts.folder_incidents import integrity_level
 from fluxhero.archive.batches import utc_now
 from fluxhero.errors import DamagedFileError, StorageIOError
 from fluxhero.integrity.bars import check_bars
@@ -168,6 +171,24 @@ def record_check(
     page = write_page(data_dir, report, findings, trends(data_dir, RUNS_SHOWN))
     (logger.info if report.ok else logger.warning)(report.verdict)
     return report.model_copy(update={"page": str(page)})
+
+
+@io_task
+def tell_of_check(run: CheckRun, report: CheckReport) -> None:
+    """Emit an event if the verdict is another one than the check before came to: critical, warning or ok."""
+    data_dir, now = run.scope.data_dir, run.scope.now
+    before = integrity_level(latest_findings(data_dir, now, besides=run.run))
+    level = integrity_level(report.findings)
+    if level == before:
+        return
+    emit_event(
+        f"fluxhero.integrity.{level}",
+        resource={
+            "prefect.resource.id": "fluxhero.storage",
+            "prefect.resource.name": "hot store and archive",
+        },
+        payload={"text": report.verdict, "run": report.run, "before": before, "after": level},
+    )
 
 
 def _read_waivers(scope: Scope) -> tuple[list[Waiver], Result]:
