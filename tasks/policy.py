@@ -5,17 +5,14 @@ again with exponential back-off and jitter, what cannot (bad input, wrong settin
 not. A `compute_task` only computes or reports, and is never tried again.
 """
 
-import os
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar
 
 from prefect import Task, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
-from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run
-from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from prefect.tasks import exponential_backoff
 
 from fluxhero.errors import TransientError
@@ -51,12 +48,6 @@ def compute_task(function: Callable[P, R]) -> Task[P, R]:
     """A step that cannot fail for a reason that passes by itself."""
     decorate = task(name=_name(function), retries=0, cache_policy=NO_CACHE, persist_result=False)
     return decorate(function)
-
-
-def one_a_core() -> TaskRunner[PrefectFuture[Any]]:
-    """Runs submitted steps beside each other, as many as there are cores."""
-    runner: Any = ThreadPoolTaskRunner(max_workers=os.cpu_count() or 1)  # its futures are narrower
-    return cast(TaskRunner[PrefectFuture[Any]], runner)
 
 
 def run_name() -> str:
