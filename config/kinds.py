@@ -15,6 +15,7 @@ from pydantic import (
     AnyHttpUrl,
     BeforeValidator,
     Field,
+    SecretStr,
     TypeAdapter,
     ValidationError,
 )
@@ -25,6 +26,9 @@ _RATE = re.compile(r"[1-9][0-9]{0,8}/(second|minute|hour|day)")
 _HOST = re.compile(r"[A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\]")
 _SCHEDULER = re.compile(r"(tcp|tls)://[A-Za-z0-9.-]+:[0-9]{1,5}")
 _HTTP_URL = TypeAdapter(AnyHttpUrl)
+# A URL may have commas in it: one parts two URLs only where the next begins with its scheme.
+_BETWEEN_URLS = re.compile(r"\s+|,(?=[A-Za-z][A-Za-z0-9+.-]*://)")
+_ANY_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s/].*")
 
 
 def absolute(path: Path) -> Path:
@@ -170,6 +174,21 @@ def _scheduler(text: str) -> str:
     return text
 
 
+def _split_urls(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    parts = (part.strip(",") for part in _BETWEEN_URLS.split(value))
+    return tuple(dict.fromkeys(part for part in parts if part))
+
+
+def _alert_urls(urls: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+    """What is wrong is told by its place: the URL itself is a secret."""
+    for place, url in enumerate(urls, start=1):
+        if _ANY_URL.fullmatch(url.get_secret_value()) is None:
+            raise ValueError(f"number {place} of {len(urls)} does not read like scheme://…")
+    return urls
+
+
 def _pairs(value: object) -> object:
     """Read `name=value,name=value`."""
     if not isinstance(value, str):
@@ -203,6 +222,9 @@ Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterVal
 Hosts = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_hosts)]
 Networks = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_networks)]
 Paths = Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_split), AfterValidator(_paths)]
+AlertUrls = Annotated[
+    tuple[SecretStr, ...], NoDecode, BeforeValidator(_split_urls), AfterValidator(_alert_urls)
+]
 DaskScheduler = Annotated[str, AfterValidator(_scheduler)]
 Program = Annotated[Path, AfterValidator(_program)]
 Programs = Annotated[tuple[tuple[str, Program], ...], NoDecode, BeforeValidator(_pairs)]

@@ -39,6 +39,10 @@ DEFAULTS: Final[Mapping[str, str]] = {
     "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
 }
 
+# What runs of a deployment have besides. A run that sends no heartbeat any more is taken for crashed by
+# an automation of the server; who runs a command at a terminal sees for himself.
+OF_DEPLOYMENTS: Final[Mapping[str, str]] = {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30"}
+
 
 def prepare_prefect_environment() -> None:
     """Set Prefect's defaults for this process and find the local server, if one runs."""

@@ -25,6 +25,7 @@ from config.bounds import (
     MOST_SECONDS,
 )
 from config.kinds import (
+    AlertUrls,
     DaskScheduler,
     ExchangeCode,
     File,
@@ -333,10 +334,11 @@ class Settings(BaseSettings):
         " or tcp://host:8786 of a Dask scheduler. Empty: threads of the run's own process.",
     )
 
-    alert_urls: SecretStr | None = Field(
-        None,
-        description="Where alerts are sent, as Apprise URLs separated by spaces: mailtos://, tgram://,"
-        " discord://, ntfy://, json:// and others. Empty: they are kept and shown, and sent nowhere.",
+    alert_urls: AlertUrls = Field(
+        (),
+        description="Where alerts are sent, as Apprise URLs separated by spaces or commas: mailtos://,"
+        " tgram://, discord://, ntfys://, jsons:// and others; docs/alerts.md has one of each. Empty: they"
+        " are kept and shown, and sent nowhere.",
     )
 
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], UpperCase] = Field(

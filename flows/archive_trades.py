@@ -31,9 +31,11 @@ from tasks.history import HOOKS
 from tasks.locking import exclusively
 from tasks.policy import run_name
 from tasks.reporting import publish_report
+from tasks.sessions import on_trading_days
 
 
 @flow(name="archive-trades", flow_run_name=run_name, retries=0, **HOOKS)
+@on_trading_days
 def archive_trades(
     retention_days: int | None = None,
     as_of: datetime | None = None,

@@ -23,9 +23,11 @@ from tasks.market import (
 )
 from tasks.policy import run_name
 from tasks.reporting import publish_report
+from tasks.sessions import on_trading_days
 
 
 @flow(name="refresh-market-data", flow_run_name=run_name, retries=0, **HOOKS)
+@on_trading_days
 def refresh_market_data(
     symbols: list[str] | None = None,
     timeframe: str = "1Day",

@@ -24,6 +24,7 @@ from fluxhero.commands.evaluating import evaluate
 from fluxhero.commands.examining import doctor
 from fluxhero.commands.holding import hold
 from fluxhero.commands.ingesting import ingest
+from fluxhero.commands.nightly_running import nightly
 from fluxhero.commands.querying import query
 from fluxhero.commands.refreshing import refresh
 from fluxhero.commands.repairing import repairs
@@ -161,6 +162,7 @@ _VERBS = (
     snapshot,
     breaker,
     evaluate,
+    nightly,
     query,
     status,
     doctor,

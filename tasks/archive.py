@@ -26,13 +26,13 @@ from fluxhero.errors import BadInputError, FluxHeroError, IntegrityError, Source
 from fluxhero.ledger.rejected import Rejected
 from fluxhero.ledger.store import BatchSpec, PlanRequest
 from fluxhero.wording import counted
+from tasks.grouping import in_groups
 from tasks.policy import compute_task, io_task
 from tasks.starting import days_for, settings_of_run
 
 logger = logging.getLogger(__name__)
 
-# A flow stays far under the 200 task runs at which the server slows down for everybody.
-_MOST_GROUPS = 40
+_STEPS_OF_A_GROUP = 3  # stage, verify, publish
 
 
 @dataclass(frozen=True)
@@ -210,8 +210,7 @@ def plan_batches(run: ArchiveRun, limit: int | None) -> Plan:
 
 
 def _groups(batches: Sequence[BatchSpec]) -> tuple[tuple[BatchSpec, ...], ...]:
-    size = max(1, -(-len(batches) // _MOST_GROUPS))
-    return tuple(tuple(batches[start : start + size]) for start in range(0, len(batches), size))
+    return in_groups(batches, steps=_STEPS_OF_A_GROUP)
 
 
 @io_task

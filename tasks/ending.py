@@ -9,7 +9,7 @@ from prefect.states import Completed, Failed
 
 from fluxhero.integrity.check_report import CheckReport
 from fluxhero.integrity.rules import Severity
-from tasks.policy import io_task
+from tasks.policy import publishing_task
 
 
 class Judging(Protocol):
@@ -35,7 +35,7 @@ class Paged(Protocol):
         ...
 
 
-@io_task
+@publishing_task
 def publish_page(key: str, report: Paged) -> None:
     """Leave a link to the report's HTML page on the run's page."""
     if report.page is not None:

@@ -10,7 +10,9 @@ from prefect.client.schemas.objects import StateType as Type
 
 from config.settings import SettingsError, load_settings
 from fluxhero.errors import FluxHeroError
+from fluxhero.market.trading_days import NOTHING_TO_DO
 from fluxhero.metrics.jobs import RunOutcome, RunRecord, record_run
+from tasks.time_limit import limit_time
 
 logger = logging.getLogger(__name__)
 
@@ -26,10 +28,10 @@ _OUTCOMES: Final = {
 def count_run(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
     """Add the run to its flow's history; where that cannot be done, the run ends as it would have.
 
-    A dry run is not counted, since it did nothing of what the flow is for. Nor is anything where the data
-    folder is not there: a run that found nothing to work on makes none.
+    A dry run is not counted, nor one on a day without trading, since it did nothing of what the flow is
+    for. Nor is anything where the data folder is not there: a run that found nothing to work on makes none.
     """
-    if flow_run.parameters.get("dry_run"):
+    if flow_run.parameters.get("dry_run") or state.name in NOTHING_TO_DO:
         return
     try:
         data_dir = load_settings().data_dir
@@ -68,6 +70,7 @@ def _seconds(flow_run: FlowRun, state: State[Any]) -> float | None:
 
 # For every `@flow(…, **HOOKS)`. Prefect runs them in the run's own process, or beside it where that died.
 HOOKS: Final[dict[str, Any]] = {
+    "on_running": [limit_time],
     "on_completion": [count_run],
     "on_failure": [count_run],
     "on_crashed": [count_run],

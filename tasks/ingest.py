@@ -19,12 +19,11 @@ from fluxhero.ledger.ingest_report import IngestReport, RefusedFile, ingest_line
 from fluxhero.ledger.schema import LEDGER_TABLES, MODES, TRADES
 from fluxhero.ledger.view import archived_rows
 from fluxhero.progress import rows_read
+from tasks.grouping import in_groups
 from tasks.policy import compute_task, io_task
 from tasks.starting import settings_of_run
 
 logger = logging.getLogger(__name__)
-
-_MOST_GROUPS = 40  # a flow stays far under the 200 task runs at which the server slows down
 
 
 @dataclass(frozen=True)
@@ -92,7 +91,7 @@ def open_ingest_run(
             None if mode is None else _known(mode, MODES, "mode", "--mode"),
             timezone or settings.source_timezone,
         ),
-        groups=_groups(found.files),
+        groups=in_groups(found.files),
         skipped=found.skipped,
     )
 
@@ -104,11 +103,6 @@ def _known(name: str, names: Collection[str], what: str, option: str) -> str:
             next_step=f"give {option} one of {', '.join(names)}",
         )
     return name
-
-
-def _groups(files: Sequence[Path]) -> tuple[tuple[Path, ...], ...]:
-    size = max(1, -(-len(files) // _MOST_GROUPS))
-    return tuple(tuple(files[start : start + size]) for start in range(0, len(files), size))
 
 
 @io_task

@@ -21,6 +21,7 @@ from fluxhero.market.local import read_local
 from fluxhero.market.refresh import LocalBars, Refreshed, Wanted, refresh
 from fluxhero.market.report import FailedSymbol, RefreshedLine, RefreshReport
 from fluxhero.market.timeframe import Timeframe
+from tasks.grouping import in_groups
 from tasks.policy import compute_task, io_task
 from tasks.starting import settings_of_run
 
@@ -28,7 +29,6 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_MOST_GROUPS = 40  # a flow stays far under the 200 task runs at which the server slows down
 _HISTORY = {True: timedelta(days=730), False: timedelta(days=30)}  # daily bars, shorter ones
 _BEFORE_A_TRADE = timedelta(days=30)  # so that an indicator has something to start from
 _LONG_AGO = datetime(1900, 1, 1, tzinfo=UTC)
@@ -174,8 +174,7 @@ def choose_symbols(run: MarketRun) -> list[Sequence[Wanted]]:
         for symbol in run.symbols or sorted(traded)
     ]
     logger.info("%s bars of %d symbols", run.timeframe, len(wanted))
-    size = max(1, -(-len(wanted) // _MOST_GROUPS))
-    return [wanted[begin : begin + size] for begin in range(0, len(wanted), size)]
+    return [list(group) for group in in_groups(wanted)]
 
 
 def _first_trades(run: MarketRun) -> Mapping[str, datetime]:

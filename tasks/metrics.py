@@ -39,7 +39,7 @@ from fluxhero.metrics.snapshots import Snapshot, write_snapshot
 from fluxhero.metrics.store import store_samples
 from fluxhero.metrics.textfile import write_textfile
 from fluxhero.metrics.trades import trade_samples
-from tasks.policy import io_task
+from tasks.policy import io_task, publishing_task
 from tasks.starting import settings_of_run
 
 logger = logging.getLogger(__name__)
@@ -131,7 +131,7 @@ def move_breaker(run: SnapshotRun, measured: Measured) -> list[Change]:
     return changes
 
 
-@io_task
+@publishing_task
 def tell_of_breaker(changes: Sequence[Change]) -> None:
     """Emit an event for each change of the breaker."""
     for change in changes:
@@ -199,7 +199,7 @@ def compact_past_days(run: SnapshotRun) -> None:
         logger.info("compacted into %s", path)
 
 
-@io_task
+@publishing_task
 def tell_of_limits(judged: Judged) -> None:
     """Emit an event for each limit newly breached or kept again."""
     for finding in limits.new_breaches(judged.findings):

@@ -2,7 +2,8 @@
 
 An `io_task` touches the store, the disk or the network: what can pass by itself (locks, I/O) is tried
 again with exponential back-off and jitter, what cannot (bad input, wrong settings, damaged data) is
-not. A `compute_task` only computes or reports, and is never tried again.
+not. A `compute_task` only computes, and is never tried again. What either uses of the CPU counts as work
+(`tasks.cost`); a `publishing_task` is tried again like the first, and counts as orchestration.
 """
 
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from prefect.runtime import flow_run
 from prefect.tasks import exponential_backoff
 
 from fluxhero.errors import TransientError
+from tasks.cost import metered
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -32,6 +34,11 @@ def worth_retrying(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> b
 
 def io_task(function: Callable[P, R]) -> Task[P, R]:
     """A step that touches the store, the disk or the network."""
+    return publishing_task(metered(function))
+
+
+def publishing_task(function: Callable[P, R]) -> Task[P, R]:
+    """A step that tells Prefect's server something, and so is orchestration and no work."""
     decorate = task(
         name=_name(function),
         retries=RETRIES,
@@ -47,7 +54,7 @@ def io_task(function: Callable[P, R]) -> Task[P, R]:
 def compute_task(function: Callable[P, R]) -> Task[P, R]:
     """A step that cannot fail for a reason that passes by itself."""
     decorate = task(name=_name(function), retries=0, cache_policy=NO_CACHE, persist_result=False)
-    return decorate(function)
+    return decorate(metered(function))
 
 
 def run_name() -> str:

@@ -4,7 +4,7 @@ from typing import Protocol
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
-from tasks.policy import io_task
+from tasks.policy import publishing_task
 
 
 class Report(Protocol):
@@ -24,7 +24,7 @@ class Report(Protocol):
         ...
 
 
-@io_task
+@publishing_task
 def publish_report(key: str, report: Report) -> None:
     """Leave a markdown and a table artifact on the run's page.
 

@@ -40,6 +40,7 @@ OUR_FLOWS = (
     "check-storage",
     "evaluate-backtests",
     "ingest-trades",
+    "nightly",
     "refresh-market-data",
     "restore-trades",
     "snapshot-metrics",

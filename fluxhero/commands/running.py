@@ -64,7 +64,8 @@ def _without_traceback_of_known_errors(record: logging.LogRecord) -> bool:
 
 def _without_steps_that_end_well(record: logging.LogRecord) -> bool:
     """Who looks at a terminal is told by the report what every step came to."""
-    hook = record.name == "prefect.flow_runs" and "hook '" in record.getMessage().lower()
+    from_flow = record.name in {"prefect.flow_runs", "prefect.engine"}
+    hook = from_flow and "hook '" in record.getMessage().lower()
     return not (hook or record.name == "prefect.task_runs") or record.levelno > logging.INFO
 
 

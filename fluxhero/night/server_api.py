@@ -5,7 +5,7 @@ seconds to import, which a process that only asks now and then should not cost.
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -82,7 +82,7 @@ class ServerApi:
                 return None
             raise
 
-    def post(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
+    def post(self, path: str, body: Mapping[str, Any] | Sequence[Any] | None = None) -> Any:
         """What is answered to a body sent there.
 
         Raises:
@@ -128,7 +128,7 @@ class ServerApi:
                 return
             offset += PAGE
 
-    def _asked(self, method: str, path: str, body: Mapping[str, Any] | None) -> Any:
+    def _asked(self, method: str, path: str, body: Mapping[str, Any] | Sequence[Any] | None) -> Any:
         for attempt in Retrying(
             retry=retry_if_exception_type(_AwayError),
             stop=stop_after_delay(self._patience_seconds),
@@ -139,7 +139,7 @@ class ServerApi:
                 return self._once(method, path, body)
         raise AssertionError("unreachable")  # pragma: no cover
 
-    def _once(self, method: str, path: str, body: Mapping[str, Any] | None) -> Any:
+    def _once(self, method: str, path: str, body: Mapping[str, Any] | Sequence[Any] | None) -> Any:
         url = f"{self.api_url}{path}"
         try:
             answer = self._client.request(method, url, json=body)

@@ -49,8 +49,10 @@ def replace_prefect() -> None:
         "prefect.client",
         "prefect.client.schemas",
         "prefect.client.schemas.objects",
+        "prefect.context",
         "prefect.futures",
         "prefect.runtime",
+        "prefect.states",
         "prefect.task_runners",
         "prefect.tasks",
     ):
@@ -60,6 +62,8 @@ def replace_prefect() -> None:
     runtime: Any = sys.modules["prefect.runtime"]
     for name in ("deployment", "flow_run", "task_run"):
         setattr(runtime, name, types.SimpleNamespace(id=None, name=None))
+    context: Any = sys.modules["prefect.context"]
+    context.FlowRunContext = types.SimpleNamespace(get=lambda: None)
     tasks: Any = sys.modules["prefect.tasks"]
     tasks.exponential_backoff = lambda _factor: None
     objects: Any = sys.modules["prefect.client.schemas.objects"]
