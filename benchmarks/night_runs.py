@@ -46,7 +46,8 @@ def idle_share(shift: Shift) -> Measured:
     time.sleep(_IDLE_SECONDS)
     after = _now(shift)
     return {
-        f"idle_{name}": (after[name] - before[name]) / _IDLE_SECONDS for name in ("server", "worker")
+        f"idle_{name}": (after[name] - before[name]) / _IDLE_SECONDS
+        for name in ("server", "worker")
     }
 
 

@@ -21,7 +21,7 @@ from config.prefect_env import (
     LOCAL_HOST,
     LOCAL_PORT,
     OF_DEPLOYMENTS,
-    _server_answers,
+    server_answers,
 )
 from fluxhero.metrics.jobs import read_jobs
 from tests import samples
@@ -379,7 +379,7 @@ def test_flows_load_by_file_and_by_module() -> None:
 @pytest.mark.server
 def test_a_flow_runs_without_any_server(tmp_path: Path) -> None:
     """With a fresh Prefect home and nothing configured, Prefect's temporary server is enough."""
-    if _server_answers(LOCAL_HOST, LOCAL_PORT):
+    if server_answers(LOCAL_HOST, LOCAL_PORT):
         pytest.skip(f"a Prefect server runs on port {LOCAL_PORT}, and the run would use it")
     store = tmp_path / "data" / "fluxhero.duckdb"
     samples.create_duckdb_store(store)

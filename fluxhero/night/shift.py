@@ -215,7 +215,9 @@ def _store(settings: Settings) -> list[str]:
     ) as it:
         it.ensure()
     made = f"a new, empty store was made: {settings.store_path}"
-    then = "bring trades in with `fluxhero ingest PATH`, or name your bot's own in FLUXHERO_STORE_URL"
+    then = (
+        "bring trades in with `fluxhero ingest PATH`, or name your bot's own in FLUXHERO_STORE_URL"
+    )
     return [f"{made}; {then}"]
 
 
