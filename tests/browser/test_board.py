@@ -20,6 +20,7 @@ PANELS = (
     "holdings",
     "jobs",
     "archive",
+    "told",
     "trades",
 )
 # Ratio of the luminances of each visible text and what lies behind it, by WCAG 2.2; those under 4.5.
@@ -181,6 +182,7 @@ def test_an_empty_ledger_says_what_to_do(tab: Open, served: Serve, now: datetime
         ("breaker", "No state yet"),
         ("jobs", "No job has run"),
         ("archive", "0 rows in 0 files"),
+        ("told", "Nowhere to send alerts"),
     ):
         assert said in opened.text(f"#{panel}")
     assert not opened.page.is_visible("#chart")
@@ -198,6 +200,8 @@ def test_damage_is_told_and_never_well(tab: Open, served: Serve, now: datetime) 
         "reason": "the state file is damaged",
         "since": None,
     }
+    script.status["alerts"] |= {"text": "1 alert not delivered", "overdue": 1}
+    script.status["alerts"]["last"][1] |= {"standing": "waiting", "problem": "target 1: refused"}
     script.equity_refusal = (
         503,
         {
@@ -211,6 +215,8 @@ def test_damage_is_told_and_never_well(tab: Open, served: Serve, now: datetime) 
     opened.log_in(served(script).url, TOKEN)
     assert "snapshots/x.parquet: it cannot be read" in opened.text("#reasons")
     assert "cannot be read" in opened.text("#archive")
+    for said in ("not arriving", "archive-trades failed", "waiting", "target 1: refused"):
+        assert said in opened.text("#told")
     assert "metrics/equity.parquet is damaged" in opened.text("#account")
     assert "3 of them have no result" in opened.text("#account")
     assert "fluxhero breaker reset --mode live" in opened.text("#breaker")
