@@ -244,7 +244,7 @@ def _alerts(settings: Settings) -> Iterator[Diagnosis]:
     elif not alerts.targets:
         found = "no target is configured: alerts are kept and shown, and sent nowhere"
         step = "set FLUXHERO_ALERT_URLS, then `fluxhero alert test`; docs/alerts.md has examples"
-        yield Diagnosis(part="alerts", health=Health.WARN, found=found, next_step=step)
+        yield Diagnosis(part="alerts", health=Health.PASS, found=found, next_step=step)
     elif not unreadable:
         yield Diagnosis(part="alerts", health=Health.PASS, found=alerts.verdict)
 

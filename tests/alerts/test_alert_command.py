@@ -161,7 +161,7 @@ def test_the_doctor_looks_at_the_alerts(
         ]
 
     assert said() == [
-        ("warn", "no target is configured: alerts are kept and shown, and sent nowhere")
+        ("pass", "no target is configured: alerts are kept and shown, and sent nowhere")
     ]
     set_targets(monkeypatch, receiver.url("json", "a"))
     assert said() == [("pass", "Alerts reach 1 target")]
