@@ -450,7 +450,10 @@ def test_a_server_that_is_away_is_told_of_and_stops_no_other_source(
         courier = Courier(data, ServerFacts(api), machine_less.all(), outbox.tell)
         assert courier.look() == 0
         assert courier._away_from is not None
-        courier._away_from -= 61
+        courier._away_from -= 121
+        courier._due.clear()
+        assert courier.look() == 0
+        courier._away_from -= 60
         courier._due.clear()
         assert courier.look() == 1
         again = Courier(data, ServerFacts(api), machine_less.all(), outbox.tell)
