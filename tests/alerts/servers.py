@@ -36,8 +36,16 @@ def parent(seconds: float = 600):
 @flow(name="archive-trades")
 def alone(seconds: float = 600):
     time.sleep(seconds)
-    if seconds < 0.5:
-        raise ValueError("it was too short")
+
+
+@flow(name="archive-trades")
+def failing(seconds: float = 0):
+    raise ValueError("it always fails")
+
+
+@flow(name="archive-trades", retries=1, retry_delay_seconds=130)
+def retrying(seconds: float = 0):
+    raise ValueError("it always fails")
 """
 _WATCH = """
 import logging, sys
@@ -167,6 +175,7 @@ class Night:
         for process in (self.courier, self.worker, self.server):
             if process is not None:
                 kill_tree(process)
+        self.api.__exit__(None, None, None)
         for orphan in psutil.process_iter():
             if _variable(orphan, "PREFECT_API_URL") == self.url:
                 orphan.kill()
