@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from config.settings import Settings, variable
 from fluxhero.alerts.delivery import unreadable_targets
+from fluxhero.alerts.outbox import Outbox
 from fluxhero.alerts.standing import standing_now
 from fluxhero.api.tokens import Tokens
 from fluxhero.archive.identity import check_owner
@@ -231,6 +232,11 @@ def _alerts(settings: Settings) -> Iterator[Diagnosis]:
         yield Diagnosis(
             part="alerts", health=Health.FAIL, found=error.what, next_step=error.next_step
         )
+    damaged = Outbox(settings.data_dir, read_only=True).damaged()
+    if damaged:
+        found = f"{counted(len(damaged), 'damaged alert')} moved to {damaged[0].parent}"
+        step = "see what they tell, then remove them"
+        yield Diagnosis(part="alerts", health=Health.WARN, found=found, next_step=step)
     alerts = standing_now(settings)
     if not alerts.ok:
         step = "`fluxhero alert test` tries the targets, `fluxhero alert retry` sends what is left"

@@ -188,7 +188,7 @@ def _deliver(settings: Settings, stop: threading.Event) -> None:
     outbox = Outbox(settings.data_dir)
     while not stop.is_set():
         try:
-            deliver_due(settings, outbox, utc_now())
+            deliver_due(settings, outbox, utc_now(), stop=stop)
         except FluxHeroError as error:
             logger.warning("alerts wait: %s", error)
         stop.wait(LOOK_EVERY.total_seconds())
