@@ -20,7 +20,7 @@ from fluxhero.alerts.outbox import Outbox
 from fluxhero.night.server_api import ServerApi
 
 POOL = "killed"
-START_SECONDS = 120
+START_SECONDS = 240  # of a machine that is busy with other tests
 _FLOWS = """
 import time
 from prefect import flow
