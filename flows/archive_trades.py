@@ -25,6 +25,7 @@ from tasks.archive import (
     summarise_archive_run,
     verify_batches,
 )
+from tasks.ending import told_by
 from tasks.history import HOOKS
 from tasks.locking import exclusively
 from tasks.parameters import Days, Moment, Rows
@@ -88,4 +89,4 @@ def archive_trades(
             mirrored,
         )
     publish_report("archive-trades", report)
-    return report
+    return told_by(report)

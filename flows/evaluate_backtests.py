@@ -36,10 +36,11 @@ from tasks.backtests import (
     sweep_part,
     working_folder,
 )
+from tasks.cluster import CoresOrCluster
 from tasks.ending import evaluated_as, publish_page
 from tasks.history import HOOKS
 from tasks.parameters import Texts, TimeframeName
-from tasks.policy import one_a_core, run_name
+from tasks.policy import run_name
 from tasks.reporting import publish_report
 
 
@@ -47,7 +48,7 @@ from tasks.reporting import publish_report
     name="evaluate-backtests",
     flow_run_name=run_name,
     retries=0,
-    task_runner=one_a_core(),
+    task_runner=CoresOrCluster(sweep_part),
     **HOOKS,
 )
 def evaluate_backtests(
@@ -109,7 +110,7 @@ def evaluate_backtests(
             [run_engine_jobs.submit(run, name, references, exam) for name in run.engines]
         )
         sweeps = plan_sweeps(run, references)
-        parts = all_of([sweep_part.submit(run, *part) for part in sweeps.parts])
+        parts = all_of([sweep_part.submit(run.bounds, *part) for part in sweeps.parts])
         outcomes = register_trials(run, references, sweeps, parts)
         luck = judge_luck(run, references, outcomes)
         timed = [measure_speed(run, engine) for engine in compared]  # one by one, or none is true

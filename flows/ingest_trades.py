@@ -10,6 +10,7 @@ if __name__ == "__main__":  # Prefect reads its settings when imported, so the c
 from prefect import flow
 
 from fluxhero.ledger.ingest_report import IngestReport
+from tasks.ending import told_by
 from tasks.history import HOOKS
 from tasks.ingest import (
     FormatName,
@@ -52,4 +53,4 @@ def ingest_trades(
         ingested = [ingest_path(run, group) for group in run.groups]
         report = summarise_ingest_run(run, ingested)
     publish_report("ingest-trades", report)
-    return report
+    return told_by(report)

@@ -10,6 +10,7 @@ if __name__ == "__main__":  # Prefect reads its settings when imported, so the c
 from prefect import flow
 
 from fluxhero.market.report import RefreshReport
+from tasks.ending import told_by
 from tasks.history import HOOKS
 from tasks.market import (
     Adjustment,
@@ -57,4 +58,4 @@ def refresh_market_data(
         brought = [take_files(run), *[fetch_bars(run, group) for group in groups]]
         report = summarise_market_run(run, brought)
     publish_report("refresh-market-data", report)
-    return report
+    return told_by(report)

@@ -12,6 +12,7 @@ from prefect import flow
 from fluxhero.archive.report import RestoreReport
 from fluxhero.archive.restore import Wanted
 from tasks.archive import mirror_archive
+from tasks.ending import told_by
 from tasks.history import HOOKS
 from tasks.locking import exclusively
 from tasks.parameters import Days, Moment, Text, Texts
@@ -60,4 +61,4 @@ def restore_trades(
         mirrored = mirror_archive(run)
         report = summarise_restore_run(run, found, restored, mirrored)
     publish_report("restore-trades", report)
-    return report
+    return told_by(report)

@@ -16,6 +16,7 @@ import click
 from click.exceptions import NoArgsIsHelpError
 
 from config.variables import SettingsError
+from fluxhero.commands.alerting import alert
 from fluxhero.commands.archiving import archive, restore
 from fluxhero.commands.breaking import breaker
 from fluxhero.commands.checking import check
@@ -168,6 +169,7 @@ _VERBS = (
     query,
     status,
     doctor,
+    alert,
     serve,
     up,
     down,

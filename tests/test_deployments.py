@@ -253,7 +253,7 @@ def test_a_worker_runs_the_deployment(
     }
     assert all(f"purged {TRADES} rows" in one["description"] for one in artifacts)
     ours = [line for line in log_lines(run_id) if line["name"].startswith(("tasks.", "fluxhero."))]
-    assert any(f"{archived[0].name}: {TRADES} rows" in line["message"] for line in ours), ours
+    assert any(f"published {TRADES} rows in 1 batch" in line["message"] for line in ours), ours
     assert all(line["task_run_id"] for line in ours)
 
 
