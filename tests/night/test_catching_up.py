@@ -10,8 +10,10 @@ from typing import Any
 import httpx
 import pytest
 
+from fluxhero.alerts.automations import automations
+from fluxhero.errors import NightShiftError
 from fluxhero.metrics.jobs import read_jobs
-from fluxhero.night.apply import apply, ours_on
+from fluxhero.night.apply import apply, apply_automations, ours_on
 from fluxhero.night.catch_up import PENDING_FOR, catch_up
 from fluxhero.night.server_api import ServerApi
 from tests import samples
@@ -177,9 +179,22 @@ def test_applying_again_keeps_what_somebody_paused_and_removes_what_is_no_longer
     flow = snapshot["flow_id"]
     server.post("/deployments/", {"name": "regular", "flow_id": flow, "tags": ["fluxhero"]})
     own = server.post("/deployments/", {"name": "own", "flow_id": flow, "tags": ["mine"]})
+    alerts = automations_on(server)
+    off = next(iter(alerts.values()))
+    server.patch(f"/automations/{off['id']}", {"enabled": False})
+    stale = {name: off[name] for name in ("description", "trigger", "actions")}
+    server.post("/automations/", {**stale, "name": "FluxHero: no longer"})
+    theirs = server.post("/automations/", {**stale, "name": "somebody's own"})
     try:
         with caplog.at_level(logging.INFO):
             apply(server, REPOSITORY)
+        assert {**alerts, "FluxHero: no longer": None}.keys() - automations_on(server).keys() == {
+            "FluxHero: no longer"
+        }
+        for name, one in automations_on(server).items():
+            assert one["trigger"] == alerts[name]["trigger"], "its trigger goes on counting"
+            assert one["enabled"] == (alerts[name]["enabled"] and name != off["name"])
+        assert server.get(f"/automations/{theirs['id']}")["name"] == "somebody's own"
         after = ours_on(server)
         assert sorted(after) == sorted(before), "regular has gone"
         assert [name for name, one in after.items() if one["paused"]] == [IN_SESSION]
@@ -193,6 +208,44 @@ def test_applying_again_keeps_what_somebody_paused_and_removes_what_is_no_longer
         server.post(f"/deployments/{snapshot['id']}/resume_deployment")
         server.patch(hour, {"active": True})
         server.delete(f"/deployments/{own['id']}")
+        server.delete(f"/automations/{theirs['id']}")
+        server.patch(f"/automations/{off['id']}", {"enabled": off["enabled"]})
+
+
+def automations_on(server: ServerApi) -> dict[str, dict[str, Any]]:
+    """Ours, by name; what are sets to the server, in order."""
+    found = server.every("/automations/filter", {"sort": "NAME_ASC"})
+    return {one["name"]: in_order(one) for one in found if one["name"].startswith("FluxHero: ")}
+
+
+def in_order(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: in_order(member) for name, member in value.items()}
+    if isinstance(value, list):
+        return (
+            sorted(value) if all(isinstance(one, str) for one in value) else [*map(in_order, value)]
+        )
+    return value
+
+
+def test_an_automation_that_is_changed_is_put_right(
+    server: ServerApi, caplog: pytest.LogCaptureFixture
+) -> None:
+    name, before = next(iter(automations_on(server).items()))
+    body = {one: before[one] for one in ("name", "enabled", "trigger", "actions")}
+    server.put(f"/automations/{before['id']}", {**body, "description": "nonsense"})
+    with caplog.at_level(logging.INFO):
+        apply_automations(server, automations())
+        apply_automations(server, automations())
+    assert caplog.text.count("changed the automation") == 1
+    assert automations_on(server)[name]["description"] == before["description"]
+
+
+def test_a_checkout_that_cannot_be_deployed_is_said(server: ServerApi, tmp_path: Path) -> None:
+    text = (REPOSITORY / "prefect.yaml").read_text("utf-8")
+    (tmp_path / "prefect.yaml").write_text(text.replace("flows/nightly.py", "flows/no_such.py"))
+    with pytest.raises(NightShiftError, match="no_such"):
+        apply(server, tmp_path)
 
 
 BAD = [
