@@ -108,12 +108,12 @@ def house(clean_environment: Path, monkeypatch: pytest.MonkeyPatch) -> House:
 def test_a_night_brings_in_archives_checks_and_measures(
     house: House, prefect_harness: str, tmp_path: Path
 ) -> None:
-    cash = tmp_path / "cash.jsonl"
-    cash.write_text(
-        '{"flow_id": "c-1", "mode": "paper", "at": "2026-01-05T00:00:00Z", "kind": "deposit",'
-        ' "amount": "500"}\n'
+    file = tmp_path / "trades.jsonl"
+    file.write_text(
+        '{"trade_id": "n-1", "mode": "paper", "symbol": "AAPL", "side": "long", "quantity": "1",'
+        ' "entry_price": "10", "entry_time": "2026-01-05T15:00:00Z", "status": "open"}\n'
     )
-    state, report = a_night(imports=[str(cash)])
+    state, report = a_night(imports=[str(file)])
     assert [step.name for step in report.steps] == list(STEPS)
     assert report.steps[1].ended == "ok", report.verdict
     assert "purged 3 rows" in report.steps[1].came_to
