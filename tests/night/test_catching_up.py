@@ -25,7 +25,7 @@ ARCHIVE, IN_SESSION, HOURLY = (
     "snapshot-metrics/in-session",
     "snapshot-metrics/hourly",
 )
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.timeout(900)]  # two deployments come first
 
 
 @pytest.fixture

@@ -32,6 +32,7 @@ def deploy(name: str) -> str:
 
 
 @pytest.mark.server
+@pytest.mark.timeout(900)
 def test_runs_that_hang_in_c_end_failed_with_their_stacks_in_their_logs(
     deployed: str, tmp_path: Path
 ) -> None:
