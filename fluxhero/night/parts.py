@@ -22,6 +22,7 @@ from config.variables import NIGHT_SHIFT
 from fluxhero.night.deployments import POOL, checkout
 from fluxhero.night.logs import log_file
 from fluxhero.night.ports import url_of
+from fluxhero.night.prefect_ui import ui_environment
 from fluxhero.night.retention import retention_environment
 from fluxhero.night.state import Part
 
@@ -150,9 +151,8 @@ class Place:
         """What the server is told beside: how long it keeps things, and to call nobody."""
         wanted = {
             **retention_environment(self.settings.history_days),
-            "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
             # Beside the database: the installation may not be writable, or serve two servers.
-            "PREFECT_UI_STATIC_DIRECTORY": str(self.prefect_home / "ui"),
+            **ui_environment(self.prefect_home / "ui", self.api_url),
         }
         return {name: os.environ.get(name, value) for name, value in wanted.items()} | {
             "PREFECT_SERVER_API_HOST": self.settings.prefect_host,
