@@ -73,7 +73,7 @@ def prefect_api_url(data_dir: Path | None = None) -> str | None:
         return configured
     if found := running_api_url(data_dir or load_settings().data_dir):
         return found
-    if _server_answers(LOCAL_HOST, LOCAL_PORT):
+    if server_answers(LOCAL_HOST, LOCAL_PORT):
         return f"http://{LOCAL_HOST}:{LOCAL_PORT}/api"
     return None
 
@@ -138,7 +138,7 @@ def _table(document: dict[str, Any], *keys: str) -> dict[str, Any]:
     return document
 
 
-def _server_answers(host: str, port: int) -> bool:
+def server_answers(host: str, port: int) -> bool:
     """Whether a healthy Prefect server listens there."""
     connection = http.client.HTTPConnection(host, port, timeout=PROBE_SECONDS)
     try:
