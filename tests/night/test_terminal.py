@@ -81,9 +81,8 @@ def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
         server.kill()
 
 
-@pytest.mark.parametrize("ending", ["ctrl-c", "hang up"])
-def test_the_screen_shows_what_runs_and_the_terminal_ends_it(
-    tmp_path: Path, environment: dict[str, str], ending: str
+def test_the_screen_shows_what_runs_and_ctrl_c_ends_it(
+    tmp_path: Path, environment: dict[str, str]
 ) -> None:
     terminal = Terminal(tmp_path, environment, "--only", "api")
     try:
@@ -94,18 +93,30 @@ def test_the_screen_shows_what_runs_and_the_terminal_ends_it(
         assert str(state.page_url) in text
         assert "Prefect server at" in text
         assert max(map(len, text.replace("\r", "").splitlines())) <= 80
-        if ending == "ctrl-c":
-            os.write(terminal.master, b"\x03")
-            assert "Stopped by SIGINT" in terminal.read_until("nothing of the night shift runs")
-        else:
-            os.kill(terminal.process.pid, signal.SIGHUP)
-            terminal.read_until("Stopped by SIGHUP")
+        os.write(terminal.master, b"\x03")
+        assert "Stopped by SIGINT" in terminal.read_until("nothing of the night shift runs")
         assert terminal.process.wait(WAIT_SECONDS) == 0
         assert leftovers.find(state.token) == []
         assert not state_file(tmp_path / "data").exists()
     finally:
         terminal.end()
         os.close(terminal.master)
+
+
+def test_a_terminal_that_is_closed_ends_it_and_leaves_nothing(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    terminal = Terminal(tmp_path, environment, "--only", "api")
+    try:
+        terminal.read_until("night shift: all up")
+        state = read_state(tmp_path / "data")
+        assert state is not None
+        os.close(terminal.master)
+        terminal.process.wait(WAIT_SECONDS)
+        assert leftovers.find(state.token) == []
+        assert not state_file(tmp_path / "data").exists()
+    finally:
+        terminal.end()
 
 
 def test_json_when_all_is_up_and_log_lines_meanwhile(
