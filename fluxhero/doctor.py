@@ -208,7 +208,7 @@ def _prefect(api_url: str | None) -> Diagnosis:
             part="Prefect",
             health=Health.WARN,
             found="no server runs: nothing happens by schedule, and each command starts one of its own",
-            next_step="`prefect server start` in the project's folder; docs/operations.md says more",
+            next_step="`fluxhero up` starts one; docs/operations.md says more",
         )
     try:
         answer = httpx.get(f"{api_url}/health", timeout=_ANSWERS_WITHIN)

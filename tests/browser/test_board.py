@@ -170,14 +170,14 @@ def test_a_lost_server_is_said_and_found_again(tab: Open, served: Serve, now: da
 
 def test_an_empty_ledger_says_what_to_do(tab: Open, served: Serve, now: datetime) -> None:
     script = Script(empty_status(now))
-    script.status["runs"]["problem"] = "no Prefect server: start one with `prefect server start`"
+    script.status["runs"]["problem"] = "no Prefect server: start one with `fluxhero up`"
     opened = tab()
     opened.log_in(served(script).url, TOKEN)
     assert opened.page.get_attribute("#verdict", "data-level") == "unknown"
     for panel, said in (
         ("account", "fluxhero ingest"),
         ("findings", "never checked"),
-        ("runs", "prefect server start"),
+        ("runs", "fluxhero up"),
         ("latency", "No order has the times"),
         ("breaker", "No state yet"),
         ("jobs", "No job has run"),
