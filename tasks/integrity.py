@@ -35,6 +35,7 @@ from fluxhero.integrity.scrub import scrub
 from fluxhero.integrity.values import check_values
 from fluxhero.integrity.waivers import READABLE, Waiver, read_waivers, waivers_file
 from fluxhero.ledger.schema import LEDGER_TABLES
+from fluxhero.wording import counted
 from tasks.policy import io_task
 from tasks.starting import settings_of_run
 
@@ -227,7 +228,7 @@ def _remembering(run: CheckRun) -> Iterator[Passed]:
 def _told(what: str, results: list[Result]) -> list[Result]:
     """Log what a step came to."""
     broken = [result for result in results if result.outcome is not Outcome.PASSED]
-    logger.info("%s: %d checks, %d not passed", what, len(results), len(broken))
+    logger.info("%s: %s, %d not passed", what, counted(len(results), "check"), len(broken))
     for result in broken:
         logger.info(
             "%s %s, %s: %s", result.rule.name, result.outcome, result.object, result.observed

@@ -6,17 +6,14 @@ not. A `compute_task` only computes, and is never tried again. What either uses 
 (`tasks.cost`); a `publishing_task` is tried again like the first, and counts as orchestration.
 """
 
-import os
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Any, Final, ParamSpec, TypeVar
 
 from prefect import Task, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
-from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run
-from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from prefect.tasks import exponential_backoff
 
 from fluxhero.errors import TransientError
@@ -28,6 +25,9 @@ R = TypeVar("R")
 RETRIES = 3
 BACKOFF_SECONDS = 2  # pauses of 2, 4 and 8 seconds, each stretched by up to the jitter
 JITTER = 0.5
+
+# Parameters that make another kind of run of it.
+_WAYS: Final = {"dry_run": "dry run", "deep": "deep", "repair": "repair", "adopt": "adopt"}
 
 
 def worth_retrying(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
@@ -60,15 +60,16 @@ def compute_task(function: Callable[P, R]) -> Task[P, R]:
     return decorate(metered(function))
 
 
-def one_a_core() -> TaskRunner[PrefectFuture[Any]]:
-    """Runs submitted steps beside each other, as many as there are cores."""
-    runner: Any = ThreadPoolTaskRunner(max_workers=os.cpu_count() or 1)  # its futures are narrower
-    return cast(TaskRunner[PrefectFuture[Any]], runner)
-
-
 def run_name() -> str:
-    """A readable name for a flow run: which flow, and when it started (UTC)."""
-    return f"{flow_run.flow_name or 'run'} {datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
+    """A readable name for a flow run: which flow, in which way, and when it started (UTC)."""
+    ways = [
+        _WAYS[name]
+        for name, value in flow_run.parameters.items()
+        if value is True and name in _WAYS
+    ]
+    return " ".join(
+        [flow_run.flow_name or "run", *ways, f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"]
+    )
 
 
 def _name(function: Callable[..., Any]) -> str:
