@@ -158,6 +158,12 @@ def _of_memory(samples: list[dict[str, float]]) -> list[str]:
         "|---|---|---|",
         *(f"| {one['runs']:,.0f} | {one['rss']:.0f} | {one['pss']:.0f} |" for one in wanted),
         "",
+        (
+            "What grows at first is what the server keeps for a while (the events of the last ten minutes, so that "
+            "none counts twice) and what the C library keeps of freed memory: SQLite itself had 4 MB after 900 runs. "
+            "A thousand runs in half an hour fill that; a snapshot every five minutes does not."
+        ),
+        "",
     ]
 
 

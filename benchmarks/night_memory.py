@@ -13,7 +13,7 @@ from benchmarks.night_shift import ROOT, answer, night_shift, say
 from fluxhero.night.state import Part
 
 _EVERY = 50
-WARM = 300  # runs after which its caches and pools are as large as they get
+WARM = 500  # runs after which its caches and pools are as large as they get
 
 
 def measure(folder: Path, runs: int) -> list[dict[str, float]]:
