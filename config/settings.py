@@ -315,7 +315,8 @@ class Settings(BaseSettings):
         30,
         ge=1,
         le=MOST_DAYS,
-        description="Days the night shift's Prefect server keeps ended runs, their logs and their events.",
+        description="Days the night shift's Prefect server keeps ended runs and their logs; their events it"
+        " keeps three days at most.",
     )
     run_limit_minutes: int = Field(
         120,
