@@ -61,8 +61,13 @@ def configure_logging(settings: Settings) -> None:
     Args:
         settings: level, format, and the secrets that no record may show.
     """
-    given = [getattr(settings, name) for name in Settings.model_fields]
-    secrets = [value.get_secret_value() for value in given if isinstance(value, SecretStr)]
+    secrets = [
+        value.get_secret_value()
+        for name in Settings.model_fields
+        for given in [getattr(settings, name)]
+        for value in (given if isinstance(given, tuple) else (given,))
+        if isinstance(value, SecretStr)
+    ]
     # A list of secrets shows itself one by one.
     Record.redactor = Redactor(
         part.strip() for text in secrets for part in (text, *text.split(","))

@@ -15,8 +15,9 @@ from dotenv import dotenv_values
 from pydantic import SecretStr
 
 from config.kinds import as_text
-from config.settings import Settings
-from config.variables import PREFIX, variable
+from config.night_shift import running_api_url
+from config.settings import Settings, load_settings
+from config.variables import NIGHT_SHIFT, PREFIX, variable
 
 LOCAL_HOST: Final = "127.0.0.1"
 LOCAL_PORT: Final = 4200  # where `prefect server start` listens unless told otherwise
@@ -45,27 +46,47 @@ OF_DEPLOYMENTS: Final[Mapping[str, str]] = {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY":
 
 
 def prepare_prefect_environment() -> None:
-    """Set Prefect's defaults for this process and find the local server, if one runs."""
+    """Set Prefect's defaults for this process and find the server that runs here, if one does.
+
+    Raises:
+        SettingsError: the settings, which say where to look, cannot be used.
+    """
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
-    if not any(_configured_api_urls()) and (found := prefect_api_url()):
+    if configured_api_url() is None and (found := prefect_api_url()):
         os.environ["PREFECT_API_URL"] = found
 
 
-def prefect_api_url() -> str | None:
+def prefect_api_url(data_dir: Path | None = None) -> str | None:
     """URL of the API that runs are kept by, without a slash at its end; None where there is none.
 
-    It is what somebody configured, whether it answers or not, or else the local server if it runs.
+    It is what somebody configured, whether it answers or not; else the server of the night shift that
+    runs on the data folder; else the local server if it runs.
+
+    Args:
+        data_dir: the data folder; that of the settings when None.
+
+    Raises:
+        SettingsError: the settings cannot be used.
     """
-    configured = next((url for url in _configured_api_urls() if url), None)
-    if configured is None and _server_answers(LOCAL_HOST, LOCAL_PORT):
+    if configured := configured_api_url():
+        return configured
+    if found := running_api_url(data_dir or load_settings().data_dir):
+        return found
+    if server_answers(LOCAL_HOST, LOCAL_PORT):
         return f"http://{LOCAL_HOST}:{LOCAL_PORT}/api"
+    return None
+
+
+def configured_api_url() -> str | None:
+    """What somebody configured as the API's URL, without a slash at its end; None if nobody did."""
+    configured = next((url for url in _configured_api_urls() if url), None)
     return configured and configured.rstrip("/")
 
 
 def starts_temporary_server() -> bool:
     """Whether Prefect will start a server of its own for a run; ask after preparing."""
-    return not any(_configured_api_urls())
+    return configured_api_url() is None
 
 
 def use_demo_folder(folder: Path, **settings: Any) -> None:
@@ -77,8 +98,10 @@ def use_demo_folder(folder: Path, **settings: Any) -> None:
         folder: the data folder.
         settings: what is set otherwise than by default.
     """
-    for name in [name for name in os.environ if name.upper().startswith(PREFIX)]:
-        del os.environ[name]
+    ours = [name for name in os.environ if name.upper().startswith(PREFIX)]
+    for name in ours:
+        if name != NIGHT_SHIFT:  # whose process this is stays true
+            del os.environ[name]
     for field, value in Settings(_env_file=None, data_dir=folder, log_level="ERROR", **settings):
         if value is not None and not isinstance(value, SecretStr):
             os.environ[variable(field)] = as_text(value)
@@ -115,7 +138,7 @@ def _table(document: dict[str, Any], *keys: str) -> dict[str, Any]:
     return document
 
 
-def _server_answers(host: str, port: int) -> bool:
+def server_answers(host: str, port: int) -> bool:
     """Whether a healthy Prefect server listens there."""
     connection = http.client.HTTPConnection(host, port, timeout=PROBE_SECONDS)
     try:

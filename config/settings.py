@@ -44,7 +44,7 @@ from config.kinds import (
     Weights,
     ZoneName,
 )
-from config.variables import PREFIX, SettingsError, names_in, unknown, variable
+from config.variables import NIGHT_SHIFT, PREFIX, SettingsError, names_in, unknown, variable
 
 __all__ = ["PREFIX", "Settings", "SettingsError", "StoreKind", "load_settings", "variable"]
 
@@ -375,6 +375,9 @@ class Settings(BaseSettings):
 def load_settings(env_file: str | Path | None = ".env", **overrides: Any) -> Settings:
     """Read the settings from the environment and a `.env` file.
 
+    A process of a night shift reads no file: it was handed what the user has set, and a file in the
+    folder that it runs in may be another one.
+
     Args:
         env_file: file of `NAME=value` lines; missing is fine, None reads none.
         overrides: fields that win over both.
@@ -382,7 +385,7 @@ def load_settings(env_file: str | Path | None = ".env", **overrides: Any) -> Set
     Raises:
         SettingsError: naming every variable that is unknown or wrong.
     """
-    path = None if env_file is None else Path(env_file)
+    path = None if env_file is None or os.environ.get(NIGHT_SHIFT) else Path(env_file)
     names = [*os.environ, *(() if path is None else names_in(path))]
     names += [variable(field) for field in overrides]
     problems = [*unknown(names, Settings.model_fields)]

@@ -3,11 +3,13 @@
 import difflib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from dotenv.parser import parse_stream
 
 PREFIX = "FLUXHERO_"
+# Marks every process of a night shift, with a value of its own; no setting.
+NIGHT_SHIFT: Final = f"{PREFIX}NIGHT_SHIFT"
 
 
 class SettingsError(ValueError):
@@ -54,7 +56,8 @@ def names_in(path: Path) -> Iterator[str]:
 def unknown(names: Iterable[str], fields: Iterable[str]) -> Iterator[str]:
     """What is wrong with each name that has our prefix and belongs to no field."""
     known = [field.upper() for field in fields]
-    for name in sorted({name.upper() for name in names if name.upper().startswith(PREFIX)}):
+    ours = {name.upper() for name in names if name.upper().startswith(PREFIX)}
+    for name in sorted(ours - {NIGHT_SHIFT}):
         rest = name.removeprefix(PREFIX)  # names are not near for their prefix alone
         if rest not in known:
             near = difflib.get_close_matches(rest, known, n=1)

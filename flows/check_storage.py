@@ -22,6 +22,7 @@ from tasks.integrity import (
     record_check,
     repair_faults,
     scrub_files,
+    tell_of_check,
     watch_drift,
 )
 from tasks.locking import exclusively
@@ -30,8 +31,8 @@ from tasks.reporting import publish_report
 from tasks.sessions import on_trading_days
 
 
-@flow(name="check-storage", flow_run_name=run_name, retries=0, **HOOKS)
 @on_trading_days
+@flow(name="check-storage", flow_run_name=run_name, retries=0, **HOOKS)
 def check_storage(deep: bool = False, repair: bool = False) -> State[Any]:
     """Check everything the ledger stands on: files, hot store against archive, and every value.
 
@@ -55,6 +56,7 @@ def check_storage(deep: bool = False, repair: bool = False) -> State[Any]:
         bars = check_bar_values(run)
         drift = watch_drift(run)
         report = record_check(run, [*files, *ledger, *values, *bars, *drift], repairs, quarantined)
+    tell_of_check(run, report)
     publish_report("check-storage", report)
     publish_page("check-storage", report)
     return ended_as(report)

@@ -13,6 +13,12 @@ from typing import Any
 from prefect import State, flow
 
 from tasks.backtests import (
+    Engines,
+    Pairs,
+    Shares,
+    SpeedBars,
+    Sweeper,
+    Variants,
     all_of,
     compute_targets,
     conclude,
@@ -33,6 +39,7 @@ from tasks.backtests import (
 from tasks.cluster import CoresOrCluster
 from tasks.ending import evaluated_as, publish_page
 from tasks.history import HOOKS
+from tasks.parameters import Texts, TimeframeName
 from tasks.policy import run_name
 from tasks.reporting import publish_report
 
@@ -45,19 +52,19 @@ from tasks.reporting import publish_report
     **HOOKS,
 )
 def evaluate_backtests(
-    strategies: list[str] | None = None,
-    symbols: list[str] | None = None,
-    timeframe: str = "1Day",
+    strategies: Texts | None = None,
+    symbols: Texts | None = None,
+    timeframe: TimeframeName = "1Day",
     first: date | None = None,
     last: date | None = None,
-    parameters: list[str] | None = None,
-    grid: list[str] | None = None,
-    engines: list[str] | None = None,
-    shares: int | None = None,
+    parameters: Pairs | None = None,
+    grid: Variants | None = None,
+    engines: Engines | None = None,
+    shares: Shares | None = None,
     allow_short: bool = False,
-    speed_bars: int = 100_000,
+    speed_bars: SpeedBars = 100_000,
     build: bool = True,
-    sweep_engine: str = "reference",
+    sweep_engine: Sweeper = "reference",
     pdf: bool = False,
 ) -> State[Any]:
     """Compare backtesting engines on the same rules and data, and ask whether a strategy's result is luck.

@@ -16,6 +16,7 @@ import click
 from click.exceptions import NoArgsIsHelpError
 
 from config.variables import SettingsError
+from fluxhero.commands.alerting import alert
 from fluxhero.commands.archiving import archive, restore
 from fluxhero.commands.breaking import breaker
 from fluxhero.commands.checking import check
@@ -24,6 +25,7 @@ from fluxhero.commands.evaluating import evaluate
 from fluxhero.commands.examining import doctor
 from fluxhero.commands.holding import hold
 from fluxhero.commands.ingesting import ingest
+from fluxhero.commands.night import down, up
 from fluxhero.commands.nightly_running import nightly
 from fluxhero.commands.querying import query
 from fluxhero.commands.refreshing import refresh
@@ -139,6 +141,7 @@ def cli(context: click.Context, *, debug: bool) -> None:
       fluxhero demo                 try everything on real data, in a folder of its own
       fluxhero status               where your own store stands
       fluxhero archive --dry-run    what would move
+      fluxhero up                   have all of it done by schedule, with a page that shows it
 
     Settings are FLUXHERO_… variables or lines of a .env file; .env.example explains each. To
     archive a FluxHero bot's database in place, set FLUXHERO_STORE_URL=sqlite:///path/to/system.db.
@@ -166,7 +169,10 @@ _VERBS = (
     query,
     status,
     doctor,
+    alert,
     serve,
+    up,
+    down,
 )
 for _command in _VERBS:
     cli.add_command(_command)

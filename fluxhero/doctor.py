@@ -13,6 +13,8 @@ import httpx
 from pydantic import BaseModel, ConfigDict
 
 from config.settings import Settings, variable
+from fluxhero.alerts.delivery import unreadable_targets
+from fluxhero.alerts.standing import standing_now
 from fluxhero.api.tokens import Tokens
 from fluxhero.archive.identity import check_owner
 from fluxhero.archive.workspace import Workspace
@@ -22,6 +24,7 @@ from fluxhero.wording import counted
 
 LITTLE_SPACE, TOO_LITTLE_SPACE = 5 * 10**9, 5 * 10**8  # bytes
 _PACKAGES = (DISTRIBUTION, "prefect", "duckdb", "pyarrow", "pandas", "great-expectations")
+_SECRETS = ("auth_secret", "alpaca_api_key", "alpaca_api_secret", "alert_urls")
 _ANSWERS_WITHIN = 3.0  # seconds
 _OTHERS = 0o077  # permission bits of everybody but the owner
 
@@ -100,6 +103,7 @@ def examine(settings: Settings, *, env_file: Path, prefect_api: str | None) -> E
                 _guarded("archive", lambda: _archive(workspace)),
                 _guarded("access", lambda: _access(settings), failing=Health.WARN),
                 _prefect(prefect_api),
+                *_guarded_all("alerts", lambda: _alerts(settings)),
             )
         )
 
@@ -126,7 +130,7 @@ def _env_file(path: Path) -> Iterator[Diagnosis]:
 
 
 def _holds_a_secret(path: Path) -> bool:
-    secrets = {variable(name) for name in ("auth_secret", "alpaca_api_key", "alpaca_api_secret")}
+    secrets = {variable(name) for name in _SECRETS}
     lines = path.read_text(encoding="utf-8-sig").splitlines()
     names = (line.removeprefix("export ").partition("=") for line in map(str.strip, lines))
     return any(name.strip() in secrets and value.strip() for name, _, value in names)
@@ -218,6 +222,34 @@ def _prefect(api_url: str | None) -> Diagnosis:
             next_step="start it, or correct PREFECT_API_URL",
         )
     return Diagnosis(part="Prefect", health=Health.PASS, found=f"a server answers at {api_url}")
+
+
+def _alerts(settings: Settings) -> Iterator[Diagnosis]:
+    """Whether Apprise can read each target, and whether what was told has arrived."""
+    unreadable = unreadable_targets(settings)
+    for error in unreadable:
+        yield Diagnosis(
+            part="alerts", health=Health.FAIL, found=error.what, next_step=error.next_step
+        )
+    alerts = standing_now(settings)
+    if not alerts.ok:
+        step = "`fluxhero alert test` tries the targets, `fluxhero alert retry` sends what is left"
+        yield Diagnosis(part="alerts", health=Health.FAIL, found=alerts.verdict, next_step=step)
+    elif not alerts.targets:
+        found = "no target is configured: alerts are kept and shown, and sent nowhere"
+        step = "set FLUXHERO_ALERT_URLS, then `fluxhero alert test`; docs/alerts.md has examples"
+        yield Diagnosis(part="alerts", health=Health.WARN, found=found, next_step=step)
+    elif not unreadable:
+        yield Diagnosis(part="alerts", health=Health.PASS, found=alerts.verdict)
+
+
+def _guarded_all(part: str, examine_part: Callable[[], Iterator[Diagnosis]]) -> list[Diagnosis]:
+    try:
+        return list(examine_part())
+    except FluxHeroError as error:
+        return [
+            Diagnosis(part=part, health=Health.FAIL, found=error.what, next_step=error.next_step)
+        ]
 
 
 def _guarded(

@@ -160,9 +160,8 @@ def check_archive(run: ArchiveRun) -> None:
         follow_head(layout, run.workspace.data_dir, chain)
     elif not run.workspace.adopting:
         check_owner(layout, store)  # a dry run writes nothing
-    logger.info(
-        "archive %s of store %s: %d batches, chain proven", layout.root, store.path, len(chain)
-    )
+    batches = counted(len(chain), "batch")
+    logger.info("archive %s of store %s: %s, chain proven", layout.root, store.path, batches)
 
 
 @io_task
@@ -201,10 +200,10 @@ def plan_batches(run: ArchiveRun, limit: int | None) -> Plan:
             undated=plan.undated + part.undated,
         )
     logger.info(
-        "planned: %s in %s, before any row is found unusable; cut-off %s",
+        "due: %s in %s, closed before %s UTC",
         counted(sum(batch.rows for batch in batches), "row"),
         counted(len(batches), "batch"),
-        run.cutoff.isoformat(),
+        f"{run.cutoff:%Y-%m-%d %H:%M}",
     )
     return Plan(_groups(batches), plan.purge_only, plan.refused, plan.held, plan.undated)
 
@@ -267,6 +266,8 @@ def verify_batches(run: ArchiveRun, staged: Staged) -> Verified:
             except IntegrityError as error:
                 logger.error("%s stopped, nothing of it is purged: %s", batch.batch_id, error)  # noqa: TRY400
                 refused.append(Refusal(batch.batch_id, str(error)))
+    batches = counted(len(verified), "batch")
+    logger.info("verified %s: hashed, read back, every value compared", batches)
     return Verified(tuple(verified), tuple(refused))
 
 
@@ -282,9 +283,10 @@ def publish_batches(run: ArchiveRun, verified: Verified) -> list[Manifest]:
         if known is None:
             with log_context(batch=batch.staged.batch_id):
                 known = making.publish(workspace, store_id, chain, batch)
-                logger.info("published %s: %d rows", known.file.path, known.file.rows)
             chain = chain.followed_by(known)
         published.append(known)
+    rows = sum(known.file.rows for known in published)
+    logger.info("published %s in %s", counted(rows, "row"), counted(len(published), "batch"))
     return published
 
 
@@ -297,7 +299,7 @@ def purge_batches(run: ArchiveRun, published: Sequence[Manifest], plan: Plan) ->
     chain = workspace.chain()
 
     def progress(done: int, total: int | None) -> None:
-        if done == total or done % 10 == 0:
+        if done == total or done % 100 == 0:
             logger.info("purged %d of %s batches", done, total)
 
     report = purging.purge(

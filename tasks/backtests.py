@@ -5,12 +5,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 from prefect.futures import PrefectFuture
 
+from config.bounds import MOST_COUNT
 from fluxhero.archive.batches import utc_now
 from fluxhero.backtest.asked import (
+    NO_ENGINE,
+    SWEEPERS,
     Asked,
     chosen_engines,
     chosen_strategies,
@@ -19,6 +22,7 @@ from fluxhero.backtest.asked import (
 from fluxhero.backtest.comparison import Compared, compare_engine, sweeper, time_engine
 from fluxhero.backtest.concluding import evaluation_of
 from fluxhero.backtest.contract import Contract
+from fluxhero.backtest.engines import ENGINES
 from fluxhero.backtest.environments import Environment
 from fluxhero.backtest.evaluation import Evaluation, StrategyLuck
 from fluxhero.backtest.evaluation_report import evaluation_html
@@ -41,12 +45,21 @@ from fluxhero.market.timeframe import Timeframe
 from fluxhero.reports import write_report
 from fluxhero.wording import counted
 from tasks.cluster import check_cluster, lost_clusters
+from tasks.parameters import form
 from tasks.policy import compute_task, io_task
 from tasks.starting import settings_of_run
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+_PAIR = r"^[A-Za-z_][A-Za-z0-9_]*=.+$"
+Engines = Annotated[list[Annotated[str, form(enum=[*ENGINES, NO_ENGINE])]], form(uniqueItems=True)]
+Pairs = list[Annotated[str, form(pattern=_PAIR, examples=["fast=10"])]]
+Variants = list[Annotated[str, form(pattern=_PAIR, examples=["fast=5..50:5"])]]
+Shares = Annotated[int, form(minimum=1, maximum=10_000_000)]
+SpeedBars = Annotated[int, form(minimum=0, maximum=MOST_COUNT)]
+Sweeper = Annotated[str, form(enum=list(SWEEPERS))]
 
 
 @dataclass(frozen=True)
@@ -149,6 +162,7 @@ def load_bars(asked: Asked) -> Material:
 def compute_targets(asked: Asked, material: Material) -> AllSignalled:
     """Ask every strategy what it wants after each bar, and whether it looks ahead."""
     found = [signalled(asked, bars) for bars, _ in material.usable]
+    logger.info("signals of %s", counted(sum(len(one.usable) for one in found), "strategy run"))
     return AllSignalled(
         tuple(one for each in found for one in each.usable),
         tuple(failure for each in found for failure in each.failures),
@@ -172,7 +186,10 @@ def set_exam(asked: Asked, material: Material) -> Exam:
 def run_engine_jobs(asked: Asked, engine: str, references: AllReferenced, exam: Exam) -> Compared:
     """Run every strategy and the validation tests in one engine, isolated."""
     jobs = [job for one in references.usable for job in one.jobs()]
-    return compare_engine(asked, engine, [*jobs, *exam.jobs])
+    compared = compare_engine(asked, engine, [*jobs, *exam.jobs])
+    ended = sum(outcome.kind == "ok" for outcome in compared.outcomes)
+    logger.info("%s: %d of %s done", engine, ended, counted(len(compared.outcomes), "job"))
+    return compared
 
 
 @io_task

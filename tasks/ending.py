@@ -1,14 +1,16 @@
-"""How a run ends that judges something: a link to its page, and the state it deserves."""
+"""How a run ends: a link to its report's page, and a state that says what it came to."""
 
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar, cast
 
-from prefect.artifacts import create_link_artifact
+from prefect.artifacts import create_link_artifact, create_markdown_artifact
 from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
 from fluxhero.integrity.check_report import CheckReport
 from fluxhero.integrity.rules import Severity
+from fluxhero.night.state import read_state
 from tasks.policy import publishing_task
 
 
@@ -35,12 +37,34 @@ class Paged(Protocol):
         ...
 
 
+Told = TypeVar("Told", bound=Judging)
+
+
 @publishing_task
 def publish_page(key: str, report: Paged) -> None:
-    """Leave a link to the report's HTML page on the run's page."""
-    if report.page is not None:
-        link = Path(report.page).as_uri()
-        create_link_artifact(link, key=f"{key}-page", link_text="The whole report")
+    """Say on the run's page where the report's HTML page is.
+
+    A browser opens no file from a page of a server. So it is a link where a night shift serves the
+    operations page, which opens reports, and else the file's path.
+    """
+    if report.page is None:
+        return
+    path = Path(report.page)
+    night = read_state(path.parents[1])
+    key, about = f"{key}-page", f"The whole report: {path}"
+    if night is not None and night.page_url is not None:
+        text = f"The whole report: {path.name}, on the operations page"
+        create_link_artifact(night.page_url, key=key, link_text=text, description=about)
+    else:
+        create_markdown_artifact(f"{about}\n\nOpen it in a browser.", key=key, description=about)
+
+
+def told_by(report: Told) -> Told:
+    """The report as a run's result: what it says is the run's message, and what it found is in its name.
+
+    The caller of the flow gets the report itself, as does who calls a flow's body without a run.
+    """
+    return report if flow_run.id is None else cast(Told, _completed(report))
 
 
 def ended_as(report: CheckReport) -> State[Any]:

@@ -5,6 +5,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from prefect.events import emit_event
+
+from fluxhero.alerts.folder_incidents import integrity_level
 from fluxhero.archive.batches import utc_now
 from fluxhero.errors import DamagedFileError, StorageIOError
 from fluxhero.integrity.bars import check_bars
@@ -32,6 +35,7 @@ from fluxhero.integrity.scrub import scrub
 from fluxhero.integrity.values import check_values
 from fluxhero.integrity.waivers import READABLE, Waiver, read_waivers, waivers_file
 from fluxhero.ledger.schema import LEDGER_TABLES
+from fluxhero.wording import counted
 from tasks.policy import io_task
 from tasks.starting import settings_of_run
 
@@ -170,6 +174,24 @@ def record_check(
     return report.model_copy(update={"page": str(page)})
 
 
+@io_task
+def tell_of_check(run: CheckRun, report: CheckReport) -> None:
+    """Emit an event if the verdict is another one than the check before came to: critical, warning or ok."""
+    data_dir, now = run.scope.data_dir, run.scope.now
+    before = integrity_level(latest_findings(data_dir, now, besides=run.run))
+    level = integrity_level(report.findings)
+    if level == before:
+        return
+    emit_event(
+        f"fluxhero.integrity.{level}",
+        resource={
+            "prefect.resource.id": "fluxhero.storage",
+            "prefect.resource.name": "hot store and archive",
+        },
+        payload={"text": report.verdict, "run": report.run, "before": before, "after": level},
+    )
+
+
 def _read_waivers(scope: Scope) -> tuple[list[Waiver], Result]:
     """The waivers, none where they cannot be read: a damaged list must not hide what was found."""
     path = waivers_file(scope.data_dir)
@@ -206,7 +228,7 @@ def _remembering(run: CheckRun) -> Iterator[Passed]:
 def _told(what: str, results: list[Result]) -> list[Result]:
     """Log what a step came to."""
     broken = [result for result in results if result.outcome is not Outcome.PASSED]
-    logger.info("%s: %d checks, %d not passed", what, len(results), len(broken))
+    logger.info("%s: %s, %d not passed", what, counted(len(results), "check"), len(broken))
     for result in broken:
         logger.info(
             "%s %s, %s: %s", result.rule.name, result.outcome, result.object, result.observed

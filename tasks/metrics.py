@@ -19,6 +19,7 @@ from fluxhero.integrity.waivers import Waiver, read_waivers, waivers_file
 from fluxhero.metrics import breaker, limits
 from fluxhero.metrics.about import about_snapshot
 from fluxhero.metrics.breaker import BreakerState, Change, Level, Thresholds
+from fluxhero.metrics.charts import account_charts
 from fluxhero.metrics.compaction import compact_snapshots
 from fluxhero.metrics.equity import (
     account_samples,
@@ -39,6 +40,7 @@ from fluxhero.metrics.snapshots import Snapshot, write_snapshot
 from fluxhero.metrics.store import store_samples
 from fluxhero.metrics.textfile import write_textfile
 from fluxhero.metrics.trades import trade_samples
+from fluxhero.wording import counted
 from tasks.policy import io_task, publishing_task
 from tasks.starting import settings_of_run
 
@@ -104,7 +106,7 @@ def measure_ledger(run: SnapshotRun) -> Measured:
         ]
         curve = equity_curve(connection, capital)
         unusable = unusable_by_mode(connection)
-    logger.info("ledger: %d accounts, %d numbers", len(found), len(samples))
+    logger.info("ledger: %s, %s", counted(len(found), "account"), counted(len(samples), "number"))
     return Measured(tuple(found), tuple(held), unusable, tuple(samples), curve)
 
 
@@ -112,7 +114,9 @@ def measure_ledger(run: SnapshotRun) -> Measured:
 def measure_storage(run: SnapshotRun) -> list[Sample]:
     """Measure the hot store, the archive, the checks' findings and the flows' last runs."""
     jobs = readable_jobs(run.settings.data_dir)
-    return [*store_samples(run.settings, run.now), *job_samples(jobs)]
+    samples = [*store_samples(run.settings, run.now), *job_samples(jobs)]
+    logger.info("store and flows: %s", counted(len(samples), "number"))
+    return samples
 
 
 @io_task
@@ -187,6 +191,7 @@ def record_snapshot(
         samples=len(samples),
         file=str(path),
         textfile=settings.metrics_textfile and str(settings.metrics_textfile),
+        charts=account_charts(measured.curve),
     )
     (logger.info if report.ok else logger.warning)(report.verdict)
     return report

@@ -14,6 +14,7 @@ from config.settings import SettingsError
 from fluxhero.archive.batches import utc_now
 from fluxhero.errors import FluxHeroError, first_line
 from fluxhero.night.nightly_report import Ended, NightReport, Step
+from tasks.cost import cost_line
 from tasks.policy import compute_task
 from tasks.starting import settings_of_run
 
@@ -81,7 +82,9 @@ def not_run(name: str, because: Step) -> Step:
 @compute_task
 def summarise_night(night: Night, steps: Sequence[Step]) -> NightReport:
     """What all steps came to."""
-    return NightReport(began_at=night.began_at, ended_at=utc_now(), steps=tuple(steps))
+    return NightReport(
+        began_at=night.began_at, ended_at=utc_now(), steps=tuple(steps), cost=cost_line()
+    )
 
 
 def night_as(report: NightReport) -> State[Any]:

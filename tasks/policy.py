@@ -8,7 +8,7 @@ not. A `compute_task` only computes, and is never tried again. What either uses 
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
 
 from prefect import Task, task
 from prefect.cache_policies import NO_CACHE
@@ -25,6 +25,9 @@ R = TypeVar("R")
 RETRIES = 3
 BACKOFF_SECONDS = 2  # pauses of 2, 4 and 8 seconds, each stretched by up to the jitter
 JITTER = 0.5
+
+# Parameters that make another kind of run of it.
+_WAYS: Final = {"dry_run": "dry run", "deep": "deep", "repair": "repair", "adopt": "adopt"}
 
 
 def worth_retrying(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
@@ -58,8 +61,15 @@ def compute_task(function: Callable[P, R]) -> Task[P, R]:
 
 
 def run_name() -> str:
-    """A readable name for a flow run: which flow, and when it started (UTC)."""
-    return f"{flow_run.flow_name or 'run'} {datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
+    """A readable name for a flow run: which flow, in which way, and when it started (UTC)."""
+    ways = [
+        _WAYS[name]
+        for name, value in flow_run.parameters.items()
+        if value is True and name in _WAYS
+    ]
+    return " ".join(
+        [flow_run.flow_name or "run", *ways, f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"]
+    )
 
 
 def _name(function: Callable[..., Any]) -> str:

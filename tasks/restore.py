@@ -1,8 +1,10 @@
 """The steps of a restore, a task each."""
 
+import logging
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Annotated
 
 from fluxhero.archive import restore as restoring
 from fluxhero.archive.batches import utc_now
@@ -11,8 +13,15 @@ from fluxhero.archive.mirror import Mirrored
 from fluxhero.archive.report import RestoreReport
 from fluxhero.archive.restore import Restorable, Restored, Wanted
 from fluxhero.archive.workspace import Workspace
+from fluxhero.ledger.schema import ORDERS, TRADES
+from fluxhero.wording import counted
+from tasks.parameters import form
 from tasks.policy import compute_task, io_task
 from tasks.starting import days_for, settings_of_run
+
+logger = logging.getLogger(__name__)
+
+MovedTable = Annotated[str, form(enum=[TRADES.name, ORDERS.name])]
 
 
 @dataclass(frozen=True)
@@ -52,7 +61,10 @@ def find_archived(run: RestoreRun, wanted: Wanted) -> Restorable:
         ForeignArchiveError: the archive belongs to another store.
     """
     check_owner(run.workspace.layout, run.workspace.store)
-    return restoring.find(run.workspace, run.workspace.chain(), wanted)
+    found = restoring.find(run.workspace, run.workspace.chain(), wanted)
+    rows = sum(len(keys) for keys in found.keys.values())
+    logger.info("found %s in %s", counted(rows, "row"), counted(len(found.keys), "batch"))
+    return found
 
 
 @io_task
@@ -61,7 +73,7 @@ def restore_rows(run: RestoreRun, found: Restorable, reason: str) -> Restored:
     chain = run.workspace.chain()
     if run.dry_run:
         return restoring.preview(run.workspace, chain, found)
-    return restoring.restore(
+    done = restoring.restore(
         run.workspace,
         chain,
         found,
@@ -69,6 +81,13 @@ def restore_rows(run: RestoreRun, found: Restorable, reason: str) -> Restored:
         now=run.started,
         hold_until=run.hold_until,
     )
+    logger.info(
+        "restored %s, read back equal; %d hot already, %d refused",
+        counted(len(done.restored), "row"),
+        len(done.already_hot),
+        len(done.refused),
+    )
+    return done
 
 
 @compute_task

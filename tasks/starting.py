@@ -6,6 +6,7 @@ from config.bounds import MOST_DAYS
 from config.logging import configure_logging
 from config.settings import Settings, load_settings
 from fluxhero.errors import BadInputError
+from tasks.run_page import quieten_run_pages
 
 
 def days_for(purpose: str, days: int) -> int:
@@ -33,4 +34,5 @@ def settings_of_run() -> Settings:
     settings = load_settings()
     if deployment.id is not None:
         configure_logging(settings)
+    quieten_run_pages()
     return settings

@@ -48,9 +48,14 @@ def plain_tasks(module: ModuleType, after: dict[str, Callable[[], object]]) -> I
         name: _Plain(_followed(value.fn, after[name]) if name in after else value.fn)
         for name, value in tasks.items()
     }
-    for name in {"publish_report", "publish_page", "tell_of_breaker", "tell_of_limits"} & set(
-        tasks
-    ):
+    telling = {
+        "publish_report",
+        "publish_page",
+        "tell_of_breaker",
+        "tell_of_check",
+        "tell_of_limits",
+    }
+    for name in telling & set(tasks):
         plain[name] = lambda *_told: None
     with patch.multiple(module, **plain):
         yield

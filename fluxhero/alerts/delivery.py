@@ -18,7 +18,7 @@ from typing import Final, TypeAlias
 
 from config.settings import Settings
 from fluxhero.alerts.entries import Entry, Progress, Standing
-from fluxhero.alerts.handing import LONGEST_SECONDS, handed
+from fluxhero.alerts.handing import LONGEST_SECONDS, handed, unreadable
 from fluxhero.alerts.incidents import Incident, Urgency
 from fluxhero.alerts.outbox import KEPT_DAYS, Outbox
 from fluxhero.alerts.targets import Target, targets
@@ -215,6 +215,13 @@ def try_targets(
 
     with ThreadPoolExecutor(max_workers=max(len(configured), 1)) as threads:
         return list(threads.map(tried, configured))
+
+
+def unreadable_targets(settings: Settings) -> list[DeliveryError]:
+    """What is wrong with the URLs that Apprise cannot read. Nothing is sent."""
+    configured = targets(settings)
+    with ThreadPoolExecutor(max_workers=max(len(configured), 1)) as threads:
+        return [error for error in threads.map(unreadable, configured) if error]
 
 
 def _chosen(

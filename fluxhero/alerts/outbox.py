@@ -44,8 +44,14 @@ _Seen = tuple[int, int, int]  # what changes when a file is replaced
 class Outbox:
     """The outbox of a data folder; cheap to ask again and again, since only changed files are read."""
 
-    def __init__(self, data_dir: Path) -> None:
-        """Touches nothing yet."""
+    def __init__(self, data_dir: Path, *, read_only: bool = False) -> None:
+        """Touches nothing yet.
+
+        Args:
+            data_dir: the data folder.
+            read_only: whether damaged files are passed over instead of moved aside.
+        """
+        self._read_only = read_only
         self.folder = night_folder(data_dir) / FOLDER
         self._read: dict[str, tuple[_Seen, Entry]] = {}
 
@@ -149,7 +155,8 @@ class Outbox:
             if path.exists():
                 _logger.warning("an alert cannot be read: %s", error)
             return None
-        self._move_aside(path)
+        if not self._read_only:
+            self._move_aside(path)
         return None
 
     def _move_aside(self, path: Path) -> None:

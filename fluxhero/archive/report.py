@@ -7,9 +7,11 @@ from pydantic import BaseModel, ConfigDict
 
 from fluxhero.archive.batches import Refusal
 from fluxhero.ledger.rejected import Rejected
+from fluxhero.markdown import page, points, table_of
 from fluxhero.wording import counted
 
 _MOST_SHOWN = 10
+_MOST_LISTED = 100
 
 
 class BatchLine(BaseModel):
@@ -165,10 +167,58 @@ class ArchiveReport(BaseModel):
 
     def markdown(self) -> str:
         """The whole report for a page."""
-        parts = [f"**{self.verdict}**", "", *(f"- {line}" for line in self._facts())]
+        return page(
+            self.verdict,
+            ("What is wrong, and what to do", points(self._to_do())),
+            ("What would move" if self.dry_run else "What moved", [table_of(self._by_mode())]),
+            ("Facts", points(self._facts())),
+            ("Refused", points(f"{r.what}: {r.reason}" for r in self.refused[:_MOST_LISTED])),
+        )
+
+    def _to_do(self) -> list[str]:
+        lines = []
         if self.refused:
-            parts += ["", "### Refused", *(f"- {r.what}: {r.reason}" for r in self.refused[:100])]
-        return "\n".join(parts)
+            kept = (
+                ""
+                if self.dry_run
+                else '; they are in the quarantine: `fluxhero query "FROM quarantine"`'
+            )
+            lines.append(
+                f"{counted(len(self.refused), 'row or batch', 'rows or batches')} stayed in the store{kept}. "
+                "Correct them where they came from; the next run takes them"
+            )
+        if self.mirror_problems:
+            lines.append(
+                f"The mirror lacks {counted(len(self.mirror_problems), 'file')}: see that {self.mirror} can "
+                "be written; the next run copies what is missing"
+            )
+        if self.quarantined_files:
+            lines.append(
+                f"{counted(len(self.quarantined_files), 'file')} of an interrupted run differ from the store: "
+                "`fluxhero check` says what they hold"
+            )
+        return lines
+
+    def _by_mode(self) -> list[dict[str, object]]:
+        """What moved, by table and mode."""
+        parts: dict[tuple[str, str], list[BatchLine]] = {}
+        for line in self.batches:
+            parts.setdefault((line.table, line.mode), []).append(line)
+        return [
+            {
+                "table": table,
+                "mode": mode,
+                "closed in": _months([line.month for line in lines]),
+                "batches": len(lines),
+                "rows": sum(line.rows for line in lines),
+            }
+            for (table, mode), lines in sorted(parts.items())
+        ]
+
+
+def _months(months: Sequence[str]) -> str:
+    first, last = min(months), max(months)
+    return first if first == last else f"{first} to {last}"
 
 
 class RestoreReport(BaseModel):
@@ -231,7 +281,8 @@ class RestoreReport(BaseModel):
 
     def markdown(self) -> str:
         """The whole report for a page."""
-        return "\n".join([f"**{self.verdict}**", "", *(f"- {line}" for line in self.details())])
+        found = [table_of(self.table()[:_MOST_SHOWN])]
+        return page(self.verdict, ("Facts", points(self.details())), ("Found in", found))
 
 
 def refused_lines(rows: Sequence[Rejected], batches: Sequence[Refusal]) -> tuple[RefusedLine, ...]:

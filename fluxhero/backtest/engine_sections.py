@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from fluxhero.backtest.agreement import MEANINGS, Agreement
 from fluxhero.backtest.evaluation import EngineUsed, Evaluation, Row
 from fluxhero.backtest.in_words import NONE, money, number, percent
-from fluxhero.backtest.markdown import plot, table
+from fluxhero.backtest.markdown import plot
 from fluxhero.backtest.trials import REFERENCE
+from fluxhero.markdown import table
 
 
 def engines(evaluation: Evaluation) -> str:

@@ -18,9 +18,10 @@ from fluxhero.backtest.evaluation_plots import plots_of
 from fluxhero.backtest.evaluation_report import outcome_of
 from fluxhero.backtest.in_words import NONE, number, percent, rules_in_words
 from fluxhero.backtest.integration_plan import integration_plan
-from fluxhero.backtest.markdown import IMAGE, cell, plot, table
+from fluxhero.backtest.markdown import IMAGE, plot
 from fluxhero.durable import read_bytes, write_atomically
 from fluxhero.errors import BadInputError
+from fluxhero.markdown import cell, table
 from fluxhero.wording import counted
 
 PAGE: Final = "BACKTESTING_EVALUATION.md"

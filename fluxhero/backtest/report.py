@@ -1,25 +1,22 @@
 """What an evaluation came to, as data and as text. Rendering only; publishing is elsewhere."""
 
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import datetime
 from typing import Final
 
 from pydantic import BaseModel, ConfigDict
 
 from fluxhero.backtest.evaluation import Curve, Evaluation, Row, StrategyLuck
 from fluxhero.backtest.in_words import best_in_words, percent, size_of
-from fluxhero.backtest.markdown import cell, table
 from fluxhero.backtest.trials import REFERENCE
+from fluxhero.markdown import cell, page, points, table_of
+from fluxhero.mermaid import line_chart
 from fluxhero.wording import counted
 
 _MOST_TOLD: Final = 20  # failures
 _MOST_STRATEGIES: Final = 100
-_DAYS_A_YEAR: Final = 365.25
 _POINTS: Final = 60  # of a Mermaid chart
 _MOST_CURVES: Final = 3
-_COLOURED: Final = (  # the usual colour of a line cannot be seen on a light page
-    '%%{init: {"themeVariables": {"xyChart": {"plotColorPalette": "#1f6feb"}}}}%%'
-)
 
 
 class EngineLine(BaseModel):
@@ -86,22 +83,30 @@ class EvaluationReport(BaseModel):
 
     def details(self) -> list[str]:
         """What else a reader should know, a line each."""
+        return [*self._failed(), *self._strategies(), *self._remarks(), *self._places()]
+
+    def _failed(self) -> list[str]:
         lines = [f"FAILED  {failure}" for failure in self.failures[:_MOST_TOLD]]
         if len(self.failures) > _MOST_TOLD:
             lines.append(f"… and {len(self.failures) - _MOST_TOLD:,} more; --json lists all")
-        lines += [
+        return lines
+
+    def _strategies(self) -> list[str]:
+        lines = [
             f"{line.strategy} on {line.symbol}: {_result(line)}. {line.verdict}{_best(line)}"
             for line in self.strategies[:_MOST_STRATEGIES]
         ]
         if len(self.strategies) > _MOST_STRATEGIES:
             more = len(self.strategies) - _MOST_STRATEGIES
             lines.append(f"… and {more:,} more; --json lists all")
-        lines += [f"{line.engine}: {line.remark}" for line in self.engines if line.remark]
-        lines += self.notes
-        if self.page:
-            lines.append(f"The whole report: {self.page}")
-        lines.append(f"Results as Parquet: {self.folder}")
         return lines
+
+    def _remarks(self) -> list[str]:
+        return [f"{line.engine}: {line.remark}" for line in self.engines if line.remark]
+
+    def _places(self) -> list[str]:
+        page = [f"The whole report: {self.page}"] if self.page else []
+        return [*self.notes, *page, f"Results as Parquet: {self.folder}"]
 
     def table(self) -> list[dict[str, str | int]]:
         """Engines as rows of a table; none where the reference is alone."""
@@ -121,12 +126,16 @@ class EvaluationReport(BaseModel):
 
     def markdown(self) -> str:
         """The whole report for a page, with equity as a Mermaid chart."""
-        parts = [f"**{cell(self.verdict)}**", "", *(f"- {cell(line)}" for line in self.details())]
-        rows = self.table()
-        if rows:
-            parts += ["", table(list(rows[0]), [list(row.values()) for row in rows])]
-        parts += [mermaid(curve) for curve in self.curves[:_MOST_CURVES]]
-        return "\n".join(parts)
+        curves = [mermaid(curve) for curve in self.curves[:_MOST_CURVES]]
+        return page(
+            cell(self.verdict),
+            ("What went wrong", points(cell(line) for line in self._failed())),
+            ("Strategies", points(cell(line) for line in self._strategies())),
+            ("Engines", [table_of(self.table())]),
+            ("", points(cell(line) for line in self._remarks())),
+            ("Equity", curves),
+            ("", points(cell(line) for line in self._places())),
+        )
 
 
 def report_on(evaluation: Evaluation, folder: str, page: str | None) -> EvaluationReport:
@@ -146,22 +155,12 @@ def report_on(evaluation: Evaluation, folder: str, page: str | None) -> Evaluati
 
 
 def mermaid(curve: Curve) -> str:
-    """A curve as a Mermaid chart, which the newer of Prefect's UIs draws; fewer points, and the last always."""
+    """A curve as a Mermaid chart; fewer points, and the last always."""
     step = max(1, -(-len(curve.days) // _POINTS))
     places = sorted({*range(0, len(curve.days), step), len(curve.days) - 1})
-    first, last = curve.days[0], curve.days[-1]
-    title = f"{curve.strategy} on {curve.symbol}: equity, USD, {first} to {last}".replace('"', "'")
-    values = ", ".join(f"{curve.equity[place]:.0f}" for place in places)
-    return (
-        f"\n```mermaid\n{_COLOURED}\nxychart-beta\n"
-        f'  title "{title}"\n'
-        f'  x-axis "Year" {_years(first):.2f} --> {_years(last):.2f}\n  line [{values}]\n```'
-    )
-
-
-def _years(day: date) -> float:
-    """A day on an axis of years: names of 60 months would be written over each other."""
-    return day.year + (day.timetuple().tm_yday - 1) / _DAYS_A_YEAR
+    values = [f"{curve.equity[place]:.0f}" for place in places]
+    title = f"{curve.strategy} on {curve.symbol}: equity, USD"
+    return line_chart(title, curve.days[0], curve.days[-1], values)
 
 
 def _engine_lines(evaluation: Evaluation) -> tuple[EngineLine, ...]:

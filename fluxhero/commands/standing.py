@@ -7,9 +7,10 @@ import click
 from fluxhero.commands.output import show_json, show_records, size
 from fluxhero.commands.parameters import json_option
 from fluxhero.commands.running import settings_with_logging
-from fluxhero.wording import counted
+from fluxhero.wording import counted, printable
 
 if TYPE_CHECKING:
+    from fluxhero.alerts.standing import Alerts
     from fluxhero.status import Status
 
 
@@ -25,21 +26,24 @@ def status(*, batches: bool, as_json: bool) -> None:
       fluxhero status --batches
       fluxhero status --json
     """
+    from fluxhero.alerts.standing import standing_now
     from fluxhero.archive.workspace import Workspace
     from fluxhero.status import collect_status
 
     settings = settings_with_logging()
     found = collect_status(Workspace.of(settings), settings.retention_days, batches=batches)
+    alerts = standing_now(settings)
     if as_json:
-        show_json(found.model_dump(mode="json"))
+        told = alerts.model_dump(mode="json", exclude={"lines"})
+        show_json({**found.model_dump(mode="json"), "alerts": {"verdict": alerts.verdict, **told}})
     else:
-        _show(found)
+        _show(found, alerts)
 
 
-def _show(status: "Status") -> None:
+def _show(status: "Status", alerts: "Alerts") -> None:
     click.secho(status.next_step, bold=True)
     click.echo()
-    for name, value in _lines(status):
+    for name, value in (*_lines(status), ("Alerts", printable(alerts.verdict))):
         click.echo(f"{name + ':':<12} {value}")
     if status.archived:
         show_records([total.model_dump() for total in status.archived])

@@ -10,6 +10,7 @@ from fluxhero.integrity.check_text import MOST_KEYS, UNTOLD, few, told
 from fluxhero.integrity.findings import Finding, State
 from fluxhero.integrity.results import Outcome
 from fluxhero.integrity.rules import Rule, Severity, gravest
+from fluxhero.markdown import page, points, table
 from fluxhero.wording import counted
 
 _MOST_LISTED = 200
@@ -154,19 +155,15 @@ class CheckReport(BaseModel):
 
     def markdown(self) -> str:
         """The whole report for a page."""
-        parts = [f"**{self.verdict}**", "", *(f"- {line}" for line in self._facts())]
-        if self.repairs:
-            parts += ["", "### Repairs"]
-            parts += [f"- {repair}" for repair in self.repairs]
-        faults = [line for line in self.findings if line.state.counts]
-        if faults:
-            parts += ["", "### What to do", ""]
-            parts += ["| severity | rule | where | found | do |", "|---|---|---|---|---|"]
-            parts += [
-                f"| {f.severity} | `{f.rule}` | {_cell(f.object)} | {_cell(f.observed)} | {_cell(f.remedy)} |"
-                for f in faults[:_MOST_LISTED]
-            ]
-        return "\n".join(parts)
+        faults = [line for line in self.findings if line.state.counts][:_MOST_LISTED]
+        heads = ["severity", "rule", "where", "found", "do"]
+        rows = [[f.severity, f"`{f.rule}`", f.object, f.observed, f.remedy] for f in faults]
+        return page(
+            self.verdict,
+            ("What to do", [table(heads, rows)]),
+            ("Repairs", points(map(str, self.repairs))),
+            ("What was read", points(self._facts())),
+        )
 
 
 def report_lines(findings: Sequence[Finding], rules: Mapping[str, Rule]) -> tuple[FindingLine, ...]:
@@ -257,7 +254,3 @@ def _by_severity(faults: Iterable[FindingLine]) -> str:
         for severity in Severity
         if numbers[severity]
     )
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")

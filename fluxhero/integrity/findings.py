@@ -244,12 +244,22 @@ def newest_first(data_dir: Path, now: datetime, area: Area = Area.STORAGE) -> li
     return [path for path in reversed(files) if path.stem[: len(until)] <= until]
 
 
-def latest_findings(data_dir: Path, now: datetime, area: Area = Area.STORAGE) -> list[Finding]:
+def latest_findings(
+    data_dir: Path, now: datetime, area: Area = Area.STORAGE, *, besides: str | None = None
+) -> list[Finding]:
     """What the last run of an area until now found; of one whose file is damaged, the run before.
 
     A damaged file is itself found by the scrub, so nothing is hidden by going on without it.
+
+    Args:
+        data_dir: the data folder.
+        now: the time.
+        area: what was looked at.
+        besides: a run that does not count.
     """
     for path in newest_first(data_dir, now, area):
+        if path.stem == besides:
+            continue
         try:
             return read_findings(path)
         except DamagedFileError as error:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pydantic import BaseModel, ConfigDict
 
 from fluxhero.ledger.ingest import IngestResult
+from fluxhero.markdown import page, points, table_of
 from fluxhero.wording import counted
 
 _MOST_LINES = 200
@@ -117,7 +118,37 @@ class IngestReport(BaseModel):
 
     def markdown(self) -> str:
         """The whole report for a page."""
-        return "\n".join([f"**{self.verdict}**", "", *(f"- {line}" for line in self.details())])
+        brought = [_brought(line) for line in self.lines[:_MOST_LINES] if not line.empty]
+        return page(
+            self.verdict,
+            ("What is wrong, and what to do", points(self._to_do())),
+            ("What each file brought", [table_of(brought)]),
+            ("Facts", points(self.details())),
+        )
+
+    def _to_do(self) -> list[str]:
+        lines = []
+        if quarantined := self.total("quarantined"):
+            lines.append(
+                f"{counted(quarantined, 'row')} could not be used, each for a reason that the quarantine "
+                "names; ingest the corrected file again, what is known already is left as it is"
+            )
+        lines += [
+            f"Refused, and nothing of it went in: {refused.reason}"
+            for refused in self.refused_files[:_MOST_LINES]
+        ]
+        return lines
+
+
+def _brought(line: IngestLine) -> dict[str, str | int]:
+    return {
+        "file": line.file,
+        "table": line.table,
+        "new": line.inserted,
+        "changed": line.updated,
+        "known": line.unchanged,
+        "quarantined": line.quarantined,
+    }
 
 
 def ingest_lines(results: Sequence[IngestResult]) -> tuple[IngestLine, ...]:

@@ -4,11 +4,13 @@ from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict
 
+from fluxhero.markdown import page, points, table_of
 from fluxhero.market.refresh import Refreshed
 from fluxhero.wording import counted
 
 _MOST_LINES = 200
 _MOST_SHOWN = 20
+_FAILED = "Failed: "
 
 
 class RefreshedLine(BaseModel):
@@ -103,9 +105,9 @@ class RefreshReport(BaseModel):
                 "What prices are adjusted for is not known, for they came from elsewhere "
                 f"(--adjustment says it): {', '.join(unknown[:_MOST_SHOWN])}"
             )
-        lines += [f"Failed: {one.symbol}: {one.reason}" for one in self.failed[:_MOST_SHOWN]]
+        lines += [f"{_FAILED}{one.symbol}: {one.reason}" for one in self.failed[:_MOST_SHOWN]]
         if (more := len(self.failed) - _MOST_SHOWN) > 0:
-            lines.append(f"Failed: and {more:,} more; --json lists all")
+            lines.append(f"{_FAILED}and {more:,} more; --json lists all")
         return lines
 
     def table(self) -> list[dict[str, str | int]]:
@@ -126,4 +128,11 @@ class RefreshReport(BaseModel):
 
     def markdown(self) -> str:
         """The whole report for a page."""
-        return "\n".join([f"**{self.verdict}**", "", *(f"- {line}" for line in self.details())])
+        told = self.details()
+        failed = [line for line in told if line.startswith(_FAILED)]
+        return page(
+            self.verdict,
+            ("What is wrong, and what to do", points(failed)),
+            ("Symbols", [table_of(self.table())]),
+            ("Facts", points(line for line in told if line not in failed)),
+        )

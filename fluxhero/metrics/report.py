@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from decimal import ROUND_DOWN, Decimal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from fluxhero.integrity.check_report import FindingLine
 from fluxhero.integrity.results import Outcome
+from fluxhero.markdown import page, points, table_of
 from fluxhero.metrics.breaker import BreakerState, Change, Level
 from fluxhero.metrics.exact import loss_percent
 from fluxhero.metrics.facts import Account, Holdings
@@ -86,7 +87,8 @@ class BreakerLine(BaseModel):
 class SnapshotReport(BaseModel):
     """Outcome of `snapshot_metrics`.
 
-    `findings` has the limits that are breached and those just kept again, gravest first.
+    `findings` has the limits that are breached and those just kept again, gravest first. `charts` are for
+    its page only.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -100,6 +102,7 @@ class SnapshotReport(BaseModel):
     samples: int
     file: str
     textfile: str | None = None
+    charts: tuple[str, ...] = Field(default=(), exclude=True)
 
     @property
     def breached(self) -> list[FindingLine]:
@@ -134,6 +137,9 @@ class SnapshotReport(BaseModel):
 
     def details(self) -> list[str]:
         """What else a reader should know, a line each."""
+        return [*self._wrong(), *map(_held, self.holdings), *self._places()]
+
+    def _wrong(self) -> list[str]:
         lines = [
             f"{f.severity.value.upper()}  {f.rule}, {f.object}: {f.observed} → {f.remedy}"
             for f in self.breached[:_MOST_TOLD]
@@ -143,8 +149,10 @@ class SnapshotReport(BaseModel):
             for b in self.breaker
             if b.changed or b.level is not Level.OK
         ]
-        lines += [_held(line) for line in self.holdings]
-        lines.append(f"Snapshot: {self.file}, {counted(self.samples, 'number')}")
+        return lines
+
+    def _places(self) -> list[str]:
+        lines = [f"Snapshot: {self.file}, {counted(self.samples, 'number')}"]
         if self.textfile:
             lines.append(f"For the node exporter: {self.textfile}")
         return lines
@@ -165,13 +173,15 @@ class SnapshotReport(BaseModel):
         ]
 
     def markdown(self) -> str:
-        """The whole report for a page."""
-        parts = [f"**{self.verdict}**", "", *(f"- {line}" for line in self.details())]
-        rows = self.table()
-        if rows:
-            parts += ["", f"| {' | '.join(rows[0])} |", f"|{'---|' * len(rows[0])}"]
-            parts += [f"| {' | '.join(map(str, row.values()))} |" for row in rows]
-        return "\n".join(parts)
+        """The whole report for a page, with each account's history as Mermaid charts."""
+        return page(
+            self.verdict,
+            ("What is wrong, and what to do", points(self._wrong())),
+            ("Accounts", [table_of(self.table())]),
+            ("Positions", points(map(_held, self.holdings))),
+            ("History", self.charts),
+            ("", points(self._places())),
+        )
 
 
 def breaker_lines(

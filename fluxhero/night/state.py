@@ -6,15 +6,28 @@ supervisor's process: its pid and the moment that process was made, since pids a
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Final, Literal
+from typing import Literal
 
 import psutil
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
+from config.night_shift import FOLDER, is_process, night_folder, state_file
 from fluxhero.durable import read_bytes, write_atomically
 
-FOLDER: Final = "night"
-_SAME_PROCESS_SECONDS = 1.0  # the kernel's clock ticks 100 times a second, and drifts
+__all__ = [
+    "FOLDER",
+    "NightState",
+    "Part",
+    "PartState",
+    "Standing",
+    "is_process",
+    "last_state",
+    "night_folder",
+    "process_created",
+    "read_state",
+    "state_file",
+    "write_state",
+]
 
 
 class Part(StrEnum):
@@ -62,6 +75,7 @@ class NightState(BaseModel):
         ui_url: of the Prefect UI.
         page_url: of the operations page; None where it is not among the parts.
         parts: those it supervises.
+        notices: what else somebody should know, a line each: a port that was taken, a step that fails.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -75,21 +89,17 @@ class NightState(BaseModel):
     ui_url: str
     page_url: str | None
     parts: tuple[PartState, ...]
+    notices: tuple[str, ...] = ()
 
     @property
     def alive(self) -> bool:
         """Whether its supervisor still runs."""
         return is_process(self.pid, self.created)
 
-
-def night_folder(data_dir: Path) -> Path:
-    """Where everything of a night shift lies: state, logs, Prefect's home, alerts."""
-    return data_dir / FOLDER
-
-
-def state_file(data_dir: Path) -> Path:
-    """Where the state lies."""
-    return night_folder(data_dir) / "night.json"
+    @property
+    def all_up(self) -> bool:
+        """Whether every part is up."""
+        return all(part.standing is Standing.UP for part in self.parts)
 
 
 def read_state(data_dir: Path) -> NightState | None:
@@ -116,17 +126,6 @@ def write_state(data_dir: Path, state: NightState) -> None:
         StorageIOError: the operating system refuses.
     """
     write_atomically(state_file(data_dir), state.model_dump_json(indent=1).encode() + b"\n")
-
-
-def is_process(pid: int, created: float) -> bool:
-    """Whether a process of this pid runs that was made at this moment."""
-    try:
-        process = psutil.Process(pid)
-        drift: float = abs(process.create_time() - created)
-        status: str = process.status()
-    except psutil.Error:
-        return False
-    return drift < _SAME_PROCESS_SECONDS and status != psutil.STATUS_ZOMBIE
 
 
 def process_created(pid: int) -> float:

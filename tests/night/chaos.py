@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from tests.evidence import Row, hot_rows, look
 from tests.night.receiver import Receiver
 from tests.night.shift import Shift
 
+NIGHTLY = "nightly/nightly"
 TRADES_A_ROUND = 40
 # Who is killed, all at one instant; "run" is the process of the nightly run itself.
 VICTIMS: tuple[tuple[str, ...], ...] = (
@@ -73,7 +74,7 @@ class Chaos:
         self._archive = folder / "data" / "archive"
         self._truth: Counter[tuple[str, Row]] = Counter()
         self._trades = 0
-        self._crashed: list[str] = []
+        self.crashed: list[str] = []
         samples.create_fluxhero_store(self._store)
         self.receiver = Receiver()
         self.shift = Shift(
@@ -84,20 +85,34 @@ class Chaos:
 
     def play(self, victims: Sequence[str]) -> Round:
         """Trades are closed, a nightly run starts, somebody dies; then the next run does the work."""
+        pause = round(self._rng.uniform(0, LONGEST_PAUSE_SECONDS), 2)
+
+        def kill(run: str) -> bool:
+            self._running(run)
+            time.sleep(pause)
+            return self.kill(victims, run)
+
+        return self.through(kill, Round(tuple(victims), pause))
+
+    def through(self, trouble: Callable[[str], bool], done: Round) -> Round:
+        """A night with some trouble, and the one after it.
+
+        Args:
+            trouble: is given the id of a run that was asked for; says whether it killed the run's process.
+            done: what to note it in.
+        """
         self._trade()
-        done = Round(tuple(victims), round(self._rng.uniform(0, LONGEST_PAUSE_SECONDS), 2))
-        run = self._started()
-        time.sleep(done.after_seconds)
-        killed_run = self._kill(victims, run)
-        killed_at = time.monotonic()
-        done.violations += self._differences("after the kill")
+        run = self.shift.start(NIGHTLY)
+        killed_run = trouble(run)
+        troubled_at = time.monotonic()
+        done.violations += self._differences("after the trouble")
         done.state = self._ended(run)
-        done.seconds_to_end = round(time.monotonic() - killed_at, 1)
+        done.seconds_to_end = round(time.monotonic() - troubled_at, 1)
         if killed_run and done.state != "CRASHED":
             done.violations.append(f"the killed run ended {done.state}")
         if done.state == "CRASHED":
-            self._crashed.append(run)
-        done.next_state = self._ended(self._started())
+            self.crashed.append(run)
+        done.next_state = self._ended(self.shift.start(NIGHTLY))
         if done.next_state != "COMPLETED":
             done.violations.append(f"the next run ended {done.next_state}")
         done.violations += self._differences("after the next run")
@@ -108,9 +123,9 @@ class Chaos:
     def alerts(self) -> list[str]:
         """What is wrong with the alerts there have been: each crashed run has one."""
         end = time.monotonic() + ALERT_SECONDS
-        while time.monotonic() < end and not all(map(self._told, self._crashed)):
+        while time.monotonic() < end and not all(map(self._told, self.crashed)):
             time.sleep(1)
-        told = {run: self._told(run) for run in self._crashed}
+        told = {run: self._told(run) for run in self.crashed}
         return [f"{count} alerts about run {run}" for run, count in told.items() if count != 1]
 
     def _told(self, run: str) -> int:
@@ -127,19 +142,16 @@ class Chaos:
         for key, rows in hot_rows("sqlite", self._store).items():
             self._truth.update((key, row) for row in rows)
 
-    def _started(self) -> str:
-        """Ask for a nightly run; its id once it runs, or has ended already."""
-        run = self.shift.start("nightly/nightly")
-        self.shift.wait(
-            lambda: self.shift.state(run) not in {"SCHEDULED", "PENDING"}, START_SECONDS, "a run"
-        )
-        return run
+    def _running(self, run: str) -> None:
+        """Wait until a run runs, or has ended already."""
+        waiting = {"", "SCHEDULED", "PENDING"}
+        self.shift.wait(lambda: self.shift.state(run) not in waiting, START_SECONDS, "a run")
 
     def _ended(self, run: str) -> str:
         self.shift.wait(lambda: self.shift.state(run) in FINAL, FINAL_SECONDS, f"the end of {run}")
         return self.shift.state(run)
 
-    def _kill(self, victims: Sequence[str], run: str) -> bool:
+    def kill(self, victims: Sequence[str], run: str) -> bool:
         """Kill them all by SIGKILL; whether the run's own process was alive and is dead now."""
         pids = {name: self.shift.pid(name) for name in victims if name != "run"}
         own = self.shift.run_pids(run) if "run" in victims else []

@@ -1,0 +1,199 @@
+"""A Prefect server of a test's own, in processes that can be killed, with a worker and flows to run."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from config.prefect_env import DEFAULTS
+from fluxhero.alerts.automations import automations
+from fluxhero.night.server_api import ServerApi
+
+POOL = "killed"
+START_SECONDS = 120
+_FLOWS = """
+import time
+from prefect import flow
+
+@flow(name="archive-trades")
+def child(seconds: float = 600):
+    time.sleep(seconds)
+
+@flow(name="nightly")
+def parent(seconds: float = 600):
+    child(seconds)
+
+@flow(name="archive-trades")
+def alone(seconds: float = 600):
+    time.sleep(seconds)
+    if seconds < 0.5:
+        raise ValueError("it was too short")
+"""
+
+
+class Night:
+    """A server, and a worker of it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.port = _free_port()
+        self.url = f"http://127.0.0.1:{self.port}/api"
+        self.api = ServerApi(self.url, patience_seconds=60)
+        self.environment = {
+            name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")
+        } | {
+            **DEFAULTS,
+            "PREFECT_HOME": str(folder / "prefect"),
+            "PREFECT_API_URL": self.url,
+            "PREFECT_LOGGING_LEVEL": "WARNING",
+            "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
+        }
+        self.server: subprocess.Popen[bytes] | None = None
+        self.worker: subprocess.Popen[bytes] | None = None
+        (folder / "killed_flows.py").write_text(_FLOWS)
+
+    def start_server(self) -> None:
+        """Start it and wait until it is well."""
+        at = ["--host", "127.0.0.1", "--port", str(self.port)]
+        self.server = self._started("server", "server", "start", *at)
+        wait_for(self.api.healthy, START_SECONDS)
+
+    def apply_automations(self) -> None:
+        """Create ours."""
+        for body in automations():
+            self.api.post("/automations/", body)
+
+    def start_worker(self) -> None:
+        """Start it; runs are taken once it has come up."""
+        if self.api.find(f"/work_pools/{POOL}") is None:
+            self.api.post("/work_pools/", {"name": POOL, "type": "process"})
+        self.worker = self._started(
+            "worker", "worker", "start", "--pool", POOL, "--type", "process"
+        )
+
+    def deployment(self, entrypoint: str, **more: Any) -> str:
+        """Create one of a flow; returns its id."""
+        flow_name = "nightly" if entrypoint == "parent" else "archive-trades"
+        flow = self.api.post("/flows/", {"name": flow_name})
+        body = {
+            "name": entrypoint,
+            "flow_id": flow["id"],
+            "entrypoint": f"killed_flows.py:{entrypoint}",
+            "path": str(self.folder),
+            "pull_steps": [
+                {"prefect.deployments.steps.set_working_directory": {"directory": str(self.folder)}}
+            ],
+            "work_pool_name": POOL,
+            "tags": ["fluxhero"],
+            "job_variables": {"env": {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30"}},
+            "enforce_parameter_schema": False,
+            **more,
+        }
+        made: dict[str, Any] = self.api.post("/deployments/", body)
+        return str(made["id"])
+
+    def run(self, deployment: str, **parameters: Any) -> str:
+        """Ask for a run; returns its id."""
+        body = {"parameters": parameters, "state": {"type": "SCHEDULED"}}
+        made = self.api.post(f"/deployments/{deployment}/create_flow_run", body)
+        return str(made["id"])
+
+    def state(self, run: str) -> str:
+        """The name of a run's state."""
+        return str(self.api.get(f"/flow_runs/{run}")["state"]["name"])
+
+    def states(self) -> dict[str, tuple[str, str]]:
+        """State and message of every run, by its id."""
+        rows = self.api.every("/flow_runs/filter", {"sort": "ID_DESC"})
+        return {row["id"]: (row["state_name"], row["state"]["message"] or "") for row in rows}
+
+    def processes_of(self, run: str) -> list[psutil.Process]:
+        """Every process that works for a run, what it started too."""
+        return [one for one in psutil.process_iter() if _variable(one) == run]
+
+    def kill_worker(self) -> None:
+        """SIGKILL the worker and the runs it started, as a machine that loses power does."""
+        assert self.worker is not None
+        kill_tree(self.worker)
+
+    def kill_server(self) -> None:
+        """SIGKILL it."""
+        assert self.server is not None
+        kill_tree(self.server)
+
+    def stop(self) -> None:
+        """End everything."""
+        for process in (self.worker, self.server):
+            if process is not None:
+                kill_tree(process)
+
+    def _started(self, name: str, *arguments: str) -> "subprocess.Popen[bytes]":
+        with (self.folder / f"{name}.log").open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "prefect", *arguments],
+                env=self.environment,
+                cwd=self.folder,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+            )
+
+
+@contextmanager
+def night(folder: Path) -> Iterator[Night]:
+    """A server with our automations and a worker; all of it ends with the block."""
+    made = Night(folder)
+    try:
+        made.start_server()
+        made.apply_automations()
+        made.start_worker()
+        yield made
+    finally:
+        made.stop()
+
+
+def kill_tree(process: "subprocess.Popen[bytes]") -> None:
+    """SIGKILL a process and all it started."""
+    try:
+        tree = psutil.Process(process.pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        tree = []
+    for one in [*tree]:
+        try:
+            one.send_signal(signal.SIGKILL)
+        except psutil.NoSuchProcess:
+            continue
+    process.kill()
+    process.wait()
+    psutil.wait_procs(tree, timeout=30)
+
+
+def wait_for(true: Callable[[], object], seconds: float, every: float = 0.5) -> float:
+    """Wait until something is so; returns the seconds it took."""
+    began = time.monotonic()
+    while not true():
+        assert time.monotonic() - began < seconds, "it was not so in time"
+        time.sleep(every)
+    return time.monotonic() - began
+
+
+def _variable(process: psutil.Process) -> str | None:
+    try:
+        value: str | None = process.environ().get("PREFECT__FLOW_RUN_ID")
+    except psutil.Error:
+        return None
+    return value
+
+
+def _free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])
