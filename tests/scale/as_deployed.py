@@ -19,7 +19,7 @@ ASKED: dict[str, Any] = {
 def main() -> int:
     from prefect.flows import load_flow_from_entrypoint
 
-    flow = load_flow_from_entrypoint("flows/evaluate_backtests.py:evaluate_backtests")
+    flow: Any = load_flow_from_entrypoint("flows/evaluate_backtests.py:evaluate_backtests")
     state = flow(**ASKED, return_state=True)
     return 0 if state.is_completed() else 1
 

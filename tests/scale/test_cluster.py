@@ -351,8 +351,8 @@ def test_a_process_of_the_cluster_logs_as_the_run_does_and_ends_silently(
 ) -> None:
     at_exit: list[Callable[[], None]] = []
     ended: list[int] = []
-    monkeypatch.setattr(dask_worker.atexit, "register", at_exit.append)
-    monkeypatch.setattr(dask_worker.os, "_exit", ended.append)
+    monkeypatch.setattr("atexit.register", at_exit.append)
+    monkeypatch.setattr("os._exit", ended.append)
     dask_worker.dask_setup(None)
     (leave,) = at_exit
     leave()
