@@ -130,7 +130,7 @@ def run_as_deployed(api_url: str, data: Path) -> tuple[set[str], dict[psutil.Pro
                 for one in (me, *me.children(recursive=True)):
                     seen[one] = " ".join(_command(one)) or seen.get(one, "")
                     heard |= _listens_on(one)
-                time.sleep(0.1)
+                time.sleep(1)  # looking costs CPU
         finally:
             process.kill()
     assert process.returncode == 0
@@ -197,6 +197,7 @@ def test_workers_that_end_again_and_again_are_told_and_the_next_run_goes_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     import dask
+    import distributed  # noqa: F401 - which brings its part of the configuration
 
     monkeypatch.setenv("FLUXHERO_DASK_SCHEDULER", "local")
     plan, stop, reached = planned(), data.parent / "stop", data.parent / "reached"
