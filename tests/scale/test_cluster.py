@@ -36,7 +36,7 @@ from tasks.cluster import CoresOrCluster, check_cluster
 from tests.backtest.evaluating import evaluate
 from tests.scale.as_deployed import ASKED
 
-pytestmark = pytest.mark.timeout(600)  # each process of a cluster imports all that a run does
+pytestmark = pytest.mark.timeout(900)  # each process of a cluster imports all that a run does
 REPOSITORY = Path(__file__).parents[2]
 BOUNDS = Bounds(seconds=60, memory_mb=2_048)
 PATIENCE_SECONDS = 120
