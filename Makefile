@@ -1,7 +1,7 @@
 # FluxHero Pipeline: `make` lists what there is. Needs Python 3.11 or newer, git and make.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types format lock engine-locks bench crash flips clean
+.PHONY: help setup demo up down test lint types format lock engine-locks bench crash flips clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -41,6 +41,12 @@ $(STAMP): requirements.lock pyproject.toml
 
 demo: setup  ## Run the whole pipeline on real shipped data
 	@$(BIN)/fluxhero demo
+
+up: setup  ## Start the night shift: schedules, runs, alerts, pages (Ctrl-C ends it)
+	@$(BIN)/fluxhero up
+
+down: setup  ## End the night shift, wherever it was started
+	@$(BIN)/fluxhero down
 
 test: setup  ## Lint, check types, run the tests with coverage
 	@$(MAKE) --no-print-directory lint types

@@ -37,11 +37,16 @@ UPDATE hot.trades SET
 def make_archive(folder: Path, rows: int) -> None:
     """A ledger whose so many sound trades are all archived, by the product's own protocol."""
     store = folder / _STORE
+    make_sound_store(store, rows)
+    archive_duckdb(store, folder)
+
+
+def make_sound_store(store: Path, rows: int) -> None:
+    """A ledger with so many trades in which a check finds nothing."""
     data.make_duckdb_store(store, rows)
     with duckdb.connect() as connection:
         connection.execute(f"ATTACH {literal(str(store))} AS hot")
         connection.execute(_SOUND)
-    archive_duckdb(store, folder)
 
 
 def steps(*, deep: bool) -> Measured:

@@ -50,7 +50,7 @@ Counts = dict[str, float]
 def measure(folder: Path, days: int) -> dict[str, Any]:
     """Rows of one snapshot, the database after each day, and what a server makes of it at last."""
     with night_shift(folder, worker=True, rows=500) as shift:
-        run = shift.run("snapshot-metrics/" + _deployment(shift.api))
+        run = shift.run(shift.deployment_of("snapshot-metrics"))
         time.sleep(5)  # events are written a moment after they happened
         database, environment = shift.database, shift.environment
     say(f"history: {days} days of copies of run {run['id']}")
@@ -79,11 +79,6 @@ def measure(folder: Path, days: int) -> dict[str, Any]:
         "after": counts(database),
         "answered_ms": 1000 * answered,
     }
-
-
-def _deployment(api: Any) -> str:
-    found = api.post("/deployments/filter", {"flows": {"name": {"any_": ["snapshot-metrics"]}}})
-    return str(found[0]["name"])
 
 
 def counts(database: Path) -> Counts:

@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil
 
-from benchmarks import data
+from benchmarks.checks import make_sound_store
 from config.prefect_env import DEFAULTS, LOCAL_HOST
 from fluxhero.night.retention import retention_environment
 from fluxhero.night.server_api import ServerApi
@@ -41,6 +41,11 @@ class Shift:
     def database(self) -> Path:
         """The server's SQLite file."""
         return self.folder / "prefect" / "prefect.db"
+
+    def deployment_of(self, flow: str) -> str:
+        """The first deployment of a flow, as flow/deployment."""
+        wanted = {"flows": {"name": {"any_": [flow]}}, "sort": "NAME_ASC"}
+        return f"{flow}/{self.api.post('/deployments/filter', wanted)[0]['name']}"
 
     def run(self, deployment: str, **parameters: Any) -> dict[str, Any]:
         """Have a deployment run by the worker, and wait for its process to be gone."""
@@ -83,7 +88,7 @@ def night_shift(folder: Path, *, worker: bool, rows: int | None = None) -> Itera
     store = folder / "data" / "ledger.duckdb"
     if rows is not None:
         store.parent.mkdir(parents=True, exist_ok=True)
-        data.make_duckdb_store(store, rows)
+        make_sound_store(store, rows)
     with socket.socket() as probe:
         probe.bind((LOCAL_HOST, 0))
         port = probe.getsockname()[1]

@@ -7,8 +7,6 @@ if __name__ == "__main__":  # Prefect reads its settings when imported, so the c
 
     main(["archive", *sys.argv[1:]])
 
-from datetime import datetime
-
 from prefect import flow
 
 from fluxhero.archive.report import ArchiveReport
@@ -30,19 +28,20 @@ from tasks.archive import (
 from tasks.ending import told_by
 from tasks.history import HOOKS
 from tasks.locking import exclusively
+from tasks.parameters import Days, Moment, Rows
 from tasks.policy import run_name
 from tasks.reporting import publish_report
 from tasks.sessions import on_trading_days
 
 
-@flow(name="archive-trades", flow_run_name=run_name, retries=0, **HOOKS)
 @on_trading_days
+@flow(name="archive-trades", flow_run_name=run_name, retries=0, **HOOKS)
 def archive_trades(
-    retention_days: int | None = None,
-    as_of: datetime | None = None,
+    retention_days: Days | None = None,
+    as_of: Moment | None = None,
     dry_run: bool = False,
     purge: bool = True,
-    limit: int | None = None,
+    limit: Rows | None = None,
     adopt: bool = False,
 ) -> ArchiveReport:
     """Archive every closed or cancelled trade (and finished order) older than the retention.

@@ -31,8 +31,8 @@ from tasks.reporting import publish_report
 from tasks.sessions import on_trading_days
 
 
-@flow(name="check-storage", flow_run_name=run_name, retries=0, **HOOKS)
 @on_trading_days
+@flow(name="check-storage", flow_run_name=run_name, retries=0, **HOOKS)
 def check_storage(deep: bool = False, repair: bool = False) -> State[Any]:
     """Check everything the ledger stands on: files, hot store against archive, and every value.
 

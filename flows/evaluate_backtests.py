@@ -13,6 +13,12 @@ from typing import Any
 from prefect import State, flow
 
 from tasks.backtests import (
+    Engines,
+    Pairs,
+    Shares,
+    SpeedBars,
+    Sweeper,
+    Variants,
     all_of,
     compute_targets,
     conclude,
@@ -30,9 +36,11 @@ from tasks.backtests import (
     sweep_part,
     working_folder,
 )
+from tasks.cluster import CoresOrCluster
 from tasks.ending import evaluated_as, publish_page
 from tasks.history import HOOKS
-from tasks.policy import one_a_core, run_name
+from tasks.parameters import Texts, TimeframeName
+from tasks.policy import run_name
 from tasks.reporting import publish_report
 
 
@@ -40,23 +48,23 @@ from tasks.reporting import publish_report
     name="evaluate-backtests",
     flow_run_name=run_name,
     retries=0,
-    task_runner=one_a_core(),
+    task_runner=CoresOrCluster(sweep_part),
     **HOOKS,
 )
 def evaluate_backtests(
-    strategies: list[str] | None = None,
-    symbols: list[str] | None = None,
-    timeframe: str = "1Day",
+    strategies: Texts | None = None,
+    symbols: Texts | None = None,
+    timeframe: TimeframeName = "1Day",
     first: date | None = None,
     last: date | None = None,
-    parameters: list[str] | None = None,
-    grid: list[str] | None = None,
-    engines: list[str] | None = None,
-    shares: int | None = None,
+    parameters: Pairs | None = None,
+    grid: Variants | None = None,
+    engines: Engines | None = None,
+    shares: Shares | None = None,
     allow_short: bool = False,
-    speed_bars: int = 100_000,
+    speed_bars: SpeedBars = 100_000,
     build: bool = True,
-    sweep_engine: str = "reference",
+    sweep_engine: Sweeper = "reference",
     pdf: bool = False,
 ) -> State[Any]:
     """Compare backtesting engines on the same rules and data, and ask whether a strategy's result is luck.
@@ -102,7 +110,7 @@ def evaluate_backtests(
             [run_engine_jobs.submit(run, name, references, exam) for name in run.engines]
         )
         sweeps = plan_sweeps(run, references)
-        parts = all_of([sweep_part.submit(run, *part) for part in sweeps.parts])
+        parts = all_of([sweep_part.submit(run.bounds, *part) for part in sweeps.parts])
         outcomes = register_trials(run, references, sweeps, parts)
         luck = judge_luck(run, references, outcomes)
         timed = [measure_speed(run, engine) for engine in compared]  # one by one, or none is true

@@ -12,19 +12,28 @@ from prefect import flow
 from fluxhero.ledger.ingest_report import IngestReport
 from tasks.ending import told_by
 from tasks.history import HOOKS
-from tasks.ingest import ingest_path, open_ingest_run, prepare_store, summarise_ingest_run
+from tasks.ingest import (
+    FormatName,
+    LedgerTable,
+    Mode,
+    ingest_path,
+    open_ingest_run,
+    prepare_store,
+    summarise_ingest_run,
+)
 from tasks.locking import exclusively
+from tasks.parameters import SomeTexts, Zone
 from tasks.policy import run_name
 from tasks.reporting import publish_report
 
 
 @flow(name="ingest-trades", flow_run_name=run_name, retries=0, **HOOKS)
 def ingest_trades(
-    paths: list[str],
-    format: str | None = None,
-    table: str | None = None,
-    mode: str | None = None,
-    timezone: str | None = None,
+    paths: SomeTexts,
+    format: FormatName | None = None,
+    table: LedgerTable | None = None,
+    mode: Mode | None = None,
+    timezone: Zone | None = None,
 ) -> IngestReport:
     """Ingest files into the DuckDB store; the same file again adds nothing.
 

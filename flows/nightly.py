@@ -18,15 +18,16 @@ from flows.snapshot_metrics import snapshot_metrics
 from tasks.cost import measured_cost
 from tasks.history import HOOKS
 from tasks.nightly import night_as, not_run, open_night, run_step, skipped, summarise_night
+from tasks.parameters import Texts
 from tasks.policy import run_name
 from tasks.reporting import publish_report
 from tasks.sessions import on_trading_days
 
 
-@flow(name="nightly", flow_run_name=run_name, retries=0, **HOOKS)
 @on_trading_days
+@flow(name="nightly", flow_run_name=run_name, retries=0, **HOOKS)
 @measured_cost()
-def nightly(imports: list[str] | None = None, deep: bool = False) -> State[Any]:
+def nightly(imports: Texts | None = None, deep: bool = False) -> State[Any]:
     """Bring in, archive, check and measure, one after the other, each as a run of its own.
 
     A step that fails stops the ones after it, but for the snapshot, which only reads. The run ends Failed

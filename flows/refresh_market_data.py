@@ -7,14 +7,14 @@ if __name__ == "__main__":  # Prefect reads its settings when imported, so the c
 
     main(["refresh", *sys.argv[1:]])
 
-from datetime import datetime
-
 from prefect import flow
 
 from fluxhero.market.report import RefreshReport
 from tasks.ending import told_by
 from tasks.history import HOOKS
 from tasks.market import (
+    Adjustment,
+    Feed,
     choose_symbols,
     fetch_bars,
     open_market_run,
@@ -22,21 +22,22 @@ from tasks.market import (
     take_files,
     writing_bars,
 )
+from tasks.parameters import Moment, Texts, TimeframeName, Zone
 from tasks.policy import run_name
 from tasks.reporting import publish_report
 from tasks.sessions import on_trading_days
 
 
-@flow(name="refresh-market-data", flow_run_name=run_name, retries=0, **HOOKS)
 @on_trading_days
+@flow(name="refresh-market-data", flow_run_name=run_name, retries=0, **HOOKS)
 def refresh_market_data(
-    symbols: list[str] | None = None,
-    timeframe: str = "1Day",
-    paths: list[str] | None = None,
-    start: datetime | None = None,
-    adjustment: str | None = None,
-    feed: str | None = None,
-    timezone: str | None = None,
+    symbols: Texts | None = None,
+    timeframe: TimeframeName = "1Day",
+    paths: Texts | None = None,
+    start: Moment | None = None,
+    adjustment: Adjustment | None = None,
+    feed: Feed | None = None,
+    timezone: Zone | None = None,
 ) -> RefreshReport:
     """Fetch what the cache of bars lacks, and nothing else; only bars that are over are stored.
 

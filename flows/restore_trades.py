@@ -7,8 +7,6 @@ if __name__ == "__main__":  # Prefect reads its settings when imported, so the c
 
     main(["restore", *sys.argv[1:]])
 
-from datetime import datetime
-
 from prefect import flow
 
 from fluxhero.archive.report import RestoreReport
@@ -17,20 +15,27 @@ from tasks.archive import mirror_archive
 from tasks.ending import told_by
 from tasks.history import HOOKS
 from tasks.locking import exclusively
+from tasks.parameters import Days, Moment, Text, Texts
 from tasks.policy import run_name
 from tasks.reporting import publish_report
-from tasks.restore import find_archived, open_restore_run, restore_rows, summarise_restore_run
+from tasks.restore import (
+    MovedTable,
+    find_archived,
+    open_restore_run,
+    restore_rows,
+    summarise_restore_run,
+)
 
 
 @flow(name="restore-trades", flow_run_name=run_name, retries=0, **HOOKS)
 def restore_trades(
-    trade_ids: list[str] | None = None,
-    batch_id: str | None = None,
-    closed_from: datetime | None = None,
-    closed_to: datetime | None = None,
-    table: str = "trades",
-    hold_days: int | None = None,
-    reason: str = "restored by hand",
+    trade_ids: Texts | None = None,
+    batch_id: Text | None = None,
+    closed_from: Moment | None = None,
+    closed_to: Moment | None = None,
+    table: MovedTable = "trades",
+    hold_days: Days | None = None,
+    reason: Text = "restored by hand",
     dry_run: bool = False,
 ) -> RestoreReport:
     """Restore some trades, one batch, or whatever was closed in a time range.

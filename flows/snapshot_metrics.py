@@ -29,8 +29,8 @@ from tasks.reporting import publish_report
 from tasks.sessions import on_trading_days
 
 
-@flow(name="snapshot-metrics", flow_run_name=run_name, retries=0, **HOOKS)
 @on_trading_days
+@flow(name="snapshot-metrics", flow_run_name=run_name, retries=0, **HOOKS)
 def snapshot_metrics() -> State[Any]:
     """Measure equity, drawdown, trades, orders, exposure, the store and the flows themselves.
 

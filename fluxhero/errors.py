@@ -6,6 +6,7 @@
     │   ├── SourceChangedError        rows changed while they were being copied
     │   ├── StorageIOError            the operating system refused a read or a write
     │   ├── ProviderError             a data provider does not answer, or not in a way that makes sense
+    │   ├── ClusterError              a Dask cluster went away in the midst of its work
     │   ├── ServerError               the Prefect server does not answer, or refuses
     │   └── DeliveryError             an alert could not be handed to where it should go
     ├── IntegrityError                stored data contradicts its own proof: never retried
@@ -78,6 +79,10 @@ class StorageIOError(TransientError):
 
 class ProviderError(TransientError):
     """A data provider does not answer, or not in a way that makes sense."""
+
+
+class ClusterError(TransientError):
+    """A Dask cluster does not answer, or lost its workers again and again."""
 
 
 class ServerError(TransientError):

@@ -5,12 +5,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 from prefect.futures import PrefectFuture
 
+from config.bounds import MOST_COUNT
 from fluxhero.archive.batches import utc_now
 from fluxhero.backtest.asked import (
+    NO_ENGINE,
+    SWEEPERS,
     Asked,
     chosen_engines,
     chosen_strategies,
@@ -19,12 +22,15 @@ from fluxhero.backtest.asked import (
 from fluxhero.backtest.comparison import Compared, compare_engine, sweeper, time_engine
 from fluxhero.backtest.concluding import evaluation_of
 from fluxhero.backtest.contract import Contract
+from fluxhero.backtest.engines import ENGINES
 from fluxhero.backtest.environments import Environment
 from fluxhero.backtest.evaluation import Evaluation, StrategyLuck
 from fluxhero.backtest.evaluation_report import evaluation_html
+from fluxhero.backtest.isolation import Bounds
 from fluxhero.backtest.judging import luck_of, sweep_of, trial_of
 from fluxhero.backtest.kept import keep
 from fluxhero.backtest.material import AllSignalled, Material, material_of, signalled
+from fluxhero.backtest.packed import PackedPlan
 from fluxhero.backtest.referenced import AllReferenced, referenced
 from fluxhero.backtest.report import EvaluationReport, report_on
 from fluxhero.backtest.sheets import write_sheets
@@ -38,12 +44,22 @@ from fluxhero.integrity.findings import new_run_id
 from fluxhero.market.timeframe import Timeframe
 from fluxhero.reports import write_report
 from fluxhero.wording import counted
+from tasks.cluster import check_cluster, lost_clusters
+from tasks.parameters import form
 from tasks.policy import compute_task, io_task
 from tasks.starting import settings_of_run
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+_PAIR = r"^[A-Za-z_][A-Za-z0-9_]*=.+$"
+Engines = Annotated[list[Annotated[str, form(enum=[*ENGINES, NO_ENGINE])]], form(uniqueItems=True)]
+Pairs = list[Annotated[str, form(pattern=_PAIR, examples=["fast=10"])]]
+Variants = list[Annotated[str, form(pattern=_PAIR, examples=["fast=5..50:5"])]]
+Shares = Annotated[int, form(minimum=1, maximum=10_000_000)]
+SpeedBars = Annotated[int, form(minimum=0, maximum=MOST_COUNT)]
+Sweeper = Annotated[str, form(enum=list(SWEEPERS))]
 
 
 @dataclass(frozen=True)
@@ -57,10 +73,12 @@ class Sweeps:
     environment: Environment | None
 
     @property
-    def parts(self) -> list[tuple[Environment | None, SweepPlan, int]]:
+    def parts(self) -> list[tuple[Environment | None, PackedPlan, int]]:
         """Every part of every sweep."""
-        plans = [plan for plan in self.plans if plan]
-        return [(self.environment, plan, number) for plan in plans for number in range(plan.parts)]
+        plans = [(PackedPlan.of(plan), plan.parts) for plan in self.plans if plan]
+        return [
+            (self.environment, plan, number) for plan, parts in plans for number in range(parts)
+        ]
 
 
 @io_task
@@ -83,8 +101,10 @@ def open_evaluation(
 
     Raises:
         BadInputError: one of them makes no sense.
+        ConfigurationError: sweeps are to be computed on Dask, which is not installed.
     """
     now, settings = utc_now(), settings_of_run()
+    check_cluster(settings)
     usable, unusable = chosen_strategies(strategies, *variants)
     first, last = span
     if first and last and first > last:
@@ -116,8 +136,13 @@ def working_folder(asked: Asked) -> Iterator[None]:
 
 
 def all_of(futures: Sequence[PrefectFuture[T]]) -> list[T]:
-    """What tasks that run beside each other came to."""
-    return [future.result() for future in futures]
+    """What tasks that run beside each other came to.
+
+    Raises:
+        ClusterError: some were on a Dask cluster that is gone.
+    """
+    with lost_clusters():
+        return [future.result() for future in futures]
 
 
 @io_task
@@ -186,10 +211,13 @@ def plan_sweeps(asked: Asked, references: AllReferenced) -> Sweeps:
 
 @io_task
 def sweep_part(
-    asked: Asked, environment: Environment | None, plan: SweepPlan, number: int
+    bounds: Bounds, environment: Environment | None, plan: PackedPlan, number: int
 ) -> PartDone:
-    """Do one part of a sweep; what an earlier run has done is not done again."""
-    return run_part(plan, number, asked.bounds, environment)
+    """Do one part of a sweep; what an earlier run has done is not done again.
+
+    It may be done on another machine: what it is given can be pickled and holds no secret.
+    """
+    return run_part(plan.plan(), number, bounds, environment)
 
 
 @io_task

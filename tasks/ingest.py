@@ -5,13 +5,14 @@ import shutil
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from fluxhero.archive.identity import check_owner
 from fluxhero.archive.workspace import Workspace
 from fluxhero.durable import storage_errors
 from fluxhero.errors import BadInputError, ConfigurationError
 from fluxhero.ledger.duckdb_store import DuckDBStore
-from fluxhero.ledger.formats import ReadOptions, named, select
+from fluxhero.ledger.formats import FORMATS, ReadOptions, named, select
 from fluxhero.ledger.formats.contract import nearest
 from fluxhero.ledger.ingest import IngestResult, ingest_file
 from fluxhero.ledger.ingest_paths import expand
@@ -20,10 +21,15 @@ from fluxhero.ledger.schema import LEDGER_TABLES, MODES, TRADES
 from fluxhero.ledger.view import archived_rows
 from fluxhero.progress import rows_read
 from tasks.grouping import in_groups
+from tasks.parameters import form
 from tasks.policy import compute_task, io_task
 from tasks.starting import settings_of_run
 
 logger = logging.getLogger(__name__)
+
+FormatName = Annotated[str, form(enum=list(FORMATS))]
+LedgerTable = Annotated[str, form(enum=list(LEDGER_TABLES))]
+Mode = Annotated[str, form(enum=list(MODES))]
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 from config.settings import Settings
 from fluxhero.archive.batches import as_utc, utc_now
@@ -22,6 +22,7 @@ from fluxhero.market.refresh import LocalBars, Refreshed, Wanted, refresh
 from fluxhero.market.report import FailedSymbol, RefreshedLine, RefreshReport
 from fluxhero.market.timeframe import Timeframe
 from tasks.grouping import in_groups
+from tasks.parameters import form
 from tasks.policy import compute_task, io_task
 from tasks.starting import settings_of_run
 
@@ -32,6 +33,9 @@ T = TypeVar("T")
 _HISTORY = {True: timedelta(days=730), False: timedelta(days=30)}  # daily bars, shorter ones
 _BEFORE_A_TRADE = timedelta(days=30)  # so that an indicator has something to start from
 _LONG_AGO = datetime(1900, 1, 1, tzinfo=UTC)
+
+Adjustment = Annotated[str, form(enum=list(ADJUSTMENTS))]
+Feed = Annotated[str, form(enum=list(FEEDS))]
 
 
 @dataclass(frozen=True)

@@ -6,17 +6,14 @@ not. A `compute_task` only computes, and is never tried again. What either uses 
 (`tasks.cost`); a `publishing_task` is tried again like the first, and counts as orchestration.
 """
 
-import os
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, Final, ParamSpec, TypeVar, cast
+from typing import Any, Final, ParamSpec, TypeVar
 
 from prefect import Task, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
-from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run
-from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from prefect.tasks import exponential_backoff
 
 from fluxhero.errors import TransientError
@@ -61,12 +58,6 @@ def compute_task(function: Callable[P, R]) -> Task[P, R]:
     """A step that cannot fail for a reason that passes by itself."""
     decorate = task(name=_name(function), retries=0, cache_policy=NO_CACHE, persist_result=False)
     return decorate(metered(function))
-
-
-def one_a_core() -> TaskRunner[PrefectFuture[Any]]:
-    """Runs submitted steps beside each other, as many as there are cores."""
-    runner: Any = ThreadPoolTaskRunner(max_workers=os.cpu_count() or 1)  # its futures are narrower
-    return cast(TaskRunner[PrefectFuture[Any]], runner)
 
 
 def run_name() -> str:

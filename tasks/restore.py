@@ -4,6 +4,7 @@ import logging
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Annotated
 
 from fluxhero.archive import restore as restoring
 from fluxhero.archive.batches import utc_now
@@ -12,11 +13,15 @@ from fluxhero.archive.mirror import Mirrored
 from fluxhero.archive.report import RestoreReport
 from fluxhero.archive.restore import Restorable, Restored, Wanted
 from fluxhero.archive.workspace import Workspace
+from fluxhero.ledger.schema import ORDERS, TRADES
 from fluxhero.wording import counted
+from tasks.parameters import form
 from tasks.policy import compute_task, io_task
 from tasks.starting import days_for, settings_of_run
 
 logger = logging.getLogger(__name__)
+
+MovedTable = Annotated[str, form(enum=[TRADES.name, ORDERS.name])]
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,9 @@
 
 import functools
 import logging
-from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar, cast
 
+from prefect import Flow
 from prefect.context import FlowRunContext
 from prefect.states import Completed
 
@@ -17,23 +17,25 @@ R = TypeVar("R")
 logger = logging.getLogger(__name__)
 
 
-def on_trading_days(function: Callable[P, R]) -> Callable[P, R]:
-    """A flow's body that is left out where its deployment is bound to trading and there is none.
+def on_trading_days(flow: Flow[P, R]) -> Flow[P, R]:
+    """A flow whose body is left out where its deployment is bound to trading and there is none.
 
     That goes by the tags of the deployment (`fluxhero.market.trading_days`) and the moment at which the
     run was to start, not the one at which a worker came to it. A run that somebody asked for always runs.
     """
+    body = flow.fn
 
-    @functools.wraps(function)
+    @functools.wraps(body)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
         closed = _closed()
         if closed is None:
-            return function(*args, **kwargs)
+            return body(*args, **kwargs)
         logger.info("nothing to do: %s", closed.why)
         state: Any = Completed(name=closed.name, message=closed.why)
         return cast(R, state)  # a flow that returns a state ends in it
 
-    return guarded
+    flow.fn = guarded  # afterwards, so that the flow has the version and the place of its own file
+    return flow
 
 
 def _closed() -> Closed | None:

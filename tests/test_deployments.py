@@ -16,14 +16,20 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from config.prefect_env import DEFAULTS, LOCAL_HOST, LOCAL_PORT, _server_answers
+from config.prefect_env import (
+    DEFAULTS,
+    LOCAL_HOST,
+    LOCAL_PORT,
+    OF_DEPLOYMENTS,
+    server_answers,
+)
 from fluxhero.metrics.jobs import read_jobs
 from tests import samples
 
 REPOSITORY = Path(__file__).parents[1]
 GOLDEN = Path(__file__).parent / "golden" / "deployments.json"
 REWRITE = "REWRITE_GOLDEN"
-ARCHIVE, RESTORE, INGEST, EVALUATE, REFRESH, CHECK, DEEP_CHECK, SNAPSHOT = (
+ARCHIVE, RESTORE, INGEST, EVALUATE, REFRESH, CHECK, DEEP_CHECK, IN_SESSION, HOURLY, NIGHTLY = (
     "archive-trades/after-close",
     "restore-trades/on-demand",
     "ingest-trades/on-demand",
@@ -31,7 +37,9 @@ ARCHIVE, RESTORE, INGEST, EVALUATE, REFRESH, CHECK, DEEP_CHECK, SNAPSHOT = (
     "refresh-market-data/before-open",
     "check-storage/daily",
     "check-storage/deep",
-    "snapshot-metrics/regular",
+    "snapshot-metrics/in-session",
+    "snapshot-metrics/hourly",
+    "nightly/nightly",
 )
 NEW_YORK = ZoneInfo("America/New_York")
 TRADES = 7
@@ -121,7 +129,18 @@ def test_deploying_twice_leaves_one_deployment_of_each(
     deployments: dict[str, dict[str, Any]],
 ) -> None:
     assert sorted(deployments) == sorted(
-        [ARCHIVE, RESTORE, INGEST, EVALUATE, REFRESH, CHECK, DEEP_CHECK, SNAPSHOT]
+        [
+            ARCHIVE,
+            RESTORE,
+            INGEST,
+            EVALUATE,
+            REFRESH,
+            CHECK,
+            DEEP_CHECK,
+            IN_SESSION,
+            HOURLY,
+            NIGHTLY,
+        ]  # fmt: skip
     )
 
 
@@ -196,7 +215,9 @@ def test_two_runs_do_not_write_the_store_at_once(deployments: dict[str, dict[str
     for name, one in deployments.items():
         assert one["global_concurrency_limit"]["limit"] == 1, name
         assert one["concurrency_options"]["collision_strategy"] == "CANCEL_NEW", name
-        queue_name = "watch" if name in {SNAPSHOT, EVALUATE} else "store"  # they do not write it
+        queue_name = (
+            "watch" if name in {IN_SESSION, HOURLY, EVALUATE} else "store"
+        )  # they do not write it
         assert (one["work_pool_name"], one["work_queue_name"]) == ("fluxhero", queue_name), name
     (queue,) = post("/work_queues/filter", work_queues={"name": {"any_": ["store"]}})
     assert queue["concurrency_limit"] == 1
@@ -321,7 +342,8 @@ def test_runs_of_a_worker_have_the_commands_prefect_settings() -> None:
     document = import_module("yaml").safe_load(
         (REPOSITORY / "prefect.yaml").read_text(encoding="utf-8")
     )
-    wanted = {name: value for name, value in DEFAULTS.items() if "SERVER_EPHEMERAL" not in name}
+    ours = {name: value for name, value in DEFAULTS.items() if "SERVER_EPHEMERAL" not in name}
+    wanted = {**ours, **OF_DEPLOYMENTS}
     for one in document["deployments"]:
         assert one["work_pool"]["job_variables"]["env"] == wanted, (
             f"give {one['entrypoint']} in prefect.yaml the settings of config/prefect_env.py"
@@ -339,6 +361,7 @@ def test_flows_load_by_file_and_by_module() -> None:
         "archive_trades",
         "evaluate_backtests",
         "ingest_trades",
+        "nightly",
         "refresh_market_data",
         "restore_trades",
     )
@@ -356,7 +379,7 @@ def test_flows_load_by_file_and_by_module() -> None:
 @pytest.mark.server
 def test_a_flow_runs_without_any_server(tmp_path: Path) -> None:
     """With a fresh Prefect home and nothing configured, Prefect's temporary server is enough."""
-    if _server_answers(LOCAL_HOST, LOCAL_PORT):
+    if server_answers(LOCAL_HOST, LOCAL_PORT):
         pytest.skip(f"a Prefect server runs on port {LOCAL_PORT}, and the run would use it")
     store = tmp_path / "data" / "fluxhero.duckdb"
     samples.create_duckdb_store(store)

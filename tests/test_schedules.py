@@ -96,9 +96,13 @@ def sunday_morning(at: datetime) -> bool:
     return (at.isoweekday(), at.hour, at.minute) == (7, 10, 0)
 
 
-def often_while_the_exchange_may_be_open(at: datetime) -> bool:
-    in_session = at.isoweekday() < 6 and 9 <= at.hour <= 16
-    return at.minute % 5 == 0 if in_session else at.minute == 0
+def every_five_minutes_of_a_session(at: datetime) -> bool:
+    since_open = (at.hour - 9) * 60 + at.minute - 30
+    return at.isoweekday() < 6 and 0 <= since_open < 390 and at.minute % 5 == 0
+
+
+def on_the_hour(at: datetime) -> bool:
+    return at.minute == 0
 
 
 # Deployment → whether a run belongs at this time in New York.
@@ -108,7 +112,9 @@ _TIMES = {
     "daily": every_weekday(18, 30),
     "deep": saturday_morning,
     "weekly": sunday_morning,
-    "regular": often_while_the_exchange_may_be_open,
+    "in-session": every_five_minutes_of_a_session,
+    "hourly": on_the_hour,
+    "nightly": every_weekday(20, 30),
 }
 
 

@@ -14,15 +14,15 @@ from typing import Any, Final
 from fluxhero.alerts import rules
 from fluxhero.alerts.incidents import Incident
 from fluxhero.alerts.rules import AlertRule
+from fluxhero.market.trading_days import NOTHING_TO_DO
 
 RUN: Final = "prefect.flow-run"
 _ID: Final = "prefect.resource.id"
+_DONE: Final = ("Completed", "Completed with findings", *sorted(NOTHING_TO_DO))
 # What follows a heartbeat of a run that has not died. A state that is not named here does no harm: the
 # server lets no run that has ended become Crashed.
 _AT_REST: Final = (
-    "Completed",
-    "Completed with findings",
-    "Holiday",
+    *_DONE,
     "Cached",
     "RolledBack",
     "Failed",
@@ -179,8 +179,7 @@ def _proactive(
 
 def _missing(flow: str, within: timedelta) -> dict[str, Any]:
     """No run of a flow has ended well for that long; one for all runs."""
-    ended = _states("Completed", "Completed with findings", "Holiday")
-    return _proactive(_runs([flow]) | {"for_each": []}, ended, within)
+    return _proactive(_runs([flow]) | {"for_each": []}, _states(*_DONE), within)
 
 
 def _ours(event: str) -> dict[str, Any]:

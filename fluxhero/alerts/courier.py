@@ -21,6 +21,7 @@ from config.settings import Settings
 from fluxhero.alerts.automations import is_silenced
 from fluxhero.alerts.dead_runs import lives_here
 from fluxhero.alerts.delivery import deliver_due
+from fluxhero.alerts.dues import dues_of
 from fluxhero.alerts.folder_facts import FolderFacts
 from fluxhero.alerts.incidents import Incident
 from fluxhero.alerts.memory import Memory, memory_file, read_memory, write_memory
@@ -164,7 +165,7 @@ def watch(settings: Settings) -> None:
             FolderFacts(data_dir),
             api_url=api_url,
             ui_url=_ui_url(settings, api_url),
-            due_after=_never_due,
+            due_after=dues_of(Path.cwd(), settings.exchange),
             run_limit=timedelta(minutes=settings.run_limit_minutes),
             history=timedelta(days=settings.history_days),
             lives=lives_here,
@@ -217,8 +218,3 @@ def _ui_url(settings: Settings, api_url: str) -> str:
         return settings.prefect_ui_url.rstrip("/")
     state = read_state(settings.data_dir)
     return state.ui_url.rstrip("/") if state else api_url.removesuffix("/api")
-
-
-def _never_due(_flow: str, _after: datetime) -> datetime | None:
-    """Of schedules that are not known."""
-    return None

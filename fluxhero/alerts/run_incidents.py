@@ -12,6 +12,7 @@ from fluxhero.alerts.incidents import Incident, Urgency
 from fluxhero.alerts.memory import Memory, Raised
 from fluxhero.alerts.rules import AlertRule
 from fluxhero.alerts.server_facts import Run
+from fluxhero.market.trading_days import NOTHING_TO_DO
 from fluxhero.wording import counted, printable
 
 RESOLVED: Final = ":resolved"
@@ -65,8 +66,8 @@ def _ended(run: Run, memory: Memory, page: Page) -> Noticed:
             return [incident], memory.with_level(subject, first)
         again = raised.model_copy(update={"count": raised.count + 1})
         return [], memory.with_level(subject, again)
-    if raised is None or run.since < raised.at:  # what ended before it failed is no recovery
-        return [], memory
+    if raised is None or run.since < raised.at or run.state in NOTHING_TO_DO:
+        return [], memory  # what ended before it failed, or did nothing, is no recovery
     return [_recovered(run, raised, page)], memory.without_level(subject)
 
 

@@ -156,6 +156,21 @@ class ServerFacts:
             for event in found
         ]
 
+    def paused(self) -> frozenset[str]:
+        """Our deployments, as `flow/deployment`, that nothing starts by the clock now.
+
+        Raises:
+            ServerError: the server does not answer, or refuses.
+        """
+        rows = [*self._api.every("/deployments/filter", {**_OURS, "sort": "NAME_ASC"})]
+        idle = [
+            row
+            for row in rows
+            if row["paused"] or not any(one["active"] for one in row["schedules"])
+        ]
+        flows = self._names_of_flows({row["flow_id"] for row in idle})
+        return frozenset(f"{flows.get(row['flow_id'], '')}/{row['name']}" for row in idle)
+
     def disabled(self) -> tuple[str, ...]:
         """Names of our automations that are switched off.
 

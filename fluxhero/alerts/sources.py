@@ -10,10 +10,10 @@ from datetime import UTC, datetime, timedelta
 
 from fluxhero.alerts import rules
 from fluxhero.alerts.dead_runs import Lives, mark_children, mark_dead, revive, was_taken_for_dead
+from fluxhero.alerts.dues import DueAfter
 from fluxhero.alerts.fired import fired_incidents
 from fluxhero.alerts.folder_facts import FolderFacts
 from fluxhero.alerts.folder_incidents import (
-    Dues,
     breaker_incidents,
     integrity_incidents,
     limit_incidents,
@@ -73,7 +73,7 @@ class Sources:
         *,
         api_url: str,
         ui_url: str,
-        due_after: Dues,
+        due_after: DueAfter,
         run_limit: timedelta,
         history: timedelta,
         lives: Lives,
@@ -111,7 +111,7 @@ class Sources:
             Source("dead runs", self.dead, seldom, asks_server=True),
             Source("late runs", self.late, seldom, asks_server=True),
             Source("automations", self.fired, seldom, asks_server=True),
-            Source("missing runs", self.missing, rarely, asks_server=False),
+            Source("missing runs", self.missing, rarely, asks_server=True),
         )
 
     def server(self, memory: Memory, moment: Moment) -> Noticed:
@@ -173,13 +173,14 @@ class Sources:
         return integrity_incidents(self._folder.check(Area.STORAGE, moment.now), memory)
 
     def missing(self, memory: Memory, moment: Moment) -> Noticed:
-        """Scheduled runs that did not come."""
+        """Scheduled runs that did not come; what is paused in the UI is not expected."""
+        paused = self._facts.paused()
         return missing_incidents(
             self._folder.ended(),
             memory,
             moment.now,
-            moment.awake_since,
-            due_after=self._due_after,
+            max(moment.awake_since, moment.back_since or moment.now),
+            due_after=lambda flow, after: self._due_after(flow, after, paused),
             run_limit=self._run_limit,
         )
 

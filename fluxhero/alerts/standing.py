@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Final, Self
 
 from pydantic import BaseModel, ConfigDict
 
@@ -62,6 +62,11 @@ class Alerts(BaseModel):
     given_up: int
     problem: str | None
     lines: tuple[AlertLine, ...]
+
+    @classmethod
+    def none(cls) -> Self:
+        """Where nothing can be read."""
+        return cls(targets=0, waiting=0, overdue=0, given_up=0, problem=None, lines=())
 
     @property
     def ok(self) -> bool:

@@ -13,6 +13,7 @@ _HIDDEN: Final = "****"
 _SHORTEST_SECRET: Final = (
     3  # characters; to hide every shorter part would make nonsense of a message
 )
+_ADDRESS: Final = re.compile(r"\b[A-Za-z][A-Za-z0-9+.-]*://\S+")
 _BETWEEN_PARTS: Final = re.compile(r"[/:@,;]+")
 # 32 bits tell a handful of targets apart, and leave who guesses a password a few hundred million that fit.
 _DIGEST_LENGTH: Final = 8
@@ -62,7 +63,8 @@ def redacted(text: str, url: str) -> str:
     }
     for secret in sorted(spellings, key=len, reverse=True):
         text = text.replace(secret, _HIDDEN)
-    return text
+    # Apprise shortens addresses to their first and last letters, which still say something.
+    return _ADDRESS.sub(_HIDDEN, text)
 
 
 def _parts(url: str) -> Iterator[str]:

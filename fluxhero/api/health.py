@@ -9,7 +9,8 @@ from prometheus_client import generate_latest
 from fluxhero.api.health_checks import HealthChecks, worst
 from fluxhero.api.models import Health, Liveness, Readiness
 from fluxhero.api.services import Runs, Services
-from fluxhero.metrics.exposition import CONTENT_TYPE
+from fluxhero.api.told import alert_samples
+from fluxhero.metrics.exposition import CONTENT_TYPE, render
 from fluxhero.release import release
 
 
@@ -47,6 +48,7 @@ def router(services: Services) -> APIRouter:
     def metrics() -> Response:
         """The newest snapshot and what this service counts, in Prometheus' text format."""
         own = generate_latest(services.metrics.registry)
-        return Response(services.sources.exposition() + own, media_type=CONTENT_TYPE)
+        told = render(alert_samples(services.sources.alerts()))
+        return Response(services.sources.exposition() + told + own, media_type=CONTENT_TYPE)
 
     return routes

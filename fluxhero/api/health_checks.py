@@ -91,6 +91,7 @@ class HealthChecks:
             "archive": self._archive(),
             "snapshot": self._snapshot(),
             "jobs": self._jobs(),
+            "alerts": self._alerts(),
         }
 
     def _cpu(self) -> Check:
@@ -173,6 +174,22 @@ class HealthChecks:
             f"the last runs of {counted(len(jobs), 'flow')} ended well" if jobs else "none ran yet"
         )
         return Check(status="pass", observed=ran, values={"flows": len(jobs), "failed": 0})
+
+    def _alerts(self) -> Check:
+        try:
+            alerts = self._sources.alerts()
+        except FluxHeroError as error:
+            return Check(status="warn", observed=self._told(error))
+        return Check(
+            status="pass" if alerts.ok else "warn",
+            observed=shown(alerts.verdict, self._settings),
+            values={
+                "targets": alerts.targets,
+                "waiting": alerts.waiting,
+                "overdue": alerts.overdue,
+                "given_up": alerts.given_up,
+            },
+        )
 
     def _failed(self, error: FluxHeroError) -> Check:
         return Check(status="fail", observed=self._told(error))

@@ -30,21 +30,13 @@ from prefect.exceptions import PrefectException
 from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
 from websockets.exceptions import WebSocketException
 
+from fluxhero.alerts.rules import FLOWS
 from fluxhero.api.services import NO_SERVER, Event, EventKind, RunLine, Runs
 from fluxhero.errors import first_line
 
 logger = logging.getLogger(__name__)
 
-OUR_FLOWS = (
-    "archive-trades",
-    "check-storage",
-    "evaluate-backtests",
-    "ingest-trades",
-    "nightly",
-    "refresh-market-data",
-    "restore-trades",
-    "snapshot-metrics",
-)
+OUR_FLOWS = FLOWS
 # Snapshots are so frequent that no other run would be among the last and next ones.
 FREQUENT_FLOWS = frozenset({"snapshot-metrics"})
 MOST_LAST, MOST_NEXT = 16, 8

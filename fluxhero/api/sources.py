@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Final
 
 from config.settings import Settings
+from fluxhero.alerts.outbox import Outbox
+from fluxhero.alerts.standing import Alerts, standing_of
 from fluxhero.api.measured import Measured
 from fluxhero.api.models import Curve
 from fluxhero.api.remembered import Remembered, file_identity, folder_identity
@@ -78,6 +80,7 @@ class Sources:
             lambda: file_identity(breaker_record.path_of(self._data_dir)),
             self._read_breaker,
         )
+        self._outbox = Outbox(self._data_dir, read_only=True)
         self._checked = {
             area: Remembered(self._checks_identity(area), self._read_checks(area)) for area in Area
         }
@@ -138,6 +141,14 @@ class Sources:
             DamagedFileError: they cannot be read.
         """
         return self._curves()
+
+    def alerts(self) -> Alerts:
+        """The alerts, and whether they have arrived.
+
+        Raises:
+            StorageIOError: the operating system refuses.
+        """
+        return standing_of(self._settings, self._outbox.entries(), self._clock())
 
     def _minute(self) -> int:
         """What is of time to come is no news yet, so that answers depend on the time a little."""

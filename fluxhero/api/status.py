@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final, Literal, TypeVar
 
 from config.settings import Settings
+from fluxhero.alerts.standing import Alerts
 from fluxhero.api import measured as lines
 from fluxhero.api.measured import Measured
 from fluxhero.api.reports import report_line
@@ -23,6 +24,7 @@ from fluxhero.api.status_models import (
     StatusAnswer,
     Verdict,
 )
+from fluxhero.api.told import alerts_line
 from fluxhero.api.verdict import STALE, verdict_of
 from fluxhero.archive.manifest import Chain
 from fluxhero.errors import FluxHeroError
@@ -38,7 +40,7 @@ from fluxhero.reports import ReportFile, reports
 MOST_FINDINGS: Final = 50
 _GRAVEST = tuple(str(severity) for severity in Severity)
 
-Part = Literal["snapshot", "archive", "findings", "equity", "breaker", "jobs", "reports"]
+Part = Literal["snapshot", "archive", "findings", "equity", "breaker", "jobs", "reports", "alerts"]
 T = TypeVar("T")
 
 
@@ -88,6 +90,7 @@ def status_of(settings: Settings, sources: Sources, runs: Runs, now: datetime) -
     breaker: tuple[BreakerState, ...] = parts.of("breaker", sources.breaker, ())
     jobs: tuple[Job, ...] = parts.of("jobs", sources.jobs, ())
     written: list[ReportFile] = parts.of("reports", lambda: reports(settings.data_dir), [])
+    alerts = parts.of("alerts", sources.alerts, Alerts.none())
     parts.of("equity", lambda: bool(sources.curves()), False)
     checked = {area: _checked(parts, sources, area) for area in Area}
     at = taken.latest.snapshot.at if taken.latest.snapshot else None
@@ -110,6 +113,7 @@ def status_of(settings: Settings, sources: Sources, runs: Runs, now: datetime) -
         archive=None if chain is None else _archive(chain, taken.measured),
         findings=_findings(checked),
         jobs=tuple(_job(job) for job in jobs),
+        alerts=alerts_line(alerts, settings),
         reports=tuple(report_line(one) for one in written if one.is_latest),
         runs=runs,
     )

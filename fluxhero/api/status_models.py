@@ -33,7 +33,9 @@ class Verdict(_Line):
 class Problem(_Line):
     """Something that cannot be read, so that its part of the answer is empty or older."""
 
-    part: Literal["snapshot", "archive", "findings", "equity", "breaker", "jobs", "reports"]
+    part: Literal[
+        "snapshot", "archive", "findings", "equity", "breaker", "jobs", "reports", "alerts"
+    ]
     what: str | None
     message: str
     next_step: str
@@ -208,6 +210,31 @@ class ReportLine(_Line):
     bytes: int
 
 
+class ToldLine(_Line):
+    """One alert; `at` is when it happened, `standing` whether it has arrived, `problem` why not."""
+
+    at: datetime
+    rule: str
+    urgency: str
+    title: str
+    text: str
+    next_step: str
+    url: str | None
+    standing: str
+    problem: str | None
+
+
+class AlertsLine(_Line):
+    """Alerts, newest first, at most `MOST_ALERTS`; the counts are of all. `overdue` wait for ten minutes."""
+
+    text: str
+    targets: int
+    waiting: int
+    overdue: int
+    given_up: int
+    last: tuple[ToldLine, ...]
+
+
 class StatusAnswer(_Line):
     """All of it; `at` is the server's clock."""
 
@@ -229,4 +256,5 @@ class StatusAnswer(_Line):
     findings: FindingsLine
     jobs: tuple[JobLine, ...]
     reports: tuple[ReportLine, ...]
+    alerts: AlertsLine
     runs: Runs

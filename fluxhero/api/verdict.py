@@ -40,6 +40,7 @@ def _reasons(status: StatusAnswer) -> Iterator[Reason]:
     yield from _of_findings(status)
     yield from _of_archive(status)
     yield from _of_jobs(status)
+    yield from _of_alerts(status)
     yield from _of_runs(status.runs, {job.job for job in status.jobs}, status.at)
 
 
@@ -116,6 +117,12 @@ def _of_jobs(status: StatusAnswer) -> Iterator[Reason]:
     for job in status.jobs:
         if job.last_ok is False:
             yield Reason(level="warning", text=f"The last run of {job.job} did not end well.")
+
+
+def _of_alerts(status: StatusAnswer) -> Iterator[Reason]:
+    if status.alerts.overdue or status.alerts.given_up:
+        text = f"{status.alerts.text.rstrip('.')}: `fluxhero alert test` tries the targets."
+        yield Reason(level="warning", text=text)
 
 
 def _of_runs(runs: Runs, known: set[str], now: datetime) -> Iterator[Reason]:

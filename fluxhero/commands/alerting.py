@@ -17,16 +17,15 @@ if TYPE_CHECKING:
 
 _LAST = 20  # alerts listed without --all
 _NO_TARGET = 2
-_EXAMPLES = (
+EXAMPLES = (
     ("mail", "mailtos://USER:PASSWORD@smtp.example.com:587?from=me@example.com&to=me@example.com"),
-    ("Telegram", "tgram://BOT_TOKEN/CHAT_ID"),
+    ("Telegram", "tgram://123456789:BOT_TOKEN/CHAT_ID"),
     ("Discord", "discord://WEBHOOK_ID/WEBHOOK_TOKEN"),
     ("ntfy", "ntfys://ntfy.sh/TOPIC"),
     ("webhook", "jsons://hooks.example.com/path"),
 )
 
-_URLS = "\n".join(f"  {name:<10}{url}" for name, url in _EXAMPLES)
-
+_URLS = "\n".join(f"  {name:<10}{url}" for name, url in EXAMPLES)
 _HELP = f"""Try where alerts go, list what was told, and deliver it.
 
 Alerts go to every URL of FLUXHERO_ALERT_URLS; spaces part them. %40 stands for an @ in a name or a
@@ -81,7 +80,7 @@ def test(*, as_json: bool) -> None:
         for one in tried:
             said = printable(one.error.what if one.error else f"{one.target.shown}: delivered")
             click.echo(f"  {said}")
-        for name, url in () if tried else _EXAMPLES:
+        for name, url in () if tried else EXAMPLES:
             click.echo(f"  {name + ':':<10} FLUXHERO_ALERT_URLS={url}")
         if failed:
             click.echo("  docs/alerts.md says how each kind of target is set up.")

@@ -1,5 +1,6 @@
 """`fluxhero up` and `fluxhero down`: the night shift on this machine."""
 
+import logging
 import sys
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,8 @@ from fluxhero.wording import printable
 
 if TYPE_CHECKING:
     from config.settings import Settings
-    from fluxhero.night.shift import Asked
+    from fluxhero.night.shift import Asked, Prepared
+    from fluxhero.night.signals import StopSignals
     from fluxhero.night.state import NightState
 
 _PARTS = ("server", "api", "worker", "alerts")
@@ -73,7 +75,8 @@ def up(
         return
     try:
         with only_shift(settings.data_dir):
-            _supervise(settings, asked, screen=not no_screen, as_json=as_json)
+            on_terminal = sys.stdout.isatty() and not (no_screen or as_json)
+            _supervise(settings, asked, screen=on_terminal, as_json=as_json)
     except AlreadyRunningError:
         if not (running := running_state(settings.data_dir)):
             raise
@@ -109,10 +112,31 @@ def _supervise(settings: "Settings", asked: "Asked", *, screen: bool, as_json: b
 
     with StopSignals() as signals:
         prepared = prepare(settings, asked)
-        announce = _Announcer(settings, as_json=as_json)
-        supervisor = Supervisor(prepared.place, prepared.parts, prepared.notices, announce)
-        signal = supervisor.run(signals)
+        if screen:
+            signal = _on_screen(prepared, signals)
+        else:
+            announce = _Announcer(settings, as_json=as_json)
+            place, parts, notices = prepared.place, prepared.parts, prepared.notices
+            signal = Supervisor(place, parts, notices, told=announce).run(signals)
     click.echo(f"Stopped by {signal}; nothing of the night shift runs any more.", err=True)
+
+
+def _on_screen(prepared: "Prepared", signals: "StopSignals") -> str:
+    """Supervise with the screen, which says all that the log would."""
+    from fluxhero.night.screen import Screen
+    from fluxhero.night.sight import Lookout
+    from fluxhero.night.supervisor import Supervisor
+
+    place = prepared.place
+    lookout = Lookout(place)
+    logging.getLogger("fluxhero.night").setLevel(logging.ERROR)
+    with Screen(token_place(place.settings), lambda: lookout.sight) as screen:
+        lookout.start()
+        try:
+            supervisor = Supervisor(place, prepared.parts, prepared.notices, beat=screen.show)
+            return supervisor.run(signals)
+        finally:
+            lookout.stop()
 
 
 class _Announcer:

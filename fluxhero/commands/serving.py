@@ -10,6 +10,7 @@ import click
 from fluxhero.commands.output import show_json
 from fluxhero.commands.parameters import json_option
 from fluxhero.commands.running import settings_with_logging
+from fluxhero.night.ports import url_of
 
 if TYPE_CHECKING:
     from config.settings import Settings
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
 _WAITING = 2_048  # connections that nobody has accepted yet
 _MOST_FILES = 8_192  # a WebSocket client is one
-_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with, not listened on
 
 
 @click.command(short_help="The operations API and its page.")
@@ -46,7 +46,7 @@ def serve(host: str | None, port: int | None, *, as_json: bool) -> None:
 
     Tokens(settings)  # says what is wrong with them before anything slow
     with _listening(settings.api_host, settings.api_port) as listener:
-        url = _url(*listener.getsockname()[:2])
+        url = f"{url_of(*listener.getsockname()[:2])}/"
         _run(settings, listener, url, as_json=as_json)
 
 
@@ -116,11 +116,6 @@ def _listening(host: str, port: int) -> socket.socket:
             next_step="end the program that has the port, or give another one with --port",
         ) from error
     return listener
-
-
-def _url(host: str, port: int) -> str:
-    host = _EVERYWHERE.get(host, host)
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
 
 
 def _allow_many_files() -> None:

@@ -317,6 +317,13 @@ SERVICE: tuple[Family, ...] = (
         "snapshot_files_unreadable",
         "Newest snapshot files that could not be read and were passed over.",
     ),
+    _gauge(
+        "alerts",
+        "Alerts of the last 90 days; standing is waiting, delivered, given_up or sent_nowhere.",
+        "urgency",
+        "standing",
+    ),
+    _gauge("alert_targets", "Targets that alerts are sent to; 0 if they go nowhere."),
 )
 
 # What a snapshot measures, and what the operations API counts by itself while it runs.

@@ -164,7 +164,7 @@ _GROUPS: tuple[tuple[str, str, tuple[Family, ...]], ...] = (
     ("Snapshot", "From the snapshot itself.", families.SNAPSHOT),
     (
         "Operations API",
-        "Counted by the API since it was started, on `/metrics` only; in no snapshot.",
+        "Counted by the API since it was started, or read when it is asked; on `/metrics` only, in no snapshot.",
         families.SERVICE,
     ),
 )

@@ -14,26 +14,21 @@ from typing import Final
 
 from dotenv import dotenv_values
 
-import fluxhero
 from config.handed_on import as_variables
 from config.night_shift import night_folder
 from config.prefect_env import DEFAULTS
 from config.settings import PREFIX, Settings
 from config.variables import NIGHT_SHIFT
+from fluxhero.night.deployments import POOL, checkout
 from fluxhero.night.logs import log_file
 from fluxhero.night.ports import url_of
 from fluxhero.night.prefect_ui import ui_environment
+from fluxhero.night.retention import retention_environment
 from fluxhero.night.state import Part
 
-WORK_POOL: Final = "fluxhero"
-_DAY_SECONDS: Final = 86_400
+_WORKER: Final = "night-shift"  # its name begins the log of every run that it starts
 # Each would have a process look elsewhere than in the night shift's own home.
 _ELSEWHERE = frozenset({"PREFECT_PROFILE", "PREFECT_PROFILES_PATH"})
-
-
-def checkout() -> Path:
-    """The folder that holds `prefect.yaml` and the flows."""
-    return Path(str(fluxhero.__file__)).resolve().parents[1]
 
 
 @dataclass(frozen=True)
@@ -104,8 +99,8 @@ class Place:
             listening = ("--host", settings.api_host, "--port", str(self.api_port))
             return self._command(part, ("fluxhero", "serve", *listening), f"{self.page_url}livez")
         if part is Part.WORKER:
-            pool = ("--pool", WORK_POOL, "--type", "process", "--install-policy", "never")
-            name = f"{WORK_POOL}-{socket.gethostname()}"  # the same again after a restart
+            pool = ("--pool", POOL, "--type", "process", "--install-policy", "never")
+            name = _WORKER if self.own_server else f"{_WORKER}-{socket.gethostname()}"
             return self._command(part, ("prefect", "worker", "start", *pool, "--name", name))
         return self._command(part, ("fluxhero", "alert", "watch"))
 
@@ -116,6 +111,10 @@ class Place:
     def catch_up(self) -> Command:
         """Has schedules that were missed run once."""
         return self._command("catch-up", ("fluxhero.night.catch_up",))
+
+    def agenda(self) -> Command:
+        """Tells the scheduled runs to come."""
+        return self._command("agenda", ("fluxhero.night.agenda",))
 
     def _command(
         self,
@@ -150,14 +149,8 @@ class Place:
 
     def _of_server(self) -> dict[str, str]:
         """What the server is told beside: how long it keeps things, and to call nobody."""
-        kept = str(self.settings.history_days * _DAY_SECONDS)
         wanted = {
-            "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
-            "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": kept,
-            "PREFECT_SERVER_SERVICES_DB_VACUUM_EVENT_RETENTION_OVERRIDES": (
-                f'{{"prefect.flow-run.heartbeat": {_DAY_SECONDS}}}'
-            ),
-            "PREFECT_SERVER_EVENTS_RETENTION_PERIOD": f"P{self.settings.history_days}D",
+            **retention_environment(self.settings.history_days),
             # Beside the database: the installation may not be writable, or serve two servers.
             **ui_environment(self.prefect_home / "ui", self.api_url),
         }

@@ -10,7 +10,7 @@ import secrets
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -20,11 +20,12 @@ from config.night_shift import night_folder, state_file
 from config.prefect_env import configured_api_url
 from config.settings import Settings, variable
 from fluxhero.durable import make_folder, remove, storage_errors
-from fluxhero.errors import AlreadyRunningError, ConfigurationError, NightShiftError
+from fluxhero.errors import AlreadyRunningError, NightShiftError
 from fluxhero.locks import locked
 from fluxhero.night import leftovers
+from fluxhero.night.deployments import checkout, read_deployments
 from fluxhero.night.health import answers
-from fluxhero.night.parts import Place, checkout
+from fluxhero.night.parts import Place
 from fluxhero.night.ports import choose, url_of
 from fluxhero.night.state import NightState, Part, is_process, last_state, read_state
 
@@ -76,19 +77,16 @@ def prepare(settings: Settings, asked: Asked) -> Prepared:
 
     Raises:
         AddressError: a port that was asked for is taken.
-        ConfigurationError: the operations API's token cannot be used, or no flows are here.
+        ConfigurationError: the operations API's token or `prefect.yaml` cannot be used.
         StorageIOError: the operating system refuses.
     """
-    if not (checkout() / "prefect.yaml").is_file():
-        raise ConfigurationError(
-            f"there is no prefect.yaml in {checkout()}, where this program runs from",
-            next_step="install it from a checkout of the repository with `make setup`, and run it from there",
-        )
+    read_deployments(checkout())  # says what is wrong with them before anything slow
     given = configured_api_url()
     own = given is None or _is_to_be_ours(given, settings)
     parts = tuple(part for part in asked.parts if own or part is not Part.SERVER)
     notices = [] if own else [f"runs are kept by the Prefect server at {given}, as configured"]
     notices += _token(settings) if Part.API in parts else []
+    notices += _store(settings) if Part.WORKER in parts else []
     prefect_port = asked.prefect_port or settings.prefect_port
     if Part.SERVER in parts:
         chosen = choose(
@@ -200,6 +198,27 @@ def _token(settings: Settings) -> list[str]:
         return [f"a token for the operations page was made: {settings.auth_secret_file}"]
     Tokens(settings)
     return []
+
+
+def _store(settings: Settings) -> list[str]:
+    """Make the pipeline's own store where nobody has named one or archived from one; a notice if so.
+
+    Otherwise every run of somebody who only looks around would fail for want of it.
+    """
+    named = "store_url" in settings.model_fields_set
+    if named or settings.store_path.exists() or settings.archive_dir.exists():
+        return []
+    from fluxhero.ledger.duckdb_store import DuckDBStore
+
+    with closing(
+        DuckDBStore(settings.store_path, lock_timeout=settings.lock_timeout_seconds)
+    ) as it:
+        it.ensure()
+    made = f"a new, empty store was made: {settings.store_path}"
+    then = (
+        "bring trades in with `fluxhero ingest PATH`, or name your bot's own in FLUXHERO_STORE_URL"
+    )
+    return [f"{made}; {then}"]
 
 
 def running_state(data_dir: Path) -> NightState | None:

@@ -44,10 +44,17 @@ class Supervisor:
         parts: those that it is to run.
         notices: what is to be said from the start.
         told: called with the state whenever it changes.
+        beat: called with the same state again and again, about every second.
     """
 
     def __init__(
-        self, place: Place, parts: Collection[Part], notices: Collection[str], told: Told
+        self,
+        place: Place,
+        parts: Collection[Part],
+        notices: Collection[str],
+        *,
+        told: Told = lambda _state: None,
+        beat: Told = lambda _state: None,
     ) -> None:
         self._place = place
         urls = {Part.SERVER: place.ui_url, Part.API: place.page_url}
@@ -58,6 +65,7 @@ class Supervisor:
         }
         self._notices = tuple(notices)
         self._told = told
+        self._beat = beat
         self._apply = Step(place.apply(), "bringing deployments up to date", until_done=True)
         self._catch_up = Step(place.catch_up(), "catching up with schedules", until_done=False)
         health = {part: one.command.health_url for part, one in self._parts.items()}
@@ -183,10 +191,14 @@ class Supervisor:
     def _publish(self) -> None:
         """Write the state if it changed, log what did, and tell."""
         state = self.state
-        if state == self._said and self._written:
-            return
-        before = {part.part: part for part in self._said.parts} if self._said else {}
-        self._said = state
+        if self._said is None or state != self._said or not self._written:
+            self._write(state)
+            self._log_changes(state)
+            self._said = state
+            self._told(state)
+        self._beat(self._said)
+
+    def _write(self, state: NightState) -> None:
         try:
             write_state(self._place.settings.data_dir, state)
             self._written = True
@@ -194,16 +206,18 @@ class Supervisor:
             if self._written:
                 _log.warning("%s", error)
             self._written = False
+
+    def _log_changes(self, state: NightState) -> None:
+        before = {part.part: part for part in self._said.parts} if self._said else {}
         for part in state.parts:
             if before.get(part.part) != part:
                 problem = f" ({part.problem})" if part.problem and part.pid is None else ""
                 _log.info("%s: %s%s", part.part, part.standing, problem)
-        self._told(state)
 
     # ---- the end
 
     def _stop(self, signals: StopSignals) -> None:
-        """End everything, the worker first, so that its runs can still say that they were ended."""
+        """End everything: the runs first, while their worker sees it and the server can be told."""
         for step in (self._apply, self._catch_up):
             step.end(0 if signals.wait(0) else PATIENCE_SECONDS)
         for part in self._parts.values():
@@ -212,19 +226,26 @@ class Supervisor:
         for kind in _STOP_ORDER:
             if kind not in self._parts:
                 continue
+            if kind is Part.WORKER:
+                self._end_runs(signals)
             patience = WORKER_PATIENCE_SECONDS if kind is Part.WORKER else PATIENCE_SECONDS
             self._parts[kind].end(patience, hurry=lambda: signals.wait(0))
             if kind is Part.WORKER:
-                self._end_runs(hurry=signals.wait(0))
+                self._end_runs(signals)  # that began meanwhile
             self._publish()
         leftovers.end(self._place.token, since=self._created, patience_seconds=0)
 
-    def _end_runs(self, *, hurry: bool) -> None:
-        """End what the worker started and did not end itself, while the server still listens."""
+    def _end_runs(self, signals: StopSignals) -> None:
+        """End what the worker has started.
+
+        By SIGTERM a run tells the server that it crashed; of one that has to be killed the worker tells
+        it. A worker that is stopped leaves its runs going, and one whose worker is gone cannot even say
+        that it ends: its output leads nowhere.
+        """
         pids = [part.process.pid for part in self._parts.values() if part.process is not None]
         leftovers.end(
             self._place.token,
             since=self._created,
             spared=pids,
-            patience_seconds=0 if hurry else PATIENCE_SECONDS,
+            patience_seconds=0 if signals.wait(0) else PATIENCE_SECONDS,
         )

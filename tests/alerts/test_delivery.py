@@ -397,6 +397,7 @@ def test_a_url_without_scheme_is_refused_without_being_shown(clean_environment: 
         ("403 for url /bot12345:AbCd/send", "tgram://12345:AbCd/-99887"),
         ("login p@ss/word failed, p%40ss%2Fword", "mailto://me:p%40ss%2Fword@example.com"),
         ("refused for topsecret", "ntfy://host?token=topsecret"),
+        ("could not load ntfy://t...t/a...b", "ntfy://topsecret/word"),
         ("host [::1 topsecret", "json://[::1/topsecret"),
     ],
 )

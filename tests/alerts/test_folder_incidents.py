@@ -34,7 +34,16 @@ SLIGHT = Rule("trades.odd", Severity.WARNING, "says", "means", "remedy")
 
 
 def account(equity: int, mode: str = "live") -> Account:
-    X
+    return Account(
+        mode=mode,
+        basis=Basis.CLOSED,
+        at=START,
+        equity=Decimal(equity),
+        peak=Decimal(100_000),
+        worst_ratio=Decimal(0),
+        under_water_since=None,
+        longest_under_water=minutes(0),
+    )
 
 
 def observed(data: Path, equity: int, after: float) -> None:

@@ -72,6 +72,11 @@ def test_a_run_that_ended_before_the_streak_began_is_no_recovery() -> None:
     assert memory.levels
 
 
+def test_a_run_that_had_nothing_to_do_is_no_recovery() -> None:
+    _, memory = told_of([a_run("FAILED", 1)])
+    assert told_of([a_run("COMPLETED", 10, state="Holiday")], memory)[0] == []
+
+
 def test_each_crash_is_told_of() -> None:
     runs = [a_run("CRASHED", 1), a_run("CRASHED", 2)]
     incidents, memory = told_of(runs)

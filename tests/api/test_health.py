@@ -13,12 +13,17 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from config.settings import load_settings
+from fluxhero.alerts.delivery import deliver_due, retry
+from fluxhero.alerts.outbox import Outbox
 from fluxhero.api import health_checks
 from fluxhero.api.health_checks import worst
 from fluxhero.api.remembered import Remembered, file_identity, folder_identity
 from fluxhero.api.services import RunLine, Runs
+from fluxhero.errors import StorageIOError
 from fluxhero.metrics.samples import sample
-from tests.api.asking import asking
+from tests.alerts.telling import incident
+from tests.api.asking import Asker, asking
 from tests.api.filled import NOW, STEP, scribble, take
 
 
@@ -57,7 +62,16 @@ def test_a_sound_installation(night: Path, monkeypatch: pytest.MonkeyPatch) -> N
         assert grades.pop("cpu") in {"pass", "warn"}
         assert set(grades.values()) == {"pass"}, health
         assert set(grades) == {
-            *("memory", "disk_data", "disk_archive", "store", "archive", "snapshot", "jobs"),
+            *(
+                "memory",
+                "disk_data",
+                "disk_archive",
+                "store",
+                "archive",
+                "snapshot",
+                "jobs",
+                "alerts",
+            ),
             "prefect",
         }
         assert health["checks"]["snapshot"]["values"]["age_seconds"] == 300
@@ -194,3 +208,58 @@ def test_an_answer_is_remembered_until_its_files_change(tmp_path: Path) -> None:
     before = folder_identity(tmp_path, newest=1)
     (tmp_path / "0.json").write_text("early")
     assert folder_identity(tmp_path, newest=1) != before
+
+
+def test_alerts_that_do_not_arrive_are_seen(night: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health_checks, "KEEP_SECONDS", 0)
+    url = "json://me:hunter2pass@127.0.0.1:1/hunter2pass"
+
+    def scraped(api: Asker) -> dict[tuple[str, ...], float]:
+        families = text_string_to_metric_families(api.client.get("/metrics").text)
+        return {
+            tuple(one.labels.values()): one.value
+            for family in families
+            if family.name in {"trading_alerts", "trading_alert_targets"}
+            for one in family.samples
+        }
+
+    outbox = Outbox(night)
+    with asking(alert_urls=url) as api:
+        assert api.get("/health")["checks"]["alerts"]["status"] == "pass"
+        assert set(scraped(api).values()) == {0, 1}
+        told = incident(at=NOW, text=f"it is in {night}/archive/x")
+        outbox.tell(told, now=NOW)
+        waiting = scraped(api)
+        assert waiting["waiting", "critical"] == waiting[()] == 1
+        assert sum(waiting.values()) == 2
+        deliver_due(api.settings, outbox, NOW)
+        api.clock.move(11 * STEP / 5)
+        check = api.get("/health")["checks"]["alerts"]
+        assert (check["status"], check["values"]["overdue"]) == ("warn", 1)
+        assert "Connection refused" in check["observed"]
+        status = api.get("/api/status")
+        (line,) = status["alerts"]["last"]
+        assert (line["standing"], line["text"]) == ("waiting", "it is in archive/x")
+        reasons = [reason["text"] for reason in status["verdict"]["reasons"]]
+        assert any("1 alert not delivered" in text for text in reasons)
+        assert "hunter2pass" not in str(status) + str(check)
+        retry(load_settings(None, data_dir=night, alert_urls=url), outbox, NOW + 1_000 * STEP)
+        assert scraped(api)["given_up", "critical"] == 1
+
+        (night / "night" / "alerts").rename(night / "elsewhere")
+        (night / "night" / "alerts").write_text("no folder")
+        assert api.get("/api/status")["alerts"]["last"] == []
+
+
+def test_an_outbox_that_cannot_be_read(night: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health_checks, "KEEP_SECONDS", 0)
+
+    def refuse(_outbox: Outbox) -> None:
+        raise StorageIOError(f"could not read {night}/night/alerts", next_step="check the disk")
+
+    with asking() as api:
+        monkeypatch.setattr(Outbox, "entries", refuse)
+        check = api.get("/health")["checks"]["alerts"]
+        assert (check["status"], check["observed"]) == ("warn", "could not read night/alerts")
+        (problem,) = (one for one in api.get("/api/status")["problems"] if one["part"] == "alerts")
+        assert problem["next_step"] == "check the disk"

@@ -53,6 +53,14 @@ def empty_status(now: datetime) -> Json:
         "findings": {"open": [], "total": 0, "waived": 0, "checked_at": None},
         "jobs": [],
         "reports": [],
+        "alerts": {
+            "text": "Nowhere to send alerts",
+            "targets": 0,
+            "waiting": 0,
+            "overdue": 0,
+            "given_up": 0,
+            "last": [],
+        },
         "runs": {"last": [], "next": [], "ui_url": None, "problem": None},
     }
 
@@ -227,6 +235,17 @@ def night_shift(now: datetime) -> Script:
                 "bytes": 41_000,
             },
         ],
+        "alerts": {
+            "text": "Alerts reach 2 targets",
+            "targets": 2,
+            "waiting": 0,
+            "overdue": 0,
+            "given_up": 0,
+            "last": [
+                _told(now - timedelta(hours=7), "resolved", "archive-trades succeeds again"),
+                _told(now - timedelta(hours=31), "critical", "archive-trades failed"),
+            ],
+        },
         "runs": {
             "last": [
                 _run(index, flow, now - timedelta(minutes=minutes), seconds, state)
@@ -350,6 +369,20 @@ def _findings(now: datetime) -> list[Json]:
             "remedy": "Look at them with `fluxhero query`; correct the source, or waive them.",
         },
     ]
+
+
+def _told(at: datetime, urgency: str, title: str) -> Json:
+    return {
+        "at": iso(at),
+        "rule": "run-failed",
+        "urgency": urgency,
+        "title": title,
+        "text": "",
+        "next_step": "see the run's page: its last log lines say why",
+        "url": "http://127.0.0.1:4200/runs/flow-run/1",
+        "standing": "delivered",
+        "problem": None,
+    }
 
 
 def _job(name: str, at: datetime, seconds: float) -> Json:

@@ -49,7 +49,6 @@ def replace_prefect() -> None:
         "prefect.client",
         "prefect.client.schemas",
         "prefect.client.schemas.objects",
-        "prefect.context",
         "prefect.futures",
         "prefect.runtime",
         "prefect.states",
@@ -62,8 +61,9 @@ def replace_prefect() -> None:
     runtime: Any = sys.modules["prefect.runtime"]
     for name in ("deployment", "flow_run", "task_run"):
         setattr(runtime, name, types.SimpleNamespace(id=None, name=None))
-    context: Any = sys.modules["prefect.context"]
-    context.FlowRunContext = types.SimpleNamespace(get=lambda: None)
+    sessions: Any = types.ModuleType("tasks.sessions")
+    sessions.on_trading_days = _hand_through  # nothing here is scheduled
+    sys.modules["tasks.sessions"] = sessions
     tasks: Any = sys.modules["prefect.tasks"]
     tasks.exponential_backoff = lambda _factor: None
     objects: Any = sys.modules["prefect.client.schemas.objects"]

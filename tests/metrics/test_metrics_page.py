@@ -13,7 +13,7 @@ REPOSITORY = Path(__file__).parents[2]
 LABELS = {
     "mode", "basis", "reason", "kind", "outcome", "window", "quantile", "strategy", "limit", "state",
     "broker", "status", "order_type", "event", "table", "check", "severity", "job_name", "version",
-    "method", "route", "status_class",
+    "method", "route", "status_class", "urgency", "standing",
 }  # fmt: skip
 
 

@@ -5,6 +5,7 @@ import { follow, forgetCurve, showCurve } from "./curve.js";
 import { byId, choose, forget, node, prose, show, webAddress } from "./dom.js";
 import { clock, moment, setClock, tick } from "./format.js";
 import * as panels from "./panels.js";
+import { told } from "./told.js";
 
 const TOKEN = "fluxhero.token";
 const VIEW = "fluxhero.view";
@@ -15,7 +16,7 @@ const ALERTS_KEPT = 3;
 const MODES = ["live", "paper", "legacy"];
 const EVENTS = { fill: "filled", ack: "acknowledged" };
 const WINDOWS = { "1d": "1 day", "7d": "7 days", "30d": "30 days", all: "all" };
-const BOARD = ["reasons", "facts", "tiles", "breaker", "holdings", "findings", "runs", "jobs", "archive", "latency",
+const BOARD = ["reasons", "facts", "tiles", "breaker", "holdings", "findings", "runs", "jobs", "archive", "told", "latency",
   "trades", "reports", "account", "mode-switch", "basis-switch", "span-switch", "event-switch", "window-switch"];
 
 let token = null;
@@ -256,6 +257,7 @@ function render() {
   show(byId("runs"), status.runs, () => panels.runs(status.runs));
   show(byId("jobs"), status.jobs, () => panels.jobs(status.jobs));
   show(byId("archive"), status.archive, () => panels.archive(status.archive));
+  show(byId("told"), status.alerts, () => told(status.alerts));
   show(byId("reports"), status.reports, () => panels.reports(status.reports, openReport));
   show(byId("latency"), [status.latency, view], () => panels.latency(status, view));
   show(byId("trades"), [status.trades, status.orders, view.mode], () => panels.trades(status, view));

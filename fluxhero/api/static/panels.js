@@ -11,7 +11,7 @@ const GRAVITY = ["ok", "unknown", "warning", "error", "critical"];
 export const sign = (level) => SIGNS[level] ?? SIGNS.unknown;
 export const graver = (one, other) => (GRAVITY.indexOf(one) >= GRAVITY.indexOf(other) ? one : other);
 
-const tag = (level, text) => node("span", { class: "tag", "data-level": level }, `${sign(level)} ${text}`);
+export const tag = (level, text) => node("span", { class: "tag", "data-level": level }, `${sign(level)} ${text}`);
 const empty = (...children) => node("p", { class: "empty" }, children);
 const code = (text) => node("code", {}, text);
 const words = (text) => String(text ?? UNKNOWN).replaceAll(/[_-]/g, " ").toLowerCase();
