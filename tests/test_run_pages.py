@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from fluxhero.errors import BadInputError
 from fluxhero.night.state import NightState, process_created, write_state
 from tasks import ending, policy
-from tasks.ending import publish_page, told_by
+from tasks.ending import publish_page, publish_plot, told_by
 from tasks.run_page import quieten_run_pages, tells_something
 
 STEP, FLOW = "prefect.task_runs", "prefect.flow_runs"
@@ -123,6 +123,25 @@ def test_a_report_is_linked_where_a_page_serves_it(tmp_path: Path, published: Pu
     assert "check-1.html" in linked["link_text"]
     write_state(tmp_path, night(page_url=None))
     assert page in published(page)["markdown"]
+
+
+class Plotted(BaseModel):
+    plot: str | None
+
+
+def test_a_plot_is_shown_where_a_page_serves_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[str] = []
+    monkeypatch.setattr(ending, "create_image_artifact", lambda url, **_more: shown.append(url))
+    plot = str(tmp_path / "plots" / "evaluation-0.png")
+    publish_plot.fn("evaluate-backtests", Plotted(plot=plot))
+    (tmp_path / "night").mkdir()
+    write_state(tmp_path, night(page_url="http://127.0.0.1:8400/"))
+    publish_plot.fn("evaluate-backtests", Plotted(plot=None))
+    assert shown == []
+    publish_plot.fn("evaluate-backtests", Plotted(plot=plot))
+    assert shown == ["http://127.0.0.1:8400/plots/evaluation-0.png"]
 
 
 def night(page_url: str | None) -> NightState:

@@ -15,7 +15,7 @@ from tests.browser.small_png import smaller
 from tests.night.shift import Shift
 
 PICTURES = Path(__file__).parents[2] / "docs" / "img"
-RUN_SECONDS = 300
+RUN_SECONDS, DEMO_SECONDS = 300, 900
 WIDE: dict[str, Any] = {"viewport": {"width": 1280, "height": 900}}
 PHONE: dict[str, Any] = {"viewport": {"width": 360, "height": 740}, "device_scale_factor": 2}
 DEPLOYMENT, FLOW = "hourly", "snapshot-metrics"
@@ -35,7 +35,7 @@ def main() -> None:
         shift = Shift(Path(folder))
         shift.data.rmdir()  # the demo makes it
         for arguments in (("demo", "--folder", str(shift.data)), ("doctor", "--make-secret")):
-            ended = shift.run(*arguments)
+            ended = shift.run(*arguments, seconds=DEMO_SECONDS)
             assert ended.returncode in {0, 1}, ended.stderr
         try:
             state = shift.up().known()
