@@ -19,6 +19,7 @@ RUN_SECONDS, DEMO_SECONDS = 300, 900
 WIDE: dict[str, Any] = {"viewport": {"width": 1280, "height": 900}}
 PHONE: dict[str, Any] = {"viewport": {"width": 360, "height": 740}, "device_scale_factor": 2}
 DEPLOYMENT, FLOW = "hourly", "snapshot-metrics"
+PATIENCE = 120_000  # ms
 SETTLES = 2_500  # ms, until charts are drawn
 SHOTS = {
     "operations-light": (WIDE | {"color_scheme": "light"}, None),
@@ -55,6 +56,7 @@ def take_first_night(url: str) -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
         context = browser.new_context(**TALL, timezone_id="America/New_York")
+        context.set_default_timeout(PATIENCE)
         page, blank = context.new_page(), context.new_page()
 
         def look(name: str) -> None:
