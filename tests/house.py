@@ -51,6 +51,7 @@ def plain_tasks(module: ModuleType, after: dict[str, Callable[[], object]]) -> I
     telling = {
         "publish_report",
         "publish_page",
+        "publish_plot",
         "tell_of_breaker",
         "tell_of_check",
         "tell_of_limits",
