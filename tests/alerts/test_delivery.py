@@ -16,8 +16,9 @@ from pathlib import Path
 
 import pytest
 
+from config.loading import load_settings
 from config.logging import configure_logging
-from config.settings import Settings, SettingsError, load_settings
+from config.settings import Settings, SettingsError
 from fluxhero.alerts import delivery, handing, sending
 from fluxhero.alerts.delivery import FLOOD, LOCK, deliver_due, retry, try_targets
 from fluxhero.alerts.entries import Standing

@@ -23,7 +23,7 @@ from fluxhero.integrity.results import Result, failed, passed
 from fluxhero.integrity.rules import Rule, Severity
 from fluxhero.metrics import breaker, breaker_record
 from fluxhero.metrics.breaker import Thresholds
-from fluxhero.metrics.facts import Account
+from fluxhero.metrics.facts import Account, Basis
 from fluxhero.metrics.jobs import RunOutcome, RunRecord, record_run
 from fluxhero.metrics.limit_rules import DRAWDOWN_WARNING, EXPOSURE
 from tests.alerts.made import MEMORY, START, minutes

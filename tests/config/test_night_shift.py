@@ -9,9 +9,9 @@ import pytest
 from pydantic import SecretStr
 
 from config.handed_on import as_variables
+from config.loading import load_settings
 from config.night_shift import is_process, running_api_url, state_file
 from config.prefect_env import prefect_api_url, use_demo_folder
-from config.settings import load_settings
 from config.variables import NIGHT_SHIFT, SettingsError
 
 URL = "http://127.0.0.1:4711/api"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from config.settings import load_settings
+from config.loading import load_settings
 from fluxhero.night.shift import ENDS_WITHIN_SECONDS
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "systemd"

@@ -12,7 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from config.settings import Settings, load_settings
+from config.loading import load_settings
+from config.settings import Settings
 from config.variables import NIGHT_SHIFT
 from fluxhero.errors import (
     AddressError,
