@@ -122,16 +122,23 @@ def test_a_server_that_hangs_is_killed_and_started_again(
     assert problem.startswith("did not answer for")
 
 
-def test_a_server_that_never_answers_is_given_up(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(supervised, "START_SECONDS", 0.3)
-    place = stand_in(
-        tmp_path, server="import time; print('database is locked', flush=True); time.sleep(60)"
-    )
+def test_a_server_that_ends_each_time_is_given_up_with_what_it_said(tmp_path: Path) -> None:
+    place = stand_in(tmp_path, server="raise SystemExit('database is locked')")
     with pytest.raises(NightShiftError, match="database is locked") as raised:
         Watched(place, tuple(Part), lambda _: False).run()
     assert "server.log" in raised.value.next_step
+    assert leftovers.find(place.token) == []
+
+
+def test_a_server_that_never_answers_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervised, "START_SECONDS", 0.1)
+    place = stand_in(tmp_path, server="import time; time.sleep(600)")
+    watched = Watched(place, tuple(Part), lambda _: False)
+    with pytest.raises(NightShiftError, match="does not start"):
+        watched.run()
+    assert "was not ready after" in (watched.states[-1].parts[0].problem or "")
     assert leftovers.find(place.token) == []
 
 
