@@ -1,10 +1,15 @@
-"""What the user has set, as variables for a process that is to work by the same settings."""
+"""What the user has set, as variables for processes that are to work by the same settings."""
 
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from dotenv import dotenv_values
 from pydantic import SecretStr
 
 from config.kinds import as_text
 from config.settings import Settings
-from config.variables import variable
+from config.variables import PREFIX, variable
 
 
 def as_variables(settings: Settings) -> dict[str, str]:
@@ -25,3 +30,25 @@ def _text(value: object) -> str:
     if isinstance(value, tuple) and any(isinstance(one, SecretStr) for one in value):
         return " ".join(map(_text, value))
     return as_text(value)
+
+
+def inherited() -> dict[str, str]:
+    """The variables of this process, without the settings."""
+    return {k: v for k, v in os.environ.items() if not k.upper().startswith(PREFIX)}
+
+
+def every_variable() -> dict[str, str]:
+    """The variables of this process, settings and all."""
+    return dict(os.environ)
+
+
+def unless_set(wanted: Mapping[str, str]) -> dict[str, str]:
+    """Variables as they are wanted, but for those that the user has set otherwise."""
+    return {name: os.environ.get(name, value) for name, value in wanted.items()}
+
+
+def of_env_file(path: Path) -> dict[str, str]:
+    """Prefect's variables of the user's `.env`: the children run in a folder that has another one."""
+    if not path.is_file():
+        return {}
+    return {k: v for k, v in dotenv_values(path).items() if k.startswith("PREFECT_") and v}

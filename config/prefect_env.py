@@ -85,6 +85,16 @@ def configured_api_url() -> str | None:
     return configured and configured.rstrip("/")
 
 
+def api_key() -> str:
+    """Key of the server's API; empty where none is set."""
+    return os.environ.get("PREFECT_API_KEY", "")
+
+
+def api_auth() -> str:
+    """Name and password of the server's API, as `name:password`; empty where none are set."""
+    return os.environ.get("PREFECT_API_AUTH_STRING", "")
+
+
 def starts_temporary_server() -> bool:
     """Whether Prefect will start a server of its own for a run; ask after preparing."""
     return configured_api_url() is None

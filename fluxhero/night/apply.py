@@ -6,7 +6,6 @@ asked for is removed, and what somebody paused or switched off in the UI stays p
 
 import json
 import logging
-import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any, Final
 
+from config.handed_on import every_variable
 from config.settings import Settings
 from fluxhero.alerts.automations import automations
 from fluxhero.errors import NightShiftError
@@ -110,7 +110,7 @@ def _prefect(*arguments: str, api_url: str, folder: Path | None = None) -> str:
         done = subprocess.run(  # noqa: S603 - our own words
             [sys.executable, *arguments],
             cwd=folder,
-            env={**os.environ, "PREFECT_API_URL": api_url, "NO_COLOR": "1"},
+            env={**every_variable(), "PREFECT_API_URL": api_url, "NO_COLOR": "1"},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

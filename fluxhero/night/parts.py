@@ -4,7 +4,6 @@ What belongs here: what a process is told. When it is started, and what happens 
 `supervisor`.
 """
 
-import os
 import socket
 import sys
 from collections.abc import Mapping
@@ -12,12 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from dotenv import dotenv_values
-
-from config.handed_on import as_variables
+from config.handed_on import as_variables, inherited, of_env_file, unless_set
 from config.night_shift import night_folder
 from config.prefect_env import DEFAULTS
-from config.settings import PREFIX, Settings
+from config.settings import Settings
 from config.variables import NIGHT_SHIFT
 from fluxhero.night.deployments import POOL, checkout
 from fluxhero.night.logs import log_file
@@ -134,7 +131,7 @@ class Place:
 
     def environment(self) -> dict[str, str]:
         """Variables of every process of the night shift."""
-        inherited = {k: v for k, v in os.environ.items() if not k.upper().startswith(PREFIX)}
+        given = inherited()
         mine = {
             **as_variables(self.settings),
             NIGHT_SHIFT: self.token,
@@ -144,8 +141,8 @@ class Place:
         }
         if self.own_server:
             mine["PREFECT_HOME"] = str(self.prefect_home)
-            inherited = {k: v for k, v in inherited.items() if k not in _ELSEWHERE}
-        return {**DEFAULTS, **_of_env_file(Path(".env")), **inherited, **mine}
+            given = {k: v for k, v in given.items() if k not in _ELSEWHERE}
+        return {**DEFAULTS, **of_env_file(Path(".env")), **given, **mine}
 
     def _of_server(self) -> dict[str, str]:
         """What the server is told beside: how long it keeps things, and to call nobody."""
@@ -154,14 +151,7 @@ class Place:
             # Beside the database: the installation may not be writable, or serve two servers.
             **ui_environment(self.prefect_home / "ui", self.api_url),
         }
-        return {name: os.environ.get(name, value) for name, value in wanted.items()} | {
+        return unless_set(wanted) | {
             "PREFECT_SERVER_API_HOST": self.settings.prefect_host,
             "PREFECT_SERVER_API_PORT": str(self.prefect_port),
         }
-
-
-def _of_env_file(path: Path) -> dict[str, str]:
-    """Prefect's variables of the user's `.env`: the children run in a folder that has another one."""
-    if not path.is_file():
-        return {}
-    return {k: v for k, v in dotenv_values(path).items() if k.startswith("PREFECT_") and v}

@@ -4,7 +4,6 @@ What belongs here: one request and what can go wrong with it. Prefect's own clie
 seconds to import, which a process that only asks now and then should not cost.
 """
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
@@ -17,6 +16,7 @@ from tenacity import (
     wait_random_exponential,
 )
 
+from config.prefect_env import api_auth, api_key
 from fluxhero.errors import ServerError, first_line
 
 ANSWER_SECONDS: Final = 15.0
@@ -38,7 +38,7 @@ class ServerApi:
             client: takes the place of the one that would be made.
         """
         self.api_url = api_url.rstrip("/")
-        self._client = client or httpx.Client(timeout=ANSWER_SECONDS, **_credentials(os.environ))
+        self._client = client or httpx.Client(timeout=ANSWER_SECONDS, **_credentials())
         self._patience_seconds = patience_seconds
 
     def __enter__(self) -> Self:
@@ -164,9 +164,9 @@ class _AwayError(ServerError):
     """May be back in a moment."""
 
 
-def _credentials(environment: Mapping[str, str]) -> dict[str, Any]:
+def _credentials() -> dict[str, Any]:
     """What Prefect's own client would authenticate with."""
-    if key := environment.get("PREFECT_API_KEY"):
+    key, (user, colon, password) = api_key(), api_auth().partition(":")
+    if key:
         return {"headers": {"Authorization": f"Bearer {key}"}}
-    user, colon, password = environment.get("PREFECT_API_AUTH_STRING", "").partition(":")
     return {"auth": (user, password)} if colon else {}
