@@ -37,7 +37,7 @@ from tasks.backtests import (
     working_folder,
 )
 from tasks.cluster import CoresOrCluster
-from tasks.ending import evaluated_as, publish_page
+from tasks.ending import evaluated_as, publish_page, publish_plot
 from tasks.history import HOOKS
 from tasks.parameters import Texts, TimeframeName
 from tasks.policy import run_name
@@ -119,4 +119,5 @@ def evaluate_backtests(
         report = record_evaluation(run, evaluation, references, timed)
     publish_report("evaluate-backtests", report)
     publish_page("evaluate-backtests", report)
+    publish_plot("evaluate-backtests", report)
     return evaluated_as(report)

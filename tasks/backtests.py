@@ -25,6 +25,7 @@ from fluxhero.backtest.contract import Contract
 from fluxhero.backtest.engines import ENGINES
 from fluxhero.backtest.environments import Environment
 from fluxhero.backtest.evaluation import Evaluation, StrategyLuck
+from fluxhero.backtest.evaluation_plots import results_png
 from fluxhero.backtest.evaluation_report import evaluation_html
 from fluxhero.backtest.isolation import Bounds
 from fluxhero.backtest.judging import luck_of, sweep_of, trial_of
@@ -42,6 +43,7 @@ from fluxhero.backtest.working import working_in
 from fluxhero.errors import BadInputError
 from fluxhero.integrity.findings import new_run_id
 from fluxhero.market.timeframe import Timeframe
+from fluxhero.plots import keep_plot
 from fluxhero.reports import write_report
 from fluxhero.wording import counted
 from tasks.cluster import check_cluster, lost_clusters
@@ -298,5 +300,9 @@ def record_evaluation(
         asked.settings.data_dir, "evaluation", asked.run, evaluation_html(evaluation, sheets)
     )
     report = report_on(evaluation, str(folder), str(page))
+    picture = results_png(evaluation)
+    if picture is not None:
+        kept = keep_plot(asked.settings.data_dir, "evaluation", picture)
+        report = report.model_copy(update={"plot": str(kept)})
     (logger.info if report.ok else logger.warning)(report.verdict)
     return report

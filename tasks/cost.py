@@ -23,7 +23,8 @@ from typing import Final, ParamSpec, TypeVar
 
 from prefect import Flow
 
-from config.settings import SettingsError, load_settings
+from config.loading import load_settings
+from config.settings import SettingsError
 from fluxhero.night.cpu import RunCost, night_cpu, own_cpu, threads_cpu, used_between
 
 P = ParamSpec("P")

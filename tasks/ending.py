@@ -3,7 +3,11 @@
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast
 
-from prefect.artifacts import create_link_artifact, create_markdown_artifact
+from prefect.artifacts import (
+    create_image_artifact,
+    create_link_artifact,
+    create_markdown_artifact,
+)
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
@@ -37,6 +41,15 @@ class Paged(Protocol):
         ...
 
 
+class Plotted(Protocol):
+    """A report that may have a plot."""
+
+    @property
+    def plot(self) -> str | None:
+        """Where it is."""
+        ...
+
+
 Told = TypeVar("Told", bound=Judging)
 
 
@@ -57,6 +70,18 @@ def publish_page(key: str, report: Paged) -> None:
         create_link_artifact(night.page_url, key=key, link_text=text, description=about)
     else:
         create_markdown_artifact(f"{about}\n\nOpen it in a browser.", key=key, description=about)
+
+
+@publishing_task
+def publish_plot(key: str, report: Plotted) -> None:
+    """Show the report's plot on the run's page, where a night shift serves it."""
+    if report.plot is None:
+        return
+    path = Path(report.plot)
+    night = read_state(path.parents[1])
+    if night is not None and night.page_url is not None:
+        url = f"{night.page_url.rstrip('/')}/plots/{path.name}"
+        create_image_artifact(url, key=f"{key}-plot", description="Equity of every strategy")
 
 
 def told_by(report: Told) -> Told:

@@ -16,7 +16,8 @@ from unittest.mock import patch
 
 import duckdb
 
-from config.settings import Settings, load_settings
+from config.loading import load_settings
+from config.settings import Settings
 from fluxhero.archive.holds import Hold, add_holds, read_holds
 from fluxhero.archive.manifest import Chain, load_chain
 from fluxhero.archive.report import ArchiveReport, RestoreReport
@@ -51,6 +52,7 @@ def plain_tasks(module: ModuleType, after: dict[str, Callable[[], object]]) -> I
     telling = {
         "publish_report",
         "publish_page",
+        "publish_plot",
         "tell_of_breaker",
         "tell_of_check",
         "tell_of_limits",

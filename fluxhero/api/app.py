@@ -12,7 +12,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
 from config.settings import Settings
-from fluxhero.api import data, health, page, reports, websocket
+from fluxhero.api import data, health, page, plots, reports, websocket
 from fluxhero.api.authentication import Authentication, Identification
 from fluxhero.api.description import DescribedApi
 from fluxhero.api.errors import RESPONSES, ErrorBoundary, add_handlers
@@ -77,6 +77,7 @@ def create_app(
     app.include_router(health.router(services), responses=RESPONSES)
     app.include_router(data.router(services))
     app.include_router(reports.router(services))
+    app.include_router(plots.router(services))
     app.include_router(page.router())
     app.include_router(websocket.router(services, tokens, pace))
     return app

@@ -26,8 +26,8 @@ PROTOCOL: Final = "fluxhero.v1"  # the one that an accepted WebSocket speaks
 BEARER: Final = "base64url.bearer."  # a browser's token follows, in unpadded base64url
 
 PUBLIC: Final = frozenset({"/", "/livez", "/readyz"})
-# A report's address carries a ticket, which its route checks.
-_PUBLIC_FOLDERS: Final = ("/static/", "/reports/")
+# A report's address carries a ticket, which its route checks; a plot's is a name that nobody can guess.
+_PUBLIC_FOLDERS: Final = ("/static/", "/reports/", "/plots/")
 _LONGEST_TOKEN: Final = 1_024
 _QUERY_SECRET = re.compile(r"token|secret|auth|passw|bearer|api[_-]?key|jwt", re.IGNORECASE)
 

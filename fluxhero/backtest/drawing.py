@@ -69,6 +69,16 @@ def thousands(axes: "Axes") -> None:
     axes.yaxis.set_major_formatter(lambda value, _place: f"{value:,.0f}")
 
 
+def png(figure: "Figure") -> bytes:
+    """The figure as a PNG."""
+    import matplotlib as mpl
+
+    picture = io.BytesIO()
+    with mpl.rc_context(_STYLE):
+        figure.savefig(picture, format="png", dpi=110, metadata={"Software": None})
+    return picture.getvalue()
+
+
 def svg(figure: "Figure") -> str:
     """The figure as an `<svg>` element, without the XML heading."""
     import matplotlib as mpl

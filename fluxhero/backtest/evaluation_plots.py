@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from fluxhero.backtest.agreement import Kind
-from fluxhero.backtest.drawing import AMBER, BLUE, GREEN, GREY, INK, SERIES, new_figure, svg
+from fluxhero.backtest.drawing import AMBER, BLUE, GREEN, GREY, INK, SERIES, new_figure, png, svg
 from fluxhero.backtest.evaluation import Evaluation
 from fluxhero.backtest.trials import REFERENCE
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _CAUSES: Final = (*SERIES, "#c2578d", "#6b8e23", "#8b5a2b")  # one a kind of cause
+_MOST_CURVES: Final = 8
+_COLUMNS: Final = 4  # of a legend
 _BAR: Final = 0.34  # inches that a row of a plot takes
 
 
@@ -31,6 +33,21 @@ def plots_of(evaluation: Evaluation) -> dict[str, str]:
     for figure in found.values():
         figure.set_layout_engine("constrained")  # names of engines and criteria need room
     return {name: svg(figure) for name, figure in found.items()}
+
+
+def results_png(evaluation: Evaluation) -> bytes | None:
+    """Equity of each strategy by the reference simulator, in one plot; None where there is none."""
+    found = [one for one in evaluation.curves if one.engine == REFERENCE][:_MOST_CURVES]
+    if not found:
+        return None
+    figure, axes = new_figure("Equity by the reference simulator, USD", height=3.6)
+    for place, curve in enumerate(found):
+        colour, label = _CAUSES[place % len(_CAUSES)], f"{curve.strategy}, {curve.symbol}"
+        axes.plot(curve.days, curve.equity, color=colour, label=label)  # type: ignore[arg-type]
+    figure.set_layout_engine("constrained")
+    figure.legend(loc="outside lower center", fontsize=8, ncols=_COLUMNS)
+    axes.yaxis.set_major_formatter("{x:,.0f}")
+    return png(figure)
 
 
 def _scores(evaluation: Evaluation) -> "Figure | None":

@@ -53,7 +53,8 @@ class StrategyLine(BaseModel):
 class EvaluationReport(BaseModel):
     """Outcome of `evaluate_backtests`.
 
-    `failures` are strategies, engines and data that could not be used, each with its cause.
+    `failures` are strategies, engines and data that could not be used, each with its cause. `plot` is a
+    picture of the strategies' equity, if there is any.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -68,6 +69,7 @@ class EvaluationReport(BaseModel):
     curves: tuple[Curve, ...]
     folder: str
     page: str | None
+    plot: str | None = None
 
     @property
     def ok(self) -> bool:

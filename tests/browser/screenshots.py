@@ -1,7 +1,6 @@
 """Pictures of both pages for the documentation: `python -m tests.browser.screenshots`.
 
-All of it is real: a Prefect server with the deployments of `prefect.yaml`, `fluxhero demo` run against it, a
-snapshot by a worker, and `fluxhero serve` over what they left. Takes a few minutes.
+All of it is real: what `fluxhero demo` left, and a night shift on it. Takes a few minutes.
 """
 
 import tempfile
@@ -11,14 +10,16 @@ from typing import Any
 from playwright.sync_api import Browser, sync_playwright
 
 from tests.browser.conftest import ARGUMENTS, CHROMIUM
-from tests.browser.night import FLUXHERO, REPOSITORY, free_port, night, run, running, worker
 from tests.browser.prefect_pages import from_the_front_page_to_a_result, read_artifact
 from tests.browser.small_png import smaller
+from tests.night.shift import Shift
 
-PICTURES = REPOSITORY / "docs" / "img"
+PICTURES = Path(__file__).parents[2] / "docs" / "img"
+RUN_SECONDS, DEMO_SECONDS = 300, 900
 WIDE: dict[str, Any] = {"viewport": {"width": 1280, "height": 900}}
 PHONE: dict[str, Any] = {"viewport": {"width": 360, "height": 740}, "device_scale_factor": 2}
 DEPLOYMENT, FLOW = "hourly", "snapshot-metrics"
+PATIENCE = 120_000  # ms
 SETTLES = 2_500  # ms, until charts are drawn
 SHOTS = {
     "operations-light": (WIDE | {"color_scheme": "light"}, None),
@@ -32,17 +33,22 @@ def main() -> None:
     """Set everything up, take the pictures, take everything down."""
     PICTURES.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="pictures-") as folder:
-        demo = Path(folder) / "demo"
-        with night(Path(folder)) as shift:
-            run((*FLUXHERO, "demo", "--folder", str(demo)), shift.environment)
-            ours = shift.environment | {"FLUXHERO_DATA_DIR": str(demo)}
-            run((*FLUXHERO, "doctor", "--make-secret"), ours, ends_with=(0, 1))
-            with worker(shift, demo):
-                take_first_night(shift.ui_url)
-            port = free_port()
-            url = f"http://127.0.0.1:{port}"
-            with running((*FLUXHERO, "serve", "--port", str(port)), ours, f"{url}/livez"):
-                take(url, (demo / "auth-secret").read_text("utf-8").strip())
+        shift = Shift(Path(folder))
+        shift.data.rmdir()  # the demo makes it
+        for arguments in (("demo", "--folder", str(shift.data)), ("doctor", "--make-secret")):
+            ended = shift.run(*arguments, seconds=DEMO_SECONDS)
+            assert ended.returncode in {0, 1}, ended.stderr
+        try:
+            state = shift.up().known()
+            assert state is not None
+            for deployment in ("archive-trades/after-close", "check-storage/daily"):
+                run = shift.start(deployment)
+                ended_as = lambda run=run: shift.state(run) in {"COMPLETED", "FAILED"}  # noqa: E731
+                shift.wait(ended_as, RUN_SECONDS, deployment)
+            take_first_night(state.ui_url)
+            take(str(state.page_url), (shift.data / "auth-secret").read_text("utf-8").strip())
+        finally:
+            shift.stop()
 
 
 def take_first_night(url: str) -> None:
@@ -50,6 +56,7 @@ def take_first_night(url: str) -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
         context = browser.new_context(**TALL, timezone_id="America/New_York")
+        context.set_default_timeout(PATIENCE)
         page, blank = context.new_page(), context.new_page()
 
         def look(name: str) -> None:

@@ -9,22 +9,22 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from tests import samples
-from tests.browser.night import Night, night, worker
 from tests.browser.prefect_pages import (
     from_the_front_page_to_a_result,
     read_artifact,
     read_logs,
 )
+from tests.night.shift import Shift
 
 FLOW, DEPLOYMENT = "snapshot-metrics", "hourly"
 TRADES = 4
 
 
 @pytest.fixture(scope="module")
-def shift(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Night]:
-    """A server with every deployment, and a worker on a store with a few closed trades."""
-    folder = tmp_path_factory.mktemp("night")
-    store = folder / "data" / "fluxhero.duckdb"
+def ui_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Of a night shift on a store with a few closed trades, each of another day."""
+    shift = Shift(tmp_path_factory.mktemp("night"))
+    store = shift.data / "fluxhero.duckdb"
     samples.create_duckdb_store(store)
     closed = [samples.AS_OF - timedelta(days=5 * number) for number in range(TRADES)]
     trades = [
@@ -32,15 +32,19 @@ def shift(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Night]:
         for number, at in enumerate(closed)
     ]
     samples.insert_duckdb(store, "trades", *trades)
-    with night(folder) as started, worker(started, folder / "data"):
-        yield started
+    try:
+        state = shift.up().known()
+        assert state is not None
+        yield state.ui_url
+    finally:
+        shift.stop()
 
 
 @pytest.fixture
 def page(chromium: Browser) -> Iterator[Page]:
     """A tab that in the end has talked to this machine only."""
     context = chromium.new_context(viewport={"width": 1280, "height": 1000})
-    context.set_default_timeout(30_000)
+    context.set_default_timeout(60_000)
     opened = context.new_page()
     asked: set[str | None] = set()
     opened.on("request", lambda request: asked.add(urlsplit(request.url).hostname))
@@ -51,8 +55,8 @@ def page(chromium: Browser) -> Iterator[Page]:
 
 
 @pytest.mark.server
-def test_somebody_new_runs_a_snapshot_and_reads_what_it_found(shift: Night, page: Page) -> None:
-    from_the_front_page_to_a_result(page, shift.ui_url, DEPLOYMENT)
+def test_somebody_new_runs_a_snapshot_and_reads_what_it_found(ui_url: str, page: Page) -> None:
+    from_the_front_page_to_a_result(page, ui_url, DEPLOYMENT)
     heading = page.inner_text("main")
     assert re.search(rf"{FLOW} \d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d UTC", heading)
     for tag in ("fluxhero", "metrics"):
