@@ -145,6 +145,8 @@ def _of_rest(snapshot: Mapping[str, float], idle: Mapping[str, float]) -> list[s
 
 def _of_memory(samples: list[dict[str, float]]) -> list[str]:
     wanted = [one for one in samples if one["runs"] % 100 == 0]
+    early = next(one for one in samples if one["runs"] >= 300)
+    since = samples[-1]["pss"] / early["pss"] - 1
     each = (samples[-1]["cpu"] - samples[0]["cpu"]) / samples[-1]["runs"]
     return [
         "## The server's memory",
@@ -159,9 +161,11 @@ def _of_memory(samples: list[dict[str, float]]) -> list[str]:
         *(f"| {one['runs']:,.0f} | {one['rss']:.0f} | {one['pss']:.0f} |" for one in wanted),
         "",
         (
-            "What grows at first is what the server keeps for a while (the events of the last ten minutes, so that "
-            "none counts twice) and what the C library keeps of freed memory: SQLite itself had 4 MB after 900 runs. "
-            "A thousand runs in half an hour fill that; a snapshot every five minutes does not."
+            f"The last against run {early['runs']:.0f}: {since:+.1%}, most of it before run {night_memory.WARM}. "
+            "SQLite itself had 4 MB after 900 runs, so that it is not the file's pages that are kept; the likely "
+            "rest is the events of the last ten minutes, which the server remembers so that none counts twice, and "
+            "memory that the C library keeps when it is freed. A thousand runs in forty minutes fill that sooner "
+            "than a snapshot every five minutes."
         ),
         "",
     ]
@@ -195,11 +199,11 @@ def _of_history(history: Mapping[str, Any]) -> list[str]:
         ),
         "",
         (
-            f"A server started over the file then had {after['flow_run']:,.0f} runs and a file of "
-            f"{after['mb']:.0f} MB, and gave the first 200 runs in {history['answered_ms']:.0f} ms. Vacuum gives "
-            "pages back to the file, not the file system. It is run once a day here and once an hour by the server, "
-            "so most of what is free is a day's short-lived events. Artifact collections stay one for each key; "
-            "nothing was found that grows without end."
+            f"A server started over the file vacuumed it at once, by the real clock: {after['flow_run']:,.0f} runs "
+            f"were left, in a file of {after['mb']:.0f} MB with {after['free_mb']:.0f} MB free, and the newest were "
+            f"listed in {history['answered_ms']:.0f} ms. Vacuum gives pages back to the file, not the file system. "
+            "In the month it is run once a day, by the server once an hour, so most of what is free is a day's "
+            "short-lived events. Artifact collections stay one for each key."
         ),
         "",
     ]

@@ -12,9 +12,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import cloudpickle
+import psutil
 import pytest
 
-from fluxhero.night.cpu import RunCost, night_cpu, own_cpu, used_between
+from fluxhero.night.cpu import RunCost, _cpu, night_cpu, own_cpu, used_between
 from fluxhero.night.state import NightState, Part, PartState, Standing, process_created, write_state
 from tasks.archive import check_archive
 from tasks.cost import CostMeter, cost_line, measured_cost, metered
@@ -267,6 +268,12 @@ def test_a_part_that_has_ended_uses_nothing(data: Path) -> None:
     ended.wait()
     night(data, server=ended.pid, worker=None)
     assert night_cpu(data) == {Part.SERVER: {}}
+
+
+def test_a_process_that_ends_while_it_is_looked_at_is_left_out() -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as ending:
+        process = psutil.Process(ending.pid)
+    assert _cpu(process) is None
 
 
 def test_the_line_says_the_share_and_where() -> None:
