@@ -21,7 +21,7 @@ import numpy as np
 
 from benchmarks.report import machine, routes_table, verdict_line
 from benchmarks.routes import cpu_seconds, peak_mb
-from config.settings import load_settings
+from config.loading import load_settings
 from fluxhero.backtest.asking import targets_of
 from fluxhero.backtest.bars import Bars, Int8s
 from fluxhero.backtest.contract import Contract

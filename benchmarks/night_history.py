@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.night_shift import HISTORY_DAYS, ROOT, answer, night_shift, say
+from fluxhero.night.retention import retention_environment
+from fluxhero.night.state import Part
 
 RUNS_A_DAY = 24 * 12
 _DAY, _STEP = 86_400, 300
@@ -49,7 +51,7 @@ Counts = dict[str, float]
 
 def measure(folder: Path, days: int) -> dict[str, Any]:
     """Rows of one snapshot, the database after each day, and what a server makes of it at last."""
-    with night_shift(folder, worker=True, rows=500) as shift:
+    with night_shift(folder, rows=500) as shift:
         run = shift.run(shift.deployment_of("snapshot-metrics"))
         time.sleep(5)  # events are written a moment after they happened
         database, environment = shift.database, shift.environment
@@ -57,7 +59,9 @@ def measure(folder: Path, days: int) -> dict[str, Any]:
     with subprocess.Popen(
         [sys.executable, "-m", "benchmarks.night_history", str(database), run["id"], str(days)],
         cwd=ROOT,
-        env=environment,
+        env=environment
+        | retention_environment(HISTORY_DAYS)
+        | {"PREFECT_HOME": str(database.parent)},
         stdout=subprocess.PIPE,
         text=True,
     ) as process:
@@ -68,7 +72,7 @@ def measure(folder: Path, days: int) -> dict[str, Any]:
             say(f"history: {lines[-1]}")
     if process.returncode:
         raise RuntimeError("the month failed")
-    with night_shift(folder, worker=False) as shift:
+    with night_shift(folder, Part.SERVER) as shift:
         time.sleep(20)  # its vacuum runs when it has started
         began = time.perf_counter()
         shift.api.post("/flow_runs/filter", {"limit": 200, "sort": "EXPECTED_START_TIME_DESC"})
@@ -195,7 +199,6 @@ async def month(database: Path, run: str, days: int) -> None:
         began = time.process_time()
         await vacuum(timedelta(seconds=age))
         answer(counts(database) | {"day": day + 1, "vacuum_cpu": time.process_time() - began})
-        sys.stdout.flush()
     db.close()
 
 

@@ -10,14 +10,15 @@ import sys
 from pathlib import Path
 
 from benchmarks.night_shift import ROOT, answer, night_shift, say
+from fluxhero.night.state import Part
 
 _EVERY = 50
-WARM = 300  # runs after which its caches and pools are as large as they get
+WARM = 500  # runs after which its caches and pools are as large as they get
 
 
 def measure(folder: Path, runs: int) -> list[dict[str, float]]:
     """Memory (MB) and CPU seconds of the server, at the beginning and after every fifty runs."""
-    with night_shift(folder, worker=False) as shift:
+    with night_shift(folder, Part.SERVER) as shift:
         with subprocess.Popen(
             [sys.executable, "-m", "benchmarks.night_memory", str(runs)],
             cwd=ROOT,
@@ -29,7 +30,8 @@ def measure(folder: Path, runs: int) -> list[dict[str, float]]:
             assert process.stdout is not None
             samples = []
             for line in process.stdout:
-                memory, times = shift.server.memory_full_info(), shift.server.cpu_times()
+                server = shift.parts[Part.SERVER]
+                memory, times = server.memory_full_info(), server.cpu_times()
                 samples.append(
                     {
                         "runs": json.loads(line),
@@ -69,12 +71,10 @@ def make_runs(count: int) -> None:
         create_markdown_artifact(f"run {number}\n" * 20, key="small-run")
 
     answer(0)
-    sys.stdout.flush()
     for number in range(1, count + 1):
         small_run(number)
         if number % _EVERY == 0:
             answer(number)
-            sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""A Prefect server and a process worker for the benchmarks of the night shift, and what they use."""
+"""A night shift for the benchmarks, as `fluxhero up` starts it, and what its processes use."""
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -15,155 +16,140 @@ from typing import Any
 import psutil
 
 from benchmarks.checks import make_sound_store
-from config.prefect_env import DEFAULTS, LOCAL_HOST
-from fluxhero.night.retention import retention_environment
+from config.prefect_env import LOCAL_HOST
 from fluxhero.night.server_api import ServerApi
+from fluxhero.night.state import Part, Standing, read_state
 
 ROOT = Path(__file__).parent.parent
 HISTORY_DAYS = 7
-POOL = "fluxhero"
 _ENDED = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
-_START_SECONDS, _RUN_SECONDS = 180, 600
-_HEARTBEAT = {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30"}
+_START_SECONDS, _RUN_SECONDS, _STOP_SECONDS = 300, 600, 120
+_POLL_SECONDS = 2.0  # what asks often is charged to the server
 
 
 @dataclass(frozen=True)
 class Shift:
-    """One server, and a worker if there is one."""
+    """One that is up, with every schedule paused: nothing runs but what is asked for."""
 
-    folder: Path
+    data: Path
     environment: dict[str, str]
     api: ServerApi
-    server: psutil.Process
-    worker: psutil.Process | None = None
+    supervisor: psutil.Process
+    parts: dict[Part, psutil.Process]
 
     @property
     def database(self) -> Path:
         """The server's SQLite file."""
-        return self.folder / "prefect" / "prefect.db"
+        return database(self.data)
+
+    def cpu(self) -> dict[str, float]:
+        """CPU seconds of each process so far; `run` is the worker's children, which have ended."""
+        found = {str(part): _cpu(process) for part, process in self.parts.items()}
+        if Part.WORKER in self.parts:
+            times = self.parts[Part.WORKER].cpu_times()
+            found["run"] = float(times.children_user + times.children_system)
+        return found | {"supervisor": _cpu(self.supervisor)}
 
     def deployment_of(self, flow: str) -> str:
         """The first deployment of a flow, as flow/deployment."""
         wanted = {"flows": {"name": {"any_": [flow]}}, "sort": "NAME_ASC"}
         return f"{flow}/{self.api.post('/deployments/filter', wanted)[0]['name']}"
 
-    def run(self, deployment: str, **parameters: Any) -> dict[str, Any]:
+    def run(self, deployment: str) -> dict[str, Any]:
         """Have a deployment run by the worker, and wait for its process to be gone."""
-        if self.worker is None:
-            raise RuntimeError("this shift has no worker")
         found = self.api.get(f"/deployments/name/{deployment}")
-        asked = {
-            "state": {"type": "SCHEDULED"},
-            "parameters": {**found["parameters"], **parameters},
-        }
+        asked = {"state": {"type": "SCHEDULED"}}
         run = self.api.post(f"/deployments/{found['id']}/create_flow_run", asked)
         for _ in _waiting(f"the run of {deployment}", _RUN_SECONDS):
             run = self.api.get(f"/flow_runs/{run['id']}")
-            if run["state_type"] in _ENDED and not self.worker.children():
+            if run["state_type"] in _ENDED and not self.parts[Part.WORKER].children():
                 break
         return dict(run)
 
 
-def cpu(process: psutil.Process) -> float:
-    """CPU seconds of a process so far."""
+def database(data: Path) -> Path:
+    """The SQLite file of the night shift on a data folder."""
+    return data / "night" / "prefect" / "prefect.db"
+
+
+@contextmanager
+def night_shift(folder: Path, *parts: Part, rows: int | None = None) -> Iterator[Shift]:
+    """A night shift on a folder, stopped at the end; a server's database that is there is used.
+
+    Args:
+        folder: of everything.
+        parts: only these; all when empty.
+        rows: how many trades are due in a new store.
+    """
+    data = folder / "data"
+    data.mkdir(parents=True, exist_ok=True)
+    store = data / "ledger.duckdb"
+    if rows is not None:
+        make_sound_store(store, rows)
+    environment = {
+        **{k: v for k, v in os.environ.items() if not k.startswith(("FLUXHERO_", "PREFECT_"))},
+        "FLUXHERO_DATA_DIR": str(data),
+        "FLUXHERO_STORE_URL": f"duckdb:///{store}",
+        "FLUXHERO_HISTORY_DAYS": str(HISTORY_DAYS),
+        "FLUXHERO_PREFECT_PORT": str(_free_port()),
+        "FLUXHERO_API_PORT": str(_free_port()),
+        "PYTHONPATH": str(ROOT),
+    }
+    only = [argument for part in parts for argument in ("--only", str(part))]
+    with (folder / "up.log").open("ab") as log:
+        up = subprocess.Popen(
+            [sys.executable, "-m", "fluxhero", "up", "--no-screen", *only],
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        yield from _up(data, environment, up)
+    finally:
+        up.send_signal(signal.SIGINT)
+        up.wait(_STOP_SECONDS)
+
+
+def _up(data: Path, environment: dict[str, str], up: "subprocess.Popen[bytes]") -> Iterator[Shift]:
+    started = time.monotonic()
+    for _ in _waiting("the night shift", _START_SECONDS):
+        state = read_state(data)
+        if state is not None and all(one.standing is Standing.UP for one in state.parts):
+            break
+        if up.poll() is not None:
+            raise RuntimeError((data.parent / "up.log").read_text(encoding="utf-8"))
+    assert state is not None
+    say(f"up after {time.monotonic() - started:.0f} s")
+    with ServerApi(state.api_url, patience_seconds=60) as api:
+        for deployment in api.every("/deployments/filter", {"sort": "NAME_ASC"}):
+            api.post(f"/deployments/{deployment['id']}/pause_deployment")
+        yield Shift(
+            data,
+            environment | {"PREFECT_API_URL": state.api_url},
+            api,
+            psutil.Process(up.pid),
+            {one.part: psutil.Process(one.pid) for one in state.parts if one.pid is not None},
+        )
+
+
+def _cpu(process: psutil.Process) -> float:
     times = process.cpu_times()
     return float(times.user + times.system)
 
 
-def ended_children_cpu(process: psutil.Process) -> float:
-    """CPU seconds of its children that have ended."""
-    times = process.cpu_times()
-    return float(times.children_user + times.children_system)
-
-
-@contextmanager
-def night_shift(folder: Path, *, worker: bool, rows: int | None = None) -> Iterator[Shift]:
-    """A server on a free port, with all deployments and a worker if wanted; stopped at the end.
-
-    Args:
-        folder: of everything; a database that is there is used.
-        worker: whether runs are to be started.
-        rows: how many trades are due in a new store.
-    """
-    store = folder / "data" / "ledger.duckdb"
-    if rows is not None:
-        store.parent.mkdir(parents=True, exist_ok=True)
-        make_sound_store(store, rows)
+def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind((LOCAL_HOST, 0))
-        port = probe.getsockname()[1]
-    environment = {
-        **{k: v for k, v in os.environ.items() if not k.startswith(("FLUXHERO_", "PREFECT_"))},
-        **DEFAULTS,
-        **retention_environment(HISTORY_DAYS),
-        "PREFECT_HOME": str(folder / "prefect"),
-        "PREFECT_API_URL": f"http://{LOCAL_HOST}:{port}/api",
-        "PREFECT_SERVER_UI_ENABLED": "false",
-        "FLUXHERO_DATA_DIR": str(folder / "data"),
-        "FLUXHERO_STORE_URL": f"duckdb:///{store}",
-        "PYTHONPATH": str(ROOT),
-        **_HEARTBEAT,
-    }
-    server = ("server", "start", "--host", LOCAL_HOST, "--port", str(port))
-    started = time.monotonic()
-    with _running(folder, environment, *server) as process:
-        with ServerApi(environment["PREFECT_API_URL"], patience_seconds=30) as api:
-            for _ in _waiting("the server", _START_SECONDS):
-                if api.healthy():
-                    break
-            say(f"server up after {time.monotonic() - started:.0f} s")
-            if not worker:
-                yield Shift(folder, environment, api, process)
-                return
-            _deploy(folder, environment, api)
-            with _running(
-                folder, environment, "worker", "start", "--pool", POOL, "--type", "process"
-            ) as working:
-                for _ in _waiting("the worker", _START_SECONDS):
-                    if api.post(f"/work_pools/{POOL}/workers/filter"):
-                        break
-                yield Shift(folder, environment, api, process, working)
-
-
-def _deploy(folder: Path, environment: dict[str, str], api: ServerApi) -> None:
-    """The deployments of prefect.yaml, without their schedules: nothing else runs meanwhile."""
-    prefect = [sys.executable, "-m", "prefect", "--no-prompt"]
-    quiet = {"check": True, "env": environment, "stdout": subprocess.DEVNULL, "cwd": ROOT}
-    subprocess.run([*prefect, "work-pool", "create", "--type", "process", POOL], **quiet)  # type: ignore[call-overload]
-    subprocess.run([*prefect, "deploy", "--all"], **quiet)  # type: ignore[call-overload]
-    for deployment in api.every("/deployments/filter", {"sort": "NAME_ASC"}):
-        api.post(f"/deployments/{deployment['id']}/pause_deployment")
-
-
-@contextmanager
-def _running(
-    folder: Path, environment: dict[str, str], *arguments: str
-) -> Iterator[psutil.Process]:
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / f"{arguments[0]}.log").open("ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "prefect", *arguments],
-            cwd=folder,
-            env=environment,
-            stdout=log,
-            stderr=log,
-        )
-        try:
-            yield psutil.Process(process.pid)
-        finally:
-            process.terminate()
-            try:
-                process.wait(60)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+        return int(probe.getsockname()[1])
 
 
 def _waiting(what: str, seconds: float) -> Iterator[None]:
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         yield
-        time.sleep(0.25)
+        time.sleep(_POLL_SECONDS)
     raise TimeoutError(f"{what} took more than {seconds} s")
 
 
@@ -173,5 +159,6 @@ def say(text: str) -> None:
 
 
 def answer(measured: Any) -> None:
-    """What a process of a benchmark measured, for the one that started it."""
+    """What a process of a benchmark measured, at once, for the one that started it."""
     sys.stdout.write(json.dumps(measured) + "\n")
+    sys.stdout.flush()

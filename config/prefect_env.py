@@ -15,8 +15,9 @@ from dotenv import dotenv_values
 from pydantic import SecretStr
 
 from config.kinds import as_text
+from config.loading import load_settings
 from config.night_shift import running_api_url
-from config.settings import Settings, load_settings
+from config.settings import Settings
 from config.variables import NIGHT_SHIFT, PREFIX, variable
 
 LOCAL_HOST: Final = "127.0.0.1"

@@ -1,17 +1,15 @@
 """Every setting of the product, in one class, read from the environment and `.env`.
 
 What belongs here: what a setting is called, its type, default, meaning and checks. Nothing else
-reads `FLUXHERO_…` variables; `load_settings` is how to obtain them.
+reads `FLUXHERO_…` variables; `config.loading` is how to obtain them.
 """
 
-import os
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic_core import ErrorDetails
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from config.bounds import (
@@ -44,9 +42,9 @@ from config.kinds import (
     Weights,
     ZoneName,
 )
-from config.variables import NIGHT_SHIFT, PREFIX, SettingsError, names_in, unknown, variable
+from config.variables import PREFIX, SettingsError, variable
 
-__all__ = ["PREFIX", "Settings", "SettingsError", "StoreKind", "load_settings", "variable"]
+__all__ = ["PREFIX", "Settings", "SettingsError", "StoreKind", "variable"]
 
 StoreKind = Literal["duckdb", "sqlite"]
 # Trust in the numbers first, then whether one can live with the engine.
@@ -78,7 +76,7 @@ class Settings(BaseSettings):
         env_prefix=PREFIX,
         env_file_encoding="utf-8-sig",
         env_ignore_empty=True,
-        extra="ignore",  # a .env also serves other programs; load_settings checks our own names
+        extra="ignore",  # a .env also serves other programs; config.loading checks our own names
         frozen=True,
         validate_default=True,
         hide_input_in_errors=True,
@@ -315,7 +313,8 @@ class Settings(BaseSettings):
         30,
         ge=1,
         le=MOST_DAYS,
-        description="Days the night shift's Prefect server keeps ended runs, their logs and their events.",
+        description="Days the night shift's Prefect server keeps ended runs and their logs; their events it"
+        " keeps three days at most.",
     )
     run_limit_minutes: int = Field(
         120,
@@ -370,47 +369,3 @@ class Settings(BaseSettings):
         if warning is not None and critical < warning:
             raise ValueError(f"should not be below {variable('drawdown_warning_pct')}={warning}")
         return critical
-
-
-def load_settings(env_file: str | Path | None = ".env", **overrides: Any) -> Settings:
-    """Read the settings from the environment and a `.env` file.
-
-    A process of a night shift reads no file: it was handed what the user has set, and a file in the
-    folder that it runs in may be another one.
-
-    Args:
-        env_file: file of `NAME=value` lines; missing is fine, None reads none.
-        overrides: fields that win over both.
-
-    Raises:
-        SettingsError: naming every variable that is unknown or wrong.
-    """
-    path = None if env_file is None or os.environ.get(NIGHT_SHIFT) else Path(env_file)
-    names = [*os.environ, *(() if path is None else names_in(path))]
-    names += [variable(field) for field in overrides]
-    problems = [*unknown(names, Settings.model_fields)]
-    settings = None
-    try:
-        settings = Settings(_env_file=path, **overrides)
-    except ValidationError as error:
-        problems += [
-            _describe(e) for e in error.errors() if e["type"] != "default_factory_not_called"
-        ]
-    if problems or settings is None:
-        where = f"the environment or {path}" if path else "the environment"
-        raise SettingsError(
-            "The settings cannot be used:\n  " + "\n  ".join(problems) + "\n",
-            next_step=f"correct {'it' if len(problems) == 1 else 'them'} in {where};"
-            " .env.example explains every setting",
-        )
-    return settings
-
-
-def _describe(error: ErrorDetails) -> str:
-    field = str(error["loc"][0])
-    given = error["input"]
-    info = Settings.model_fields[field]
-    secret = info.annotation is not None and "SecretStr" in str(info.annotation)
-    shown = "" if secret else f"={given}"
-    message = error["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    return f"{variable(field)}{shown}: {message} ({info.description})"

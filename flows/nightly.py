@@ -15,7 +15,7 @@ from flows.archive_trades import archive_trades
 from flows.check_storage import check_storage
 from flows.ingest_trades import ingest_trades
 from flows.snapshot_metrics import snapshot_metrics
-from tasks.cost import measured_cost
+from tasks.cost import measuring_cost
 from tasks.history import HOOKS
 from tasks.nightly import night_as, not_run, open_night, run_step, skipped, summarise_night
 from tasks.parameters import Texts
@@ -25,8 +25,8 @@ from tasks.sessions import on_trading_days
 
 
 @on_trading_days
+@measuring_cost
 @flow(name="nightly", flow_run_name=run_name, retries=0, **HOOKS)
-@measured_cost()
 def nightly(imports: Texts | None = None, deep: bool = False) -> State[Any]:
     """Bring in, archive, check and measure, one after the other, each as a run of its own.
 

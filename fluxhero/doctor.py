@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from config.settings import Settings, variable
 from fluxhero.alerts.delivery import unreadable_targets
+from fluxhero.alerts.outbox import Outbox
 from fluxhero.alerts.standing import standing_now
 from fluxhero.api.tokens import Tokens
 from fluxhero.archive.identity import check_owner
@@ -207,7 +208,7 @@ def _prefect(api_url: str | None) -> Diagnosis:
             part="Prefect",
             health=Health.WARN,
             found="no server runs: nothing happens by schedule, and each command starts one of its own",
-            next_step="`prefect server start` in the project's folder; docs/operations.md says more",
+            next_step="`fluxhero up` starts one; docs/operations.md says more",
         )
     try:
         answer = httpx.get(f"{api_url}/health", timeout=_ANSWERS_WITHIN)
@@ -231,6 +232,11 @@ def _alerts(settings: Settings) -> Iterator[Diagnosis]:
         yield Diagnosis(
             part="alerts", health=Health.FAIL, found=error.what, next_step=error.next_step
         )
+    damaged = Outbox(settings.data_dir, read_only=True).damaged()
+    if damaged:
+        found = f"{counted(len(damaged), 'damaged alert')} moved to {damaged[0].parent}"
+        step = "see what they tell, then remove them"
+        yield Diagnosis(part="alerts", health=Health.WARN, found=found, next_step=step)
     alerts = standing_now(settings)
     if not alerts.ok:
         step = "`fluxhero alert test` tries the targets, `fluxhero alert retry` sends what is left"
@@ -238,7 +244,7 @@ def _alerts(settings: Settings) -> Iterator[Diagnosis]:
     elif not alerts.targets:
         found = "no target is configured: alerts are kept and shown, and sent nowhere"
         step = "set FLUXHERO_ALERT_URLS, then `fluxhero alert test`; docs/alerts.md has examples"
-        yield Diagnosis(part="alerts", health=Health.WARN, found=found, next_step=step)
+        yield Diagnosis(part="alerts", health=Health.PASS, found=found, next_step=step)
     elif not unreadable:
         yield Diagnosis(part="alerts", health=Health.PASS, found=alerts.verdict)
 

@@ -18,7 +18,8 @@ from prefect.context import FlowRunContext
 from prefect.futures import PrefectFuture
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
-from config.settings import Settings, load_settings, variable
+from config.loading import load_settings
+from config.settings import Settings, variable
 from fluxhero.durable import make_folder, storage_errors
 from fluxhero.errors import ClusterError, ConfigurationError, first_line
 from tasks import dask_worker

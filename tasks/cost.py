@@ -1,6 +1,6 @@
 """What a run costs in CPU time, and what share of it was orchestration.
 
-A flow opens a meter for its length (`measured_cost`), every step adds to the meter of its context, and a
+A flow opens a meter for its length (`measuring_cost`), every step adds to the meter of its context, and a
 step that reports asks for the sum (`cost_line`). The context hands the meter on to subflows and to steps
 that run in other threads, so that a chain of flows has one sum.
 
@@ -21,7 +21,10 @@ from functools import wraps
 from pathlib import Path
 from typing import Final, ParamSpec, TypeVar
 
-from config.settings import SettingsError, load_settings
+from prefect import Flow
+
+from config.loading import load_settings
+from config.settings import SettingsError
 from fluxhero.night.cpu import RunCost, night_cpu, own_cpu, threads_cpu, used_between
 
 P = ParamSpec("P")
@@ -99,6 +102,12 @@ def measured_cost() -> Iterator[CostMeter]:
         yield meter
     finally:
         _METER.reset(token)
+
+
+def measuring_cost(flow: Flow[P, R]) -> Flow[P, R]:
+    """A flow that measures what its runs cost."""
+    flow.fn = measured_cost()(flow.fn)  # afterwards, so that the flow has the place of its own file
+    return flow
 
 
 def cost_line() -> str | None:

@@ -8,8 +8,8 @@ import os
 import sys
 from typing import Any
 
+from config.loading import load_settings
 from config.logging import configure_logging
-from config.settings import load_settings
 
 
 def dask_setup(_worker: Any) -> None:

@@ -8,7 +8,8 @@ from prefect import Flow, State
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.objects import StateType as Type
 
-from config.settings import SettingsError, load_settings
+from config.loading import load_settings
+from config.settings import SettingsError
 from fluxhero.errors import FluxHeroError
 from fluxhero.market.trading_days import NOTHING_TO_DO
 from fluxhero.metrics.jobs import RunOutcome, RunRecord, record_run

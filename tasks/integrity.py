@@ -36,7 +36,7 @@ from fluxhero.integrity.values import check_values
 from fluxhero.integrity.waivers import READABLE, Waiver, read_waivers, waivers_file
 from fluxhero.ledger.schema import LEDGER_TABLES
 from fluxhero.wording import counted
-from tasks.policy import io_task
+from tasks.policy import io_task, publishing_task
 from tasks.starting import settings_of_run
 
 logger = logging.getLogger(__name__)
@@ -174,7 +174,7 @@ def record_check(
     return report.model_copy(update={"page": str(page)})
 
 
-@io_task
+@publishing_task
 def tell_of_check(run: CheckRun, report: CheckReport) -> None:
     """Emit an event if the verdict is another one than the check before came to: critical, warning or ok."""
     data_dir, now = run.scope.data_dir, run.scope.now

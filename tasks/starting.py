@@ -3,8 +3,9 @@
 from prefect.runtime import deployment
 
 from config.bounds import MOST_DAYS
+from config.loading import load_settings
 from config.logging import configure_logging
-from config.settings import Settings, load_settings
+from config.settings import Settings
 from fluxhero.errors import BadInputError
 from tasks.run_page import quieten_run_pages
 

@@ -18,8 +18,9 @@ import psutil
 from prefect import Flow, State
 from prefect.client.schemas.objects import FlowRun
 
+from config.loading import load_settings
 from config.prefect_env import prefect_api_url
-from config.settings import SettingsError, load_settings
+from config.settings import SettingsError
 from fluxhero.errors import ServerError
 from fluxhero.night.server_api import ServerApi
 

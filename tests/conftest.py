@@ -60,6 +60,18 @@ def prefect_harness() -> Iterator[str]:
         yield str(PREFECT_API_URL.value())
 
 
+@pytest.fixture(scope="session")
+def deployed(prefect_harness: str) -> str:
+    """That server once this checkout was applied to it, twice; its API URL."""
+    from fluxhero.night.apply import apply
+    from fluxhero.night.server_api import ServerApi
+
+    with ServerApi(prefect_harness, patience_seconds=SERVER_START_SECONDS) as server:
+        for _ in range(2):
+            apply(server, Path(__file__).parents[1])
+    return prefect_harness
+
+
 @pytest.fixture
 def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """An empty working folder, and no setting of ours in the environment."""

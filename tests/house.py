@@ -16,7 +16,8 @@ from unittest.mock import patch
 
 import duckdb
 
-from config.settings import Settings, load_settings
+from config.loading import load_settings
+from config.settings import Settings
 from fluxhero.archive.holds import Hold, add_holds, read_holds
 from fluxhero.archive.manifest import Chain, load_chain
 from fluxhero.archive.report import ArchiveReport, RestoreReport

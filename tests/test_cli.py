@@ -13,8 +13,8 @@ from unittest.mock import patch
 import click
 import pytest
 
+from config.loading import load_settings
 from config.prefect_env import DEFAULTS
-from config.settings import load_settings
 from fluxhero.archive.layout import Layout
 from fluxhero.archive.lock import archive_lock
 from fluxhero.archive.report import ArchiveReport, BatchLine

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from config.prefect_env import (
 )
 from fluxhero.metrics.jobs import read_jobs
 from tests import samples
+from tests.deployed import environment, post, work_once
 
 REPOSITORY = Path(__file__).parents[1]
 GOLDEN = Path(__file__).parent / "golden" / "deployments.json"
@@ -44,33 +44,12 @@ ARCHIVE, RESTORE, INGEST, EVALUATE, REFRESH, CHECK, DEEP_CHECK, IN_SESSION, HOUR
 NEW_YORK = ZoneInfo("America/New_York")
 TRADES = 7
 RUN_SECONDS = 120
-POOL = ("work-pool", "create", "--type", "process", "fluxhero")
-QUEUE = ("work-queue", "create", "store", "--pool", "fluxhero", "--limit", "1")
 # What a server makes up, or what changes whenever a flow's code does.
 _VOLATILE = {
     "id", "created", "updated", "version", "version_id", "version_info", "branch", "flow_id",
     "work_queue_id", "last_polled", "status", "created_by", "updated_by", "labels", "deployment_id",
     "global_concurrency_limit", "infra_overrides",
 }  # fmt: skip
-
-
-def environment(**changes: str | None) -> dict[str, str]:
-    """The test's environment with changes; None takes a variable away."""
-    merged = {**os.environ, "NO_COLOR": "1", **changes}
-    return {name: value for name, value in merged.items() if value is not None}
-
-
-def prefect(*arguments: str, api_url: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "prefect", "--no-prompt", *arguments],
-        cwd=REPOSITORY,
-        env=environment(PREFECT_API_URL=api_url),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=RUN_SECONDS,
-        check=False,
-    )
 
 
 def python(script: str, **changes: str | None) -> subprocess.CompletedProcess[str]:
@@ -83,28 +62,6 @@ def python(script: str, **changes: str | None) -> subprocess.CompletedProcess[st
         timeout=RUN_SECONDS,
         check=False,
     )
-
-
-def post(path: str, **body: Any) -> Any:
-    """What the server's API answers; asked again, as Prefect's own client does, while it is busy."""
-    import httpx
-    from prefect.settings import PREFECT_API_URL
-
-    for pause in (0.5, 1, 2, 4, 8, None):
-        answer = httpx.post(f"{PREFECT_API_URL.value()}{path}", json=body, timeout=60)
-        if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE or pause is None:
-            break
-        time.sleep(pause)
-    return answer.raise_for_status().json()
-
-
-@pytest.fixture(scope="module")
-def deployed(prefect_harness: str) -> str:
-    """A server that `prefect.yaml` was deployed to, twice; its API URL."""
-    run = partial(prefect, api_url=prefect_harness)
-    for made in (run(*POOL), run(*QUEUE), run("deploy", "--all"), run("deploy", "--all")):
-        assert made.returncode == 0, made.stdout + made.stderr
-    return prefect_harness
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +97,7 @@ def test_deploying_twice_leaves_one_deployment_of_each(
             IN_SESSION,
             HOURLY,
             NIGHTLY,
-        ]  # fmt: skip
+        ]
     )
 
 
@@ -298,24 +255,6 @@ def test_a_worker_runs_the_deployment(
     ours = [line for line in log_lines(run_id) if line["name"].startswith(("tasks.", "fluxhero."))]
     assert any(f"published {TRADES} rows in 1 batch" in line["message"] for line in ours), ours
     assert all(line["task_run_id"] for line in ours)
-
-
-def work_once(api_url: str, folder: Path) -> str:
-    """Let a worker do what is due and return what it said; afterwards it is gone in any case."""
-    command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", "fluxhero"]
-    with subprocess.Popen(
-        [*command, "--run-once", "--install-policy", "never"],
-        cwd=folder,  # not the checkout: the deployment knows where that is
-        env=environment(PREFECT_API_URL=api_url, FLUXHERO_DATA_DIR=str(folder / "data")),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as worker:
-        try:
-            return worker.communicate(timeout=RUN_SECONDS)[0]
-        finally:
-            worker.kill()
 
 
 def count(store: Path) -> int:

@@ -58,7 +58,7 @@ def test_everything_in_place_is_well(settings: Settings) -> None:
     settings.auth_secret_file.chmod(0o600)
     with prefect(200) as url:
         found = examined(settings, url)
-    assert found.verdict == "All is well: 7 parts examined."
+    assert found.verdict == "All is well: 8 parts examined."
     assert part(found, "hot store").found.startswith("1 row in")
     assert part(found, "access").found.endswith(str(settings.auth_secret_file))
 

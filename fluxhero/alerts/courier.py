@@ -38,6 +38,7 @@ logger = logging.getLogger(__name__)
 LOOK_EVERY: Final = timedelta(seconds=5)
 _MOST_BACK_OFF: Final = timedelta(seconds=60)
 _ASLEEP: Final = timedelta(seconds=30)  # by which the clock ran ahead of the processor's own
+_START_SECONDS: Final = 120.0  # that a server may take to start, and is not away
 _STOPPED_WITHIN_SECONDS: Final = 5.0
 # What a source may raise: ours, and what an answer of another shape makes of reading it.
 _SOURCE_ERRORS: Final = (FluxHeroError, LookupError, TypeError, ValueError)
@@ -73,6 +74,7 @@ class Courier:
         self._awake_since = now
         self._back_since: datetime | None = None
         self._away_from: float | None = None
+        self._start_seconds = _START_SECONDS
         self._clocks = (now, time.monotonic())
         self._due: dict[str, tuple[datetime, int]] = {}  # when a source is next asked, its failures
 
@@ -135,12 +137,13 @@ class Courier:
         self._clocks = (now, monotonic)
         if self._facts.healthy():
             self._back_since = self._back_since or now
-            self._away_from = None
+            self._away_from, self._start_seconds = None, 0.0
             return Moment(now, self._awake_since, self._back_since, timedelta())
         self._back_since = None
-        self._away_from = self._away_from or monotonic
+        if self._away_from is None:
+            self._away_from = monotonic + self._start_seconds
         # Never zero, which would say that it answers.
-        away = timedelta(seconds=monotonic - self._away_from, microseconds=1)
+        away = timedelta(seconds=max(monotonic - self._away_from, 0), microseconds=1)
         return Moment(now, self._awake_since, None, away)
 
 
@@ -185,7 +188,7 @@ def _deliver(settings: Settings, stop: threading.Event) -> None:
     outbox = Outbox(settings.data_dir)
     while not stop.is_set():
         try:
-            deliver_due(settings, outbox, utc_now())
+            deliver_due(settings, outbox, utc_now(), stop=stop)
         except FluxHeroError as error:
             logger.warning("alerts wait: %s", error)
         stop.wait(LOOK_EVERY.total_seconds())

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from threading import Lock
+from threading import Event, Lock
 from typing import Final, TypeAlias
 
 from config.settings import Settings
@@ -27,7 +27,7 @@ from fluxhero.locks import locked
 
 FLOOD: Final = 20  # more than that at once are one message that lists them
 LOCK: Final = "delivery.lock"
-_NOT_TRIED: Final = "not tried, since other alerts failed there just before"
+_NOT_TRIED: Final = "put off, since others failed there just before or the sending was stopped"
 _ENDED: Final = "the process that was sending it ended; it may have arrived"
 _PATIENCE_SECONDS: Final = 20.0
 _logger = logging.getLogger(__name__)
@@ -61,15 +61,16 @@ class _Round:
     def __init__(
         self,
         outbox: Outbox,
-        configured: Collection[str],
+        configured: Sequence[Target],
         now: datetime,
-        *,
         longest_seconds: float,
+        stop: Event,
     ) -> None:
         self.done = Delivered()
-        self._outbox = outbox
-        self._configured = configured
+        self.outbox = outbox
+        self._configured = tuple(target.digest for target in configured)
         self._longest_seconds = longest_seconds
+        self._stop = stop
         self._began, self._began_at = time.monotonic(), now
         self._writing = Lock()
 
@@ -85,7 +86,7 @@ class _Round:
             self._reserve(target, entry)
         left = deque([entries] if len(entries) > FLOOD else [[entry] for entry in entries])
         incidents = [[entry.incident for entry in message] for message in left]
-        outcomes = handed(target, incidents, longest_seconds=self._longest_seconds)
+        outcomes = handed(target, incidents, longest_seconds=self._longest_seconds, stop=self._stop)
         with closing(outcomes):
             for error in outcomes:
                 for entry in left.popleft():
@@ -127,8 +128,8 @@ class _Round:
 
     def _write(self, entry: Entry, progress: Progress) -> None:
         with self._writing:
-            on_disk = self._outbox.read(entry.incident) or entry
-            self._outbox.replace(on_disk.with_progress(progress, self._configured))
+            on_disk = self.outbox.read(entry.incident) or entry
+            self.outbox.replace(on_disk.with_progress(progress, self._configured))
 
     def _now(self) -> datetime:
         return self._began_at + timedelta(seconds=time.monotonic() - self._began)
@@ -144,6 +145,7 @@ def deliver_due(
     now: datetime,
     *,
     longest_seconds: float = LONGEST_SECONDS,
+    stop: Event | None = None,
 ) -> Delivered:
     """Send what is due, and write down what became of it; a target that fails is no error.
 
@@ -152,6 +154,7 @@ def deliver_due(
         outbox: what may be due.
         now: the moment to count from.
         longest_seconds: that a target may take before it is ended.
+        stop: set it to end the round within a second; what is not noted as sent is sent again.
 
     Raises:
         StorageIOError: the outbox cannot be read or written; what was not noted is sent again later.
@@ -165,7 +168,8 @@ def deliver_due(
     if not due():
         return Delivered()
     try:
-        return _round(outbox, configured, due, now, longest_seconds, wait_seconds=0)
+        one = _Round(outbox, configured, now, longest_seconds, stop or Event())
+        return _locked(one, due, wait_seconds=0)
     except AlreadyRunningError:
         return Delivered(busy=True)
 
@@ -188,8 +192,8 @@ def retry(
     def open_ones() -> Due:
         return _chosen(outbox, configured, lambda entry, own, all_: entry.is_open(own, all_, now))
 
-    wait = longest_seconds + _PATIENCE_SECONDS
-    return _round(outbox, configured, open_ones, now, longest_seconds, wait_seconds=wait)
+    one = _Round(outbox, configured, now, longest_seconds, Event())
+    return _locked(one, open_ones, wait_seconds=longest_seconds + _PATIENCE_SECONDS)
 
 
 def try_targets(
@@ -236,19 +240,9 @@ def _chosen(
     return {target: found for target, found in each.items() if found}
 
 
-def _round(
-    outbox: Outbox,
-    configured: Sequence[Target],
-    due: Callable[[], Due],
-    now: datetime,
-    longest_seconds: float,
-    *,
-    wait_seconds: float,
-) -> Delivered:
+def _locked(one: _Round, due: Callable[[], Due], *, wait_seconds: float) -> Delivered:
     """One process delivers at a time, and looks again at what is due once it may."""
-    digests = tuple(target.digest for target in configured)
-    one = _Round(outbox, digests, now, longest_seconds=longest_seconds)
-    with locked(outbox.folder / LOCK, _busy, wait_seconds=wait_seconds):
+    with locked(one.outbox.folder / LOCK, _busy, wait_seconds=wait_seconds):
         found = due()
         if found:
             one.deliver(found)

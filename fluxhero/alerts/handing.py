@@ -2,9 +2,11 @@
 
 import subprocess
 import sys
+import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import suppress
-from threading import Timer
+from dataclasses import dataclass, field
+from threading import Event, Thread
 from typing import IO, Final, cast
 
 from pydantic import ValidationError
@@ -15,6 +17,7 @@ from fluxhero.alerts.targets import Target
 from fluxhero.errors import DeliveryError
 
 LONGEST_SECONDS: Final = 40.0  # that one target may take in one round
+_LOOK_SECONDS: Final = 0.2
 
 
 def handed(
@@ -22,14 +25,18 @@ def handed(
     messages: Sequence[Sequence[Incident]],
     *,
     longest_seconds: float = LONGEST_SECONDS,
+    stop: Event | None = None,
 ) -> Generator[DeliveryError | None]:
     """What became of each message, as soon as it is known: None, or why it was not taken.
 
-    Ends early where the target keeps failing or does not answer; the rest was not tried then.
+    Ends early where the target keeps failing, does not answer, or `stop` is set; the rest was not tried
+    then, or may have been.
     """
     request = Request(url=target.url, messages=tuple(map(tuple, messages)))
-    said = _answers(request, longest_seconds)
-    readable = next(said)
+    said = _answers(request, longest_seconds, stop or Event())
+    readable = next(said, None)
+    if readable is None:  # stopped before it could begin
+        return
     if not readable.ok:
         yield _error(target, readable)
         return
@@ -39,11 +46,31 @@ def handed(
 
 def unreadable(target: Target, *, longest_seconds: float = LONGEST_SECONDS) -> DeliveryError | None:
     """What is wrong with the URL of a target; None if Apprise can read it. Nothing is sent."""
-    answer = next(_answers(Request(url=target.url), longest_seconds))
+    answer = next(_answers(Request(url=target.url), longest_seconds, Event()))
     return None if answer.ok else _error(target, answer)
 
 
-def _answers(request: Request, longest_seconds: float) -> Iterator[Answer]:
+@dataclass
+class _Bound:
+    """Ends a process when its time is over, or when it is told to."""
+
+    process: subprocess.Popen[str]
+    seconds: float
+    stop: Event
+    late: bool = False
+    ended: Event = field(default_factory=Event)
+
+    def watch(self) -> None:
+        """Look a few times a second."""
+        until = time.monotonic() + self.seconds
+        while not self.ended.wait(_LOOK_SECONDS):
+            self.late = time.monotonic() >= until
+            if self.late or self.stop.is_set():
+                self.process.kill()
+                return
+
+
+def _answers(request: Request, longest_seconds: float, stop: Event) -> Iterator[Answer]:
     """One for the URL, then those of the messages, and one of the process where it says too few."""
     expected = 1 + len(request.messages)
     count = failures = 0
@@ -55,9 +82,8 @@ def _answers(request: Request, longest_seconds: float) -> Iterator[Answer]:
         text=True,
         encoding="utf-8",
     ) as process:
-        timer = Timer(longest_seconds, process.kill)
-        timer.daemon = True
-        timer.start()
+        bound = _Bound(process, longest_seconds, stop)
+        Thread(target=bound.watch, daemon=True).start()
         try:
             with suppress(BrokenPipeError), cast("IO[str]", process.stdin) as given:
                 given.write(request.model_dump_json())
@@ -69,11 +95,10 @@ def _answers(request: Request, longest_seconds: float) -> Iterator[Answer]:
                     yield answer
             process.wait()
         finally:
-            late = not timer.is_alive()
-            timer.cancel()
+            bound.ended.set()
             process.kill()
-    if count < expected and (not failures or late):
-        problem = f"did not answer within {longest_seconds:g} seconds" if late else ""
+    if count < expected and not stop.is_set() and (not failures or bound.late):
+        problem = f"did not answer within {longest_seconds:g} seconds" if bound.late else ""
         ended = f"the process that sends ended with status {process.returncode}"
         yield Answer(problem=problem or ended)
 

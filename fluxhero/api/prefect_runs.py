@@ -252,7 +252,7 @@ def _problem(error: Exception) -> str:
             )
         return f"the Prefect server answers with status {status}: see its log"
     if isinstance(error, OSError | httpx.TransportError):
-        return "the Prefect server is away: see that `prefect server start` runs"
+        return "the Prefect server is away: see that `fluxhero up` runs"
     return "what answers is no Prefect server: see what PREFECT_API_URL says"
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from fluxhero.api.service_metrics import ServiceMetrics
     from fluxhero.api.sources import Sources
 
-NO_SERVER: Final = "no Prefect server: start one with `prefect server start`"
+NO_SERVER: Final = "no Prefect server: start one with `fluxhero up`"
 
 
 class EventKind(StrEnum):

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -118,7 +119,8 @@ def _supervise(settings: "Settings", asked: "Asked", *, screen: bool, as_json: b
             announce = _Announcer(settings, as_json=as_json)
             place, parts, notices = prepared.place, prepared.parts, prepared.notices
             signal = Supervisor(place, parts, notices, told=announce).run(signals)
-    click.echo(f"Stopped by {signal}; nothing of the night shift runs any more.", err=True)
+    with suppress(OSError):  # the terminal may be gone
+        click.echo(f"Stopped by {signal}; nothing of the night shift runs any more.", err=True)
 
 
 def _on_screen(prepared: "Prepared", signals: "StopSignals") -> str:
@@ -150,8 +152,9 @@ class _Announcer:
     def __call__(self, state: "NightState") -> None:
         if not self._said and state.all_up:
             self._said = True
-            _show_running(state, self._settings, as_json=self._as_json)
-            sys.stdout.flush()
+            with suppress(OSError):  # nobody reads it any more, and the night shift goes on
+                _show_running(state, self._settings, as_json=self._as_json)
+                sys.stdout.flush()
 
 
 def _arguments(asked: "Asked") -> list[str]:

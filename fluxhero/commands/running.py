@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 def settings_with_logging() -> "Settings":
     """Read the settings and set logging up by them."""
+    from config.loading import load_settings
     from config.logging import configure_logging
-    from config.settings import load_settings
 
     settings = load_settings()
     configure_logging(settings)

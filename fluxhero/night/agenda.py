@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from config.settings import load_settings
+from config.loading import load_settings
 from fluxhero.night.deployments import checkout, read_deployments
 from fluxhero.night.upcoming import Upcoming, runs_of
 

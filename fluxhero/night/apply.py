@@ -10,13 +10,12 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any, Final
 
 from config.settings import Settings
+from fluxhero.alerts.automations import automations
 from fluxhero.errors import NightShiftError
 from fluxhero.night.deployments import (
     OURS,
@@ -62,7 +61,7 @@ def apply(server: ServerApi, folder: Path) -> None:
         _make_queue(server, queue, limit)
     _deploy(server, folder)
     _remove_stale(server, wanted)
-    apply_automations(server, _shipped_automations())
+    apply_automations(server, automations())
     logger.info("applied %d deployments to %s", len(wanted), server.api_url)
 
 
@@ -188,21 +187,18 @@ def apply_automations(server: ServerApi, wanted: Sequence[Mapping[str, Any]]) ->
 
 
 def _is_within(asked: Any, there: Any) -> bool:
-    """Whether a document has everything that was asked for; the server adds defaults and ids."""
+    """Whether a document has everything that was asked for.
+
+    The server adds defaults and ids, and gives names, which are sets to it, back in any order.
+    """
     if isinstance(asked, Mapping) and isinstance(there, Mapping):
         return all(name in there and _is_within(asked[name], there[name]) for name in asked)
     if isinstance(asked, list | tuple) and isinstance(there, list):
+        if all(isinstance(one, str) for one in [*asked, *there]):
+            return sorted(asked) == sorted(there)
         pairs = zip(asked, there, strict=False)
         return len(asked) == len(there) and all(_is_within(one, two) for one, two in pairs)
     return bool(asked == there)
-
-
-def _shipped_automations() -> Sequence[Mapping[str, Any]]:
-    name = "fluxhero.alerts.automations"
-    if find_spec(name) is None:
-        return ()
-    shipped: Sequence[Mapping[str, Any]] = import_module(name).automations()
-    return shipped
 
 
 def main() -> None:

@@ -44,14 +44,25 @@ def start_detached(
         )
     finally:
         os.close(output)
-    deadline = time.monotonic() + up_within_seconds
+    try:
+        return _once_up(process, data_dir, log, began, up_within_seconds)
+    finally:
+        process.poll()
+        if process.returncode is None:
+            process.returncode = 0  # it goes on without us, and that is no mistake
+
+
+def _once_up(
+    process: "subprocess.Popen[bytes]", data_dir: Path, log: Path, began: int, within_seconds: float
+) -> NightState:
+    deadline = time.monotonic() + within_seconds
     while process.poll() is None:
         state = read_state(data_dir)
         if state is not None and state.all_up:
             return state
         if time.monotonic() > deadline:
             raise NightShiftError(
-                f"the night shift (pid {process.pid}) is not all up after {up_within_seconds:.0f} s;"
+                f"the night shift (pid {process.pid}) is not all up after {within_seconds:.0f} s;"
                 f" it goes on trying. {_said(log, began)}",
                 next_step=f"read {log.parent}; `fluxhero up` says what is missing, `fluxhero down` ends it",
             )

@@ -1,5 +1,6 @@
 """The logs of a night shift's parts: a file each, of bounded size, that anybody may read any time."""
 
+import json
 import os
 import re
 import shutil
@@ -67,5 +68,13 @@ def last_lines(path: Path, count: int, *, since: int = 0) -> list[str]:
             text = log.read().decode("utf-8", "replace")
     except OSError:
         return []
-    lines = [printable(_COLOURS.sub("", line).strip()) for line in text.splitlines()]
+    lines = [printable(_message(_COLOURS.sub("", line).strip())) for line in text.splitlines()]
     return [line for line in lines if any(map(str.isalnum, line))][-count:]
+
+
+def _message(line: str) -> str:
+    """What a line of ours says, without the rest of its JSON."""
+    try:
+        return str(json.loads(line)["message"])
+    except (ValueError, TypeError, KeyError):
+        return line

@@ -5,9 +5,10 @@ import sys
 from collections.abc import Callable
 from typing import Final, NoReturn
 
+from config.loading import load_settings
 from config.logging import configure_logging
 from config.prefect_env import prefect_api_url, prepare_prefect_environment
-from config.settings import Settings, SettingsError, load_settings
+from config.settings import Settings, SettingsError
 from fluxhero.errors import FluxHeroError, ServerError
 from fluxhero.night.server_api import ServerApi
 

@@ -14,6 +14,7 @@ from fluxhero.errors import NightShiftError
 from fluxhero.night.logs import last_lines, open_log
 
 _LOOK_SECONDS: Final = 0.05
+_FROM_OUTSIDE: Final = frozenset({signal.SIGKILL, signal.SIGTERM})
 _LONGEST: Final = 300  # characters of a line that is shown
 
 
@@ -83,9 +84,9 @@ class Process:
     def ending(self) -> str:
         """How it ended, in one line."""
         status = self.status or 0
-        how = f"ended with status {status}"
-        if status < 0:
-            how = f"ended by {_signal_name(-status)}"
+        if -status in _FROM_OUTSIDE:  # what it said last has nothing to do with that
+            return f"ended by {_signal_name(-status)}"
+        how = f"ended by {_signal_name(-status)}" if status < 0 else f"ended with status {status}"
         return f"{how}: {self.last_line}" if self.last_line else how
 
     def ask_to_end(self) -> None:

@@ -1,7 +1,7 @@
 """How long the night shift's Prefect server keeps what, as the settings of its vacuum service.
 
 Measured: a snapshot of ten steps leaves one run, ten task runs, twenty log lines and two artifacts, together
-some 40 kB, but 45 events of 13 kB each: an event is kept once for each resource that it concerns, in eight
+some 70 kB, but 45 events of 13 kB each: an event is kept once for each resource that it concerns, in eight
 indices. Two thirds of them say what the states of the task runs say as well. So events go first.
 
 The vacuum gives pages of the file back to be used again, not to the file system: the file stays as large as

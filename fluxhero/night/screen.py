@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Final, Self
@@ -67,17 +68,22 @@ class Screen:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._live.stop()
+        with suppress(OSError):
+            self._live.stop()
 
     def show(self, state: NightState) -> None:
-        """Draw if something changed, or the last time is a while ago."""
+        """Draw if something changed, or the last time is a while ago.
+
+        A terminal that was closed shows nothing any more; the parts still have to be ended in order.
+        """
         now = time.monotonic()
         if state is self._drawn and now - self._drawn_at < REDRAW_SECONDS:
             return
         self._drawn, self._drawn_at = state, now
         roomy = self._live.console.height >= _ROOMY_LINES
         page = render(state, self._sight(), self._token_place, datetime.now(UTC), roomy=roomy)
-        self._live.update(page, refresh=True)
+        with suppress(OSError):
+            self._live.update(page, refresh=True)
 
 
 def render(

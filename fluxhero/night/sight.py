@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from fluxhero.alerts.outbox import Outbox
-from fluxhero.errors import FluxHeroError
+from fluxhero.errors import FluxHeroError, first_line
 from fluxhero.night.parts import Command, Place
 from fluxhero.night.server_api import ServerApi
 
@@ -119,6 +119,9 @@ class Lookout(threading.Thread):
             self.sight = replace(self.sight, runs=self._runs(server), problem=None)
         except FluxHeroError as error:
             self.sight = replace(self.sight, problem=error.what)
+        except (KeyError, TypeError, ValueError) as error:  # a server of another release
+            problem = f"the server's answer has another shape: {first_line(error)}"
+            self.sight = replace(self.sight, problem=problem)
 
     def _alerts(self) -> AlertsSeen:
         entries = self._outbox.entries()
@@ -147,14 +150,14 @@ class Lookout(threading.Thread):
 
     def _line(self, server: ServerApi, run: Mapping[str, Any]) -> RunLine:
         return RunLine(
-            name=self._name(server, run),
+            name=self._run_name(server, run),
             state=str(run["state_name"]),
             kind=str(run["state_type"]),
             at=_time(run["end_time"] or run["start_time"] or run["expected_start_time"]),
             message=str((run["state"] or {}).get("message") or ""),
         )
 
-    def _name(self, server: ServerApi, run: Mapping[str, Any]) -> str:
+    def _run_name(self, server: ServerApi, run: Mapping[str, Any]) -> str:
         """As `nightly/nightly`; of a run without a deployment, its flow."""
         flow = self._named(server, f"/flows/{run['flow_id']}")
         if run["deployment_id"] is None:

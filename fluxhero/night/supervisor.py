@@ -17,7 +17,7 @@ from fluxhero.night.health import Watch
 from fluxhero.night.logs import last_lines
 from fluxhero.night.parts import Place
 from fluxhero.night.signals import StopSignals
-from fluxhero.night.state import NightState, Part, process_created, write_state
+from fluxhero.night.state import NightState, Part, Standing, process_created, write_state
 from fluxhero.night.step import Step
 from fluxhero.night.supervised import Supervised
 
@@ -211,7 +211,8 @@ class Supervisor:
         before = {part.part: part for part in self._said.parts} if self._said else {}
         for part in state.parts:
             if before.get(part.part) != part:
-                problem = f" ({part.problem})" if part.problem and part.pid is None else ""
+                waits = part.standing is Standing.WAITING
+                problem = f" ({part.problem})" if waits else ""
                 _log.info("%s: %s%s", part.part, part.standing, problem)
 
     # ---- the end

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NoReturn
 from unittest.mock import patch
 
-from config.settings import load_settings
+from config.loading import load_settings
 from fluxhero.alerts import delivery
 from fluxhero.alerts.entries import Progress
 from fluxhero.alerts.outbox import Outbox

@@ -20,6 +20,8 @@ class Receiver(ThreadingHTTPServer):
         got: path and JSON document of each request, in order.
         answer: the status of the next answers.
         stalled: while set, requests are answered with a byte now and then, and never to the end.
+        entered: set as soon as one of these has come.
+        released: set it to end them.
     """
 
     daemon_threads = True
@@ -29,6 +31,7 @@ class Receiver(ThreadingHTTPServer):
         self.got: list[tuple[str, dict[str, Any]]] = []
         self.answer: Callable[[str], int] = lambda _path: 200
         self.stalled = threading.Event()
+        self.entered = threading.Event()
         self.released = threading.Event()
 
     def url(self, scheme: str, path: str) -> str:
@@ -44,6 +47,7 @@ class _Post(BaseHTTPRequestHandler):
         server = cast("Receiver", self.server)
         body = self.rfile.read(int(self.headers["Content-Length"]))
         if server.stalled.is_set():
+            server.entered.set()
             while not server.released.wait(0.05):
                 self.wfile.write(b"H")  # no read times out, and no answer ever ends
                 self.wfile.flush()

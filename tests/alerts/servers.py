@@ -15,10 +15,12 @@ import psutil
 
 from config.prefect_env import DEFAULTS
 from fluxhero.alerts.automations import automations
+from fluxhero.alerts.dead_runs import RUN_VARIABLE
+from fluxhero.alerts.outbox import Outbox
 from fluxhero.night.server_api import ServerApi
 
 POOL = "killed"
-START_SECONDS = 120
+START_SECONDS = 240  # of a machine that is busy with other tests
 _FLOWS = """
 import time
 from prefect import flow
@@ -34,8 +36,24 @@ def parent(seconds: float = 600):
 @flow(name="archive-trades")
 def alone(seconds: float = 600):
     time.sleep(seconds)
-    if seconds < 0.5:
-        raise ValueError("it was too short")
+
+
+@flow(name="archive-trades")
+def failing(seconds: float = 0):
+    raise ValueError("it always fails")
+
+
+@flow(name="archive-trades", retries=1, retry_delay_seconds=130)
+def retrying(seconds: float = 0):
+    raise ValueError("it always fails")
+"""
+_WATCH = """
+import logging, sys
+from pathlib import Path
+from config.settings import Settings
+from fluxhero.alerts.courier import watch
+logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+watch(Settings(_env_file=None, data_dir=Path(sys.argv[1])))
 """
 
 
@@ -58,6 +76,7 @@ class Night:
         }
         self.server: subprocess.Popen[bytes] | None = None
         self.worker: subprocess.Popen[bytes] | None = None
+        self.courier: subprocess.Popen[bytes] | None = None
         (folder / "killed_flows.py").write_text(_FLOWS)
 
     def start_server(self) -> None:
@@ -117,23 +136,49 @@ class Night:
 
     def processes_of(self, run: str) -> list[psutil.Process]:
         """Every process that works for a run, what it started too."""
-        return [one for one in psutil.process_iter() if _variable(one) == run]
+        return [one for one in psutil.process_iter() if _variable(one, RUN_VARIABLE) == run]
 
-    def kill_worker(self) -> None:
-        """SIGKILL the worker and the runs it started, as a machine that loses power does."""
+    def kill_run(self, run: str) -> None:
+        """SIGKILL the worker, and what works for one run."""
         assert self.worker is not None
-        kill_tree(self.worker)
+        processes = self.processes_of(run)
+        assert processes
+        self.worker.kill()
+        self.worker.wait()
+        for process in processes:
+            process.kill()
 
     def kill_server(self) -> None:
         """SIGKILL it."""
         assert self.server is not None
         kill_tree(self.server)
 
+    def start_courier(self) -> None:
+        """Start it on a data folder of its own."""
+        command = [sys.executable, "-c", _WATCH, str(self.data)]
+        with (self.folder / "courier.log").open("ab") as log:
+            self.courier = subprocess.Popen(
+                command, env=self.environment, stdout=log, stderr=subprocess.STDOUT
+            )
+
+    @property
+    def data(self) -> Path:
+        """The courier's data folder."""
+        return self.folder / "data"
+
+    def alerts(self) -> list[str]:
+        """The keys of what was told."""
+        return [entry.incident.key for entry in Outbox(self.data).entries()]
+
     def stop(self) -> None:
-        """End everything."""
-        for process in (self.worker, self.server):
+        """End everything, runs that outlived their worker too."""
+        for process in (self.courier, self.worker, self.server):
             if process is not None:
                 kill_tree(process)
+        self.api.__exit__(None, None, None)
+        for orphan in psutil.process_iter():
+            if _variable(orphan, "PREFECT_API_URL") == self.url:
+                orphan.kill()
 
     def _started(self, name: str, *arguments: str) -> "subprocess.Popen[bytes]":
         with (self.folder / f"{name}.log").open("ab") as log:
@@ -185,9 +230,9 @@ def wait_for(true: Callable[[], object], seconds: float, every: float = 0.5) -> 
     return time.monotonic() - began
 
 
-def _variable(process: psutil.Process) -> str | None:
+def _variable(process: psutil.Process, name: str) -> str | None:
     try:
-        value: str | None = process.environ().get("PREFECT__FLOW_RUN_ID")
+        value: str | None = process.environ().get(name)
     except psutil.Error:
         return None
     return value

@@ -161,7 +161,7 @@ def test_the_doctor_looks_at_the_alerts(
         ]
 
     assert said() == [
-        ("warn", "no target is configured: alerts are kept and shown, and sent nowhere")
+        ("pass", "no target is configured: alerts are kept and shown, and sent nowhere")
     ]
     set_targets(monkeypatch, receiver.url("json", "a"))
     assert said() == [("pass", "Alerts reach 1 target")]
@@ -175,6 +175,9 @@ def test_the_doctor_looks_at_the_alerts(
     ((health, found),) = said()
     assert (health, found) == ("fail", "1 alert not delivered for more than 10 minutes")
     assert receiver.got == []
+    (damaged := data / "night" / "alerts" / "damaged").mkdir()
+    (damaged / f"{'0' * 24}.json").write_text("{")
+    assert said()[0] == ("warn", f"1 damaged alert moved to {damaged}")
     (data / "night" / "alerts").rename(data / "elsewhere")
     (data / "night" / "alerts").symlink_to(data / "night" / "alerts")
     assert said()[0][0] == "pass"

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -17,7 +18,7 @@ import pytest
 from config.settings import Settings
 from fluxhero.alerts import rules
 from fluxhero.alerts.automations import automations
-from fluxhero.alerts.courier import Courier, watch
+from fluxhero.alerts.courier import Courier, _deliver, _ui_url, watch
 from fluxhero.alerts.dead_runs import lives_here, mark_dead
 from fluxhero.alerts.folder_facts import FolderFacts
 from fluxhero.alerts.incidents import Incident, Urgency
@@ -29,6 +30,7 @@ from fluxhero.alerts.sources import Moment, Source, Sources
 from fluxhero.errors import AlreadyRunningError, ServerError, StorageIOError
 from fluxhero.metrics.jobs import RunOutcome, RunRecord, record_run
 from fluxhero.night.server_api import ServerApi
+from fluxhero.night.state import NightState, process_created, write_state
 from tests.alerts.made import START, a_run
 from tests.alerts.servers import wait_for
 
@@ -450,7 +452,10 @@ def test_a_server_that_is_away_is_told_of_and_stops_no_other_source(
         courier = Courier(data, ServerFacts(api), machine_less.all(), outbox.tell)
         assert courier.look() == 0
         assert courier._away_from is not None
-        courier._away_from -= 61
+        courier._away_from -= 121
+        courier._due.clear()
+        assert courier.look() == 0
+        courier._away_from -= 60
         courier._due.clear()
         assert courier.look() == 1
         again = Courier(data, ServerFacts(api), machine_less.all(), outbox.tell)
@@ -520,6 +525,44 @@ def test_a_damaged_memory_is_kept_aside_and_begun_anew(data: Path) -> None:
     now = datetime.now(UTC)
     assert read_memory(data, now) == Memory.fresh(now)
     assert (data / "quarantine" / "files" / path.name).read_text() == "{"
+
+
+class Once(threading.Event):
+    """Set by being waited for."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.set()
+        return True
+
+
+def test_an_outbox_that_cannot_be_read_ends_no_courier(
+    settings: Settings, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_given: object, **_more: object) -> None:
+        raise StorageIOError("no room", next_step="make room")
+
+    monkeypatch.setattr("fluxhero.alerts.courier.deliver_due", full)
+    _deliver(settings, Once())
+    assert "alerts wait" in caplog.text
+
+
+def test_pages_are_where_the_settings_or_the_night_shift_say(settings: Settings) -> None:
+    api = "http://127.0.0.1:4200/api"
+    assert _ui_url(settings, api) == "http://127.0.0.1:4200"
+    given = settings.model_copy(update={"prefect_ui_url": "http://ui.example/"})
+    assert _ui_url(given, api) == "http://ui.example"
+    state = NightState(
+        token="t",
+        pid=os.getpid(),
+        created=process_created(os.getpid()),
+        started_at=datetime.now(UTC),
+        api_url=api,
+        ui_url="http://127.0.0.1:4300",
+        page_url=None,
+        parts=(),
+    )
+    write_state(settings.data_dir, state)
+    assert _ui_url(settings, api) == "http://127.0.0.1:4300"
 
 
 # ---------------------------------------------------------------------------------- as a process

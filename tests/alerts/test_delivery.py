@@ -16,7 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from config.settings import Settings, SettingsError, load_settings
+from config.loading import load_settings
+from config.logging import configure_logging
+from config.settings import Settings, SettingsError
 from fluxhero.alerts import delivery, handing, sending
 from fluxhero.alerts.delivery import FLOOD, LOCK, deliver_due, retry, try_targets
 from fluxhero.alerts.entries import Standing
@@ -190,6 +192,41 @@ def test_a_hanging_target_does_not_hold_the_others_up(outbox: Outbox, receiver: 
         assert [one.attempts for one in progress if one] == [1, 0, 0]
         assert all(one and one.standing is Standing.WAITING for one in progress)
         assert deliver_due(settings, outbox, NOW, longest_seconds=15).failed == 0
+
+
+def test_a_round_is_stopped(outbox: Outbox, receiver: Receiver) -> None:
+    receiver.stalled.set()
+    settings = to(outbox, receiver.url("json", "slow"))
+    for number in range(2):
+        outbox.tell(incident(f"key:{number}"), now=NOW)
+    stop = threading.Event()
+    receiver.entered = stop  # as soon as the first message is there
+    done = deliver_due(settings, outbox, NOW, stop=stop)
+    assert (done.delivered, done.failed) == (0, 0)
+    slow = targets(settings)[0].digest
+    progress = [entry.of(slow) for entry in outbox.entries()]
+    assert [one.attempts for one in progress if one] == [0, 0]
+    receiver.stalled.clear()
+    assert deliver_due(settings, outbox, NOW + MINUTE).delivered == 2
+
+
+def test_a_round_that_is_stopped_at_once(outbox: Outbox, receiver: Receiver) -> None:
+    outbox.tell(incident(), now=NOW)
+    stop = threading.Event()
+    stop.set()
+    settings = to(outbox, receiver.url("json", "hook"))
+    assert deliver_due(settings, outbox, NOW, stop=stop).delivered == 0
+    assert deliver_due(settings, outbox, NOW + MINUTE).delivered == 1
+
+
+def test_the_log_shows_no_target(
+    clean_environment: Path, restored_logging: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = f"json://me:{SECRET}@host/{SECRET}"
+    configure_logging(load_settings(None, alert_urls=f"json://other {url}"))
+    logging.getLogger("fluxhero").warning("posting to %s", url)
+    assert "posting to" in (said := capsys.readouterr().err)
+    assert SECRET not in said
 
 
 def test_two_failures_in_a_row_are_the_targets_and_the_rest_is_put_off(

@@ -8,7 +8,8 @@ from typing import Any
 
 import httpx
 
-from config.settings import Settings, load_settings
+from config.loading import load_settings
+from config.settings import Settings
 from fluxhero.api.app import create_app
 from fluxhero.api.services import NoRuns, RunSource
 from tests.api.filled import NOW

@@ -13,7 +13,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from config.settings import load_settings
+from config.loading import load_settings
 from fluxhero.alerts.delivery import deliver_due, retry
 from fluxhero.alerts.outbox import Outbox
 from fluxhero.api import health_checks

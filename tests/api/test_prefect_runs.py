@@ -124,7 +124,7 @@ def test_a_server_that_is_away(
     async def scenario() -> None:
         source = PrefectRuns(f"http://me:pa55@127.0.0.1:{port}/api")
         runs = await source.runs()
-        assert runs.problem == "the Prefect server is away: see that `prefect server start` runs"
+        assert runs.problem == "the Prefect server is away: see that `fluxhero up` runs"
         assert runs.ui_url == f"http://127.0.0.1:{port}"
         assert (runs.last, runs.next) == ((), ())
         assert await source.runs() is runs

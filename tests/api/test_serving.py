@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from config.settings import load_settings
+from config.loading import load_settings
 from fluxhero.api.tokens import Tokens, make_secret
 from fluxhero.commands import serving
 from tests.api.server import TOKEN

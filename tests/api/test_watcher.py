@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from config.settings import load_settings
+from config.loading import load_settings
 from fluxhero.api.app import create_app
 from fluxhero.api.services import Event, EventKind, NoRuns, Services
 from fluxhero.api.sources import Sources

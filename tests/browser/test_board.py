@@ -20,6 +20,7 @@ PANELS = (
     "holdings",
     "jobs",
     "archive",
+    "told",
     "trades",
 )
 # Ratio of the luminances of each visible text and what lies behind it, by WCAG 2.2; those under 4.5.
@@ -169,18 +170,19 @@ def test_a_lost_server_is_said_and_found_again(tab: Open, served: Serve, now: da
 
 def test_an_empty_ledger_says_what_to_do(tab: Open, served: Serve, now: datetime) -> None:
     script = Script(empty_status(now))
-    script.status["runs"]["problem"] = "no Prefect server: start one with `prefect server start`"
+    script.status["runs"]["problem"] = "no Prefect server: start one with `fluxhero up`"
     opened = tab()
     opened.log_in(served(script).url, TOKEN)
     assert opened.page.get_attribute("#verdict", "data-level") == "unknown"
     for panel, said in (
         ("account", "fluxhero ingest"),
         ("findings", "never checked"),
-        ("runs", "prefect server start"),
+        ("runs", "fluxhero up"),
         ("latency", "No order has the times"),
         ("breaker", "No state yet"),
         ("jobs", "No job has run"),
         ("archive", "0 rows in 0 files"),
+        ("told", "Nowhere to send alerts"),
     ):
         assert said in opened.text(f"#{panel}")
     assert not opened.page.is_visible("#chart")
@@ -198,6 +200,8 @@ def test_damage_is_told_and_never_well(tab: Open, served: Serve, now: datetime) 
         "reason": "the state file is damaged",
         "since": None,
     }
+    script.status["alerts"] |= {"text": "1 alert not delivered", "overdue": 1}
+    script.status["alerts"]["last"][1] |= {"standing": "waiting", "problem": "target 1: refused"}
     script.equity_refusal = (
         503,
         {
@@ -211,6 +215,8 @@ def test_damage_is_told_and_never_well(tab: Open, served: Serve, now: datetime) 
     opened.log_in(served(script).url, TOKEN)
     assert "snapshots/x.parquet: it cannot be read" in opened.text("#reasons")
     assert "cannot be read" in opened.text("#archive")
+    for said in ("not arriving", "archive-trades failed", "waiting", "target 1: refused"):
+        assert said in opened.text("#told")
     assert "metrics/equity.parquet is damaged" in opened.text("#account")
     assert "3 of them have no result" in opened.text("#account")
     assert "fluxhero breaker reset --mode live" in opened.text("#breaker")

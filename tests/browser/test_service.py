@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from config.settings import load_settings
+from config.loading import load_settings
 from fluxhero.api.app import create_app
 from fluxhero.api.connections import HttpConnection
 from fluxhero.api.services import NoRuns

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from config.env_example import SECTIONS, render
-from config.settings import Settings, load_settings, variable
+from config.loading import load_settings
+from config.settings import Settings, variable
 
 REPOSITORY = Path(__file__).parents[2]
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from config.settings import Settings, SettingsError, load_settings
+from config.loading import load_settings
+from config.settings import Settings, SettingsError
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
 

@@ -49,6 +49,7 @@ def replace_prefect() -> None:
         "prefect.client",
         "prefect.client.schemas",
         "prefect.client.schemas.objects",
+        "prefect.exceptions",
         "prefect.futures",
         "prefect.runtime",
         "prefect.states",

@@ -8,7 +8,7 @@ import json
 import time
 from pathlib import Path
 
-from config.settings import load_settings
+from config.loading import load_settings
 from fluxhero.archive.workspace import Workspace
 from fluxhero.errors import TransientError
 from fluxhero.ledger.view import open_view

@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
-from config.settings import load_settings
+from config.loading import load_settings
 from fluxhero.api.app import create_app
 from fluxhero.api.services import NoRuns
 from tests.api.server import TOKEN, serving

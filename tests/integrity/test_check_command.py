@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from config.settings import load_settings
+from config.loading import load_settings
 from fluxhero.archive.lock import archive_lock
 from tests.archive.conftest import make_house
 from tests.command import Run

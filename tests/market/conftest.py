@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from config.settings import Settings, load_settings
+from config.loading import load_settings
+from config.settings import Settings
 from tests.market.alpaca_server import KEY, SECRET, Alpaca, serving
 
 

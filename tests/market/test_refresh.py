@@ -12,7 +12,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from config.settings import Settings, load_settings
+from config.loading import load_settings
+from config.settings import Settings
 from fluxhero.errors import (
     AlreadyRunningError,
     BadInputError,

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from config.settings import load_settings
+from config.loading import load_settings
 from fluxhero.archive.holds import release_holds
 from fluxhero.archive.workspace import Workspace
 from fluxhero.metrics.equity import account_samples, accounts, equity_curve

@@ -33,7 +33,10 @@ from fluxhero.errors import ClusterError, ConfigurationError
 from tasks import cluster, dask_worker
 from tasks.backtests import all_of, sweep_part
 from tasks.cluster import CoresOrCluster, check_cluster
+from tests.backtest.evaluating import evaluate
+from tests.scale.as_deployed import ASKED
 
+pytestmark = pytest.mark.timeout(900)  # each process of a cluster imports all that a run does
 REPOSITORY = Path(__file__).parents[2]
 BOUNDS = Bounds(seconds=60, memory_mb=2_048)
 PATIENCE_SECONDS = 120
@@ -105,9 +108,7 @@ def _command(process: psutil.Process) -> list[str]:
     return command
 
 
-def evaluate(
-    api_url: str, data: Path, **changes: str
-) -> tuple[set[str], dict[psutil.Process, str]]:
+def run_as_deployed(api_url: str, data: Path) -> tuple[set[str], dict[psutil.Process, str]]:
     """Run it in a process of its own; the addresses it listened on, and its processes with their commands."""
     heard: set[str] = set()
     seen: dict[psutil.Process, str] = {}
@@ -119,7 +120,7 @@ def evaluate(
             "PYTHONPATH": str(REPOSITORY),
             "PREFECT_API_URL": api_url,
             "FLUXHERO_DATA_DIR": str(data),
-            **changes,
+            "FLUXHERO_DASK_SCHEDULER": "local",
         },
         stdin=subprocess.DEVNULL,
     ) as process:
@@ -129,7 +130,7 @@ def evaluate(
                 for one in (me, *me.children(recursive=True)):
                     seen[one] = " ".join(_command(one)) or seen.get(one, "")
                     heard |= _listens_on(one)
-                time.sleep(0.1)
+                time.sleep(1)  # looking costs CPU
         finally:
             process.kill()
     assert process.returncode == 0
@@ -152,11 +153,12 @@ def parts_of(data: Path) -> list[dict[str, Any]]:
 
 @pytest.mark.server
 def test_the_deployed_flow_on_a_local_cluster_comes_to_the_same_and_leaves_nothing_behind(
-    prefect_harness: str, clean_environment: Path
+    prefect_harness: str, clean_environment: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     near, far = clean_environment / "threads", clean_environment / "dask"
-    evaluate(prefect_harness, near)
-    heard, seen = evaluate(prefect_harness, far, FLUXHERO_DASK_SCHEDULER="local")
+    heard, seen = run_as_deployed(prefect_harness, far)
+    monkeypatch.setenv("FLUXHERO_DATA_DIR", str(near))
+    evaluate(**ASKED)
     assert parts_of(far) == parts_of(near)
     assert len(parts_of(far)) == COMBINATIONS
     keep = ["parameters", "sharpe", "total_return", "trades", "outcome"]
@@ -195,6 +197,7 @@ def test_workers_that_end_again_and_again_are_told_and_the_next_run_goes_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     import dask
+    import distributed  # noqa: F401 - which brings its part of the configuration
 
     monkeypatch.setenv("FLUXHERO_DASK_SCHEDULER", "local")
     plan, stop, reached = planned(), data.parent / "stop", data.parent / "reached"
@@ -349,8 +352,8 @@ def test_a_process_of_the_cluster_logs_as_the_run_does_and_ends_silently(
 ) -> None:
     at_exit: list[Callable[[], None]] = []
     ended: list[int] = []
-    monkeypatch.setattr(dask_worker.atexit, "register", at_exit.append)
-    monkeypatch.setattr(dask_worker.os, "_exit", ended.append)
+    monkeypatch.setattr("atexit.register", at_exit.append)
+    monkeypatch.setattr("os._exit", ended.append)
     dask_worker.dask_setup(None)
     (leave,) = at_exit
     leave()
