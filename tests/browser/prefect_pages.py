@@ -39,7 +39,9 @@ def from_the_front_page_to_a_result(
         page.get_by_role("button", name="View run")
     ).first.click()
     page.wait_for_url("**/runs/flow-run/*")
-    page.get_by_role("tab", name="Artifacts").wait_for(timeout=STARTS_AND_ENDS_WITHIN)  # it has begun
+    page.get_by_role("tab", name="Artifacts").wait_for(
+        timeout=STARTS_AND_ENDS_WITHIN
+    )  # it has begun
     ended = page.get_by_text(re.compile("^(Completed|Completed with findings|Failed|Crashed)$"))
     ended.first.wait_for(timeout=STARTS_AND_ENDS_WITHIN)
     look("run")
