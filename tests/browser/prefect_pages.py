@@ -2,10 +2,13 @@
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 
 from playwright.sync_api import Page
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 STARTS_AND_ENDS_WITHIN = 120_000  # ms, of a run on a loaded machine
+LAST_LINES_WITHIN, RELOADS = 8_000, 5  # ms
 
 Look = Callable[[str], object]
 
@@ -49,9 +52,13 @@ def from_the_front_page_to_a_result(
 
 
 def read_logs(page: Page) -> str:
-    """The log on a run's page."""
+    """The log on a run's page, which stops asking for lines when the run ends: the last come by loading it anew."""
     page.get_by_role("tab", name="Logs").click()
-    page.get_by_text("Finished in state").first.wait_for()
+    for _ in range(RELOADS):
+        with suppress(PlaywrightTimeout):
+            page.get_by_text("Finished in state").first.wait_for(timeout=LAST_LINES_WITHIN)
+            break
+        page.reload()
     return page.inner_text("main")
 
 
