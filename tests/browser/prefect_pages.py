@@ -2,10 +2,13 @@
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 
 from playwright.sync_api import Page
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 STARTS_AND_ENDS_WITHIN = 120_000  # ms, of a run on a loaded machine
+LAST_LINES_WITHIN, RELOADS = 8_000, 5  # ms
 
 Look = Callable[[str], object]
 
@@ -39,7 +42,9 @@ def from_the_front_page_to_a_result(
         page.get_by_role("button", name="View run")
     ).first.click()
     page.wait_for_url("**/runs/flow-run/*")
-    page.get_by_role("tab", name="Artifacts").wait_for(timeout=STARTS_AND_ENDS_WITHIN)  # it has begun
+    page.get_by_role("tab", name="Artifacts").wait_for(
+        timeout=STARTS_AND_ENDS_WITHIN
+    )  # it has begun
     ended = page.get_by_text(re.compile("^(Completed|Completed with findings|Failed|Crashed)$"))
     ended.first.wait_for(timeout=STARTS_AND_ENDS_WITHIN)
     look("run")
@@ -47,9 +52,13 @@ def from_the_front_page_to_a_result(
 
 
 def read_logs(page: Page) -> str:
-    """The log on a run's page."""
+    """The log on a run's page, which stops asking for lines when the run ends: the last come by loading it anew."""
     page.get_by_role("tab", name="Logs").click()
-    page.get_by_text("Finished in state").first.wait_for()
+    for _ in range(RELOADS):
+        with suppress(PlaywrightTimeout):
+            page.get_by_text("Finished in state").first.wait_for(timeout=LAST_LINES_WITHIN)
+            break
+        page.reload()
     return page.inner_text("main")
 
 

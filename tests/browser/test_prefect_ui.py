@@ -43,7 +43,7 @@ def ui_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture
 def page(chromium: Browser) -> Iterator[Page]:
     """A tab that in the end has talked to this machine only."""
-    context = chromium.new_context(viewport={"width": 1280, "height": 1000})
+    context = chromium.new_context(viewport={"width": 1280, "height": 3000})
     context.set_default_timeout(60_000)
     opened = context.new_page()
     asked: set[str | None] = set()
