@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,15 +14,10 @@ from zoneinfo import ZoneInfo
 import httpx
 import pytest
 
+from tests.ports import free_port
+
 REPOSITORY = Path(__file__).parents[1]
 START_SECONDS, SCHEDULE_SECONDS = 120, 90
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from datetime import datetime, timedelta
 from typing import Final, Protocol
 
 from fluxhero.alerts import rules
-from fluxhero.alerts.incidents import Incident, Urgency
+from fluxhero.alerts.incidents import NO_STEP, Incident, Urgency, resolved
 from fluxhero.alerts.memory import Memory, Raised
-from fluxhero.alerts.run_incidents import RESOLVED, Noticed, clock
+from fluxhero.alerts.run_incidents import Noticed, clock
 from fluxhero.integrity.findings import Finding, State
 from fluxhero.integrity.rules import Severity, gravest
 from fluxhero.metrics.breaker import BreakerState, Level
@@ -30,7 +30,6 @@ _CHECK_URGENCY: Final = {
     "warning": Urgency.WARNING,
     "critical": Urgency.CRITICAL,
 }
-_NOTHING_TO_DO: Final = "Nothing need be done."
 
 # From a flow and a time to when its first run after that is due.
 Dues = Callable[[str, datetime], datetime | None]
@@ -81,7 +80,7 @@ def _of_breaker(state: BreakerState, before: str, now: datetime) -> Incident:
 
 def _breaker_step(level: Level) -> str:
     if level is Level.OK:
-        return _NOTHING_TO_DO
+        return NO_STEP
     if level is Level.WARNING:
         return (
             "Look at open positions and their stops before it gets critical; `fluxhero snapshot` "
@@ -135,14 +134,12 @@ def _breached(finding: Finding, first_seen: datetime) -> Incident:
 
 def _kept_again(subject: str, raised: Raised, at: datetime) -> Incident:
     account = subject.split(":")[1]
-    return Incident(
-        key=f"{raised.key}{RESOLVED}",
+    return resolved(
+        raised.key,
         rule=rules.LIMIT.name,
         subject=f"{account} account",
-        urgency=Urgency.RESOLVED,
         title=raised.level.replace("breached", "kept again"),
         text=f"The limit is kept again at {clock(at)}; it was not since {clock(raised.at)}.",
-        next_step=_NOTHING_TO_DO,
         at=at,
     )
 
@@ -201,7 +198,7 @@ def _verdict(check: Check, before: str, level: str) -> Incident:
         urgency=_CHECK_URGENCY[level],
         title=f"storage check: {before} → {level}",
         text="\n".join([f"The check of {clock(check.at)} {said}.", *listed]),
-        next_step=rules.INTEGRITY.next_step if found else _NOTHING_TO_DO,
+        next_step=rules.INTEGRITY.next_step if found else NO_STEP,
         at=check.at,
     )
 
@@ -279,13 +276,11 @@ def missing_incident(flow: str, last: datetime, due: datetime | None, now: datet
 
 
 def _missing_no_more(flow: str, raised: Raised, last: datetime) -> Incident:
-    return Incident(
-        key=f"{raised.key}{RESOLVED}",
+    return resolved(
+        raised.key,
         rule=rules.MISSING.name,
         subject=flow,
-        urgency=Urgency.RESOLVED,
         title=f"{flow} runs again",
         text=f"A run of {flow} ended at {clock(last)}; one had been missing since {clock(raised.at)}.",
-        next_step=_NOTHING_TO_DO,
         at=last,
     )

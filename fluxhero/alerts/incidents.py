@@ -1,9 +1,14 @@
 """What alerts are about: something that happened, or whose level changed, to one subject."""
 
 import hashlib
+from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
+
+NO_STEP: Final = "Nothing need be done."
+_RESOLVED: Final = ":resolved"
 
 
 class Urgency(StrEnum):
@@ -46,3 +51,28 @@ class Incident(BaseModel):
     def digest(self) -> str:
         """A short name for files, made of the key."""
         return hashlib.sha256(self.key.encode()).hexdigest()[:24]
+
+
+def resolved(
+    key: str,
+    *,
+    rule: str,
+    subject: str,
+    title: str,
+    text: str,
+    at: datetime,
+    next_step: str = NO_STEP,
+    url: str | None = None,
+) -> Incident:
+    """That what was told under a key is over."""
+    return Incident(
+        key=f"{key}{_RESOLVED}",
+        rule=rule,
+        subject=subject,
+        urgency=Urgency.RESOLVED,
+        title=title,
+        text=text,
+        next_step=next_step,
+        at=at,
+        url=url,
+    )

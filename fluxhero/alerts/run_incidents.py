@@ -8,14 +8,13 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from fluxhero.alerts import rules
-from fluxhero.alerts.incidents import Incident, Urgency
+from fluxhero.alerts.incidents import Incident, resolved
 from fluxhero.alerts.memory import Memory, Raised
 from fluxhero.alerts.rules import AlertRule
 from fluxhero.alerts.server_facts import Run
 from fluxhero.market.trading_days import NOTHING_TO_DO
 from fluxhero.wording import counted, printable
 
-RESOLVED: Final = ":resolved"
 # A run's end is written with the time its process ended; one that could not reach the server is late.
 OVERLAP: Final = timedelta(minutes=30)
 _TIMED_OUT: Final = "TimedOut"
@@ -99,15 +98,13 @@ def _about_run(rule: AlertRule, run: Run, key: str, verb: str, page: Page) -> In
 
 def _recovered(run: Run, raised: Raised, page: Page) -> Incident:
     failures = counted(raised.count, "run")
-    return Incident(
-        key=f"{raised.key}{RESOLVED}",
+    return resolved(
+        raised.key,
         rule=raised.level or rules.FAILED.name,
         subject=run.deployment,
-        urgency=Urgency.RESOLVED,
         title=f"{run.deployment} succeeds again",
         text=f"{_named(run)} ended {run.state} at {clock(run.since)}, after {failures} that did not, the "
         f"first at {clock(raised.at)}.",
-        next_step="Nothing need be done.",
         at=run.since,
         url=page(run.id),
     )
@@ -156,14 +153,12 @@ def _late(runs: Sequence[Run], now: datetime, page: Page) -> Incident:
 
 
 def _late_no_more(deployment: str, raised: Raised, now: datetime) -> Incident:
-    return Incident(
-        key=f"{raised.key}{RESOLVED}",
+    return resolved(
+        raised.key,
         rule=rules.LATE.name,
         subject=deployment,
-        urgency=Urgency.RESOLVED,
         title=f"{deployment} is late no more",
         text=f"No run of it that was due is waiting any more, at {clock(now)}.",
-        next_step="Nothing need be done.",
         at=now,
     )
 
@@ -203,11 +198,10 @@ def _gone(api_url: str, since: datetime, now: datetime) -> Incident:
 
 
 def _back(api_url: str, raised: Raised, now: datetime) -> Incident:
-    return Incident(
-        key=f"{raised.key}{RESOLVED}",
+    return resolved(
+        raised.key,
         rule=rules.SERVER_AWAY.name,
         subject=api_url,
-        urgency=Urgency.RESOLVED,
         title="the Prefect server answers again",
         text=f"{api_url} answers again at {clock(now)}; it had not since {clock(raised.at)}.",
         next_step="Nothing need be done: runs that were missed meanwhile are made up for.",

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ from fluxhero.alerts.automations import automations
 from fluxhero.alerts.dead_runs import RUN_VARIABLE
 from fluxhero.alerts.outbox import Outbox
 from fluxhero.night.server_api import ServerApi
+from tests.ports import free_port
 
 POOL = "killed"
 START_SECONDS = 240  # of a machine that is busy with other tests
@@ -62,7 +62,7 @@ class Night:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.port = _free_port()
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}/api"
         self.api = ServerApi(self.url, patience_seconds=60)
         self.environment = {
@@ -236,9 +236,3 @@ def _variable(process: psutil.Process, name: str) -> str | None:
     except psutil.Error:
         return None
     return value
-
-
-def _free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])

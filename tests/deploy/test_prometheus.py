@@ -3,7 +3,6 @@
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +22,7 @@ from tests.api.server import TOKEN, serving
 from tests.archive.conftest import make_house
 from tests.deploy.test_files import PROMETHEUS, asked
 from tests.house import House
+from tests.ports import free_port
 from tests.samples import create_duckdb_store
 
 WAIT_SECONDS = 60
@@ -88,12 +88,6 @@ def test_the_tests_of_the_alerts_notice(installed: Path, fault: str) -> None:
     tested = promtool("test", "rules", tests)
     assert tested.returncode != 0
     assert "got:" in tested.stdout + tested.stderr
-
-
-def free_port() -> int:
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        return int(server.getsockname()[1])
 
 
 @contextmanager

@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,8 @@ from typing import Any
 import psutil
 
 from tests import samples
+from tests.alerts.receivers import receiving
 from tests.evidence import Row, hot_rows, look
-from tests.night.receiver import Receiver
 from tests.night.shift import Shift
 
 NIGHTLY = "nightly/nightly"
@@ -76,11 +77,12 @@ class Chaos:
         self._trades = 0
         self.crashed: list[str] = []
         samples.create_fluxhero_store(self._store)
-        self.receiver = Receiver()
+        self._ends = ExitStack()
+        self._receiver = self._ends.enter_context(receiving())
         self.shift = Shift(
             folder,
             FLUXHERO_STORE_URL=f"sqlite:///{self._store}",
-            FLUXHERO_ALERT_URLS=self.receiver.url,
+            FLUXHERO_ALERT_URLS=self._receiver.url("json", "alerts"),
         )
 
     def play(self, victims: Sequence[str]) -> Round:
@@ -130,7 +132,7 @@ class Chaos:
 
     def _told(self, run: str) -> int:
         """How many alerts say that this run crashed."""
-        texts = [json.dumps(message) for message in self.receiver.messages]
+        texts = [json.dumps(message) for _, message in self._receiver.got]
         return sum(run in text and "crashed" in text.lower() for text in texts)
 
     def _trade(self) -> None:
@@ -177,7 +179,7 @@ class Chaos:
     def close(self) -> None:
         """Stop what was started."""
         self.shift.stop()
-        self.receiver.close()
+        self._ends.close()
 
 
 def play_rounds(rounds: int, seed: int, folder: Path) -> tuple[list[Round], list[str]]:

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,16 +15,9 @@ from config.settings import PREFIX
 from fluxhero.errors import ServerError
 from fluxhero.night.server_api import ServerApi
 from fluxhero.night.state import NightState, Part, Standing, read_state
+from tests.ports import free_port
 
 UP_SECONDS, DOWN_SECONDS, POLL_SECONDS = 240.0, 90.0, 0.5
-
-
-def free_port() -> int:
-    """A port that nobody listens on just now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 class Shift:

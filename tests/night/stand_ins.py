@@ -14,7 +14,7 @@ from fluxhero.night.parts import Command, Place
 from fluxhero.night.signals import StopSignals
 from fluxhero.night.state import NightState, Part
 from fluxhero.night.supervisor import Supervisor
-from tests.night.shift import free_port
+from tests.ports import free_port
 
 # Answers on the port that it is given, until the file `hang` is there.
 SERVER = """

@@ -27,7 +27,7 @@ from fluxhero.night.detached import start_detached
 from fluxhero.night.shift import Asked, end_shift, only_shift, prepare, running_state
 from fluxhero.night.state import NightState, Part, process_created, state_file, write_state
 from tests.command import Run
-from tests.night.shift import free_port
+from tests.ports import free_port
 
 SLEEP = (sys.executable, "-c", "import time; time.sleep(600)")
 

@@ -18,8 +18,8 @@ import pytest
 
 from fluxhero.night import leftovers
 from fluxhero.night.state import read_state, state_file
-from tests.night.shift import free_port
 from tests.night.stand_ins import SERVER
+from tests.ports import free_port
 
 WAIT_SECONDS = 120
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")

@@ -13,7 +13,7 @@ import pytest
 
 from fluxhero.night.server_api import ServerApi
 from tests import samples
-from tests.night.shift import free_port
+from tests.ports import free_port
 from tests.scale.postgres import postgresql
 
 REPOSITORY = Path(__file__).parents[2]
