@@ -33,10 +33,8 @@ os.environ["PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"] = str(SERVER_STAR
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests that need a server on one worker, so that one server is started."""
-    for item in items:
-        if item.get_closest_marker("server") is not None:
-            item.add_marker(pytest.mark.xdist_group("prefect-server"))
+    """Begin with the tests that need servers: they wait for minutes, and would be last alone."""
+    items.sort(key=lambda item: item.get_closest_marker("server") is None)
 
 
 @pytest.fixture(scope="session")

@@ -74,7 +74,6 @@ def ran(environment_for: EnvironmentOf, tmp_path_factory: pytest.TempPathFactory
     )
 
 
-@pytest.mark.xdist_group("backtrader")
 def test_given_targets_it_keeps_the_contract_to_the_last_digit(ran: EngineRun) -> None:
     outcomes = [one for one in ran.outcomes if one.job.mode is Mode.GIVEN]
     assert len(outcomes) == len(given_jobs())
@@ -95,7 +94,6 @@ def test_given_targets_it_keeps_the_contract_to_the_last_digit(ran: EngineRun) -
         assert {"total_return", "max_drawdown", "trades"} <= outcome.own.keys()
 
 
-@pytest.mark.xdist_group("backtrader")
 def test_in_its_own_idiom_its_indicators_agree_and_its_orders_are_its_own(ran: EngineRun) -> None:
     outcomes = [one for one in ran.outcomes if one.job.mode is Mode.NATIVE]
     assert [one.kind for one in outcomes] == ["ok"] * 6
@@ -109,7 +107,6 @@ def test_in_its_own_idiom_its_indicators_agree_and_its_orders_are_its_own(ran: E
         assert shares == 40 if outcome.job.contract != Contract() else shares > 40
 
 
-@pytest.mark.xdist_group("backtrader")
 def test_it_says_what_it_is(ran: EngineRun, environment_for: EnvironmentOf) -> None:
     facts = engine_facts(environment_for("backtrader"))
     assert ran.versions["backtrader"] == engine_named("backtrader").version == facts.latest

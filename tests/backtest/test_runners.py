@@ -25,9 +25,7 @@ from tests.backtest.conftest import EnvironmentOf
 
 # How many bars after its signal an order is filled in the engine's own idiom.
 DELAY = {"vectorbt": 0, "backtesting": 1, "bt": 0}
-ENGINES = [
-    pytest.param(name, marks=[pytest.mark.slow, pytest.mark.xdist_group(name)]) for name in DELAY
-]
+ENGINES = [pytest.param(name, marks=pytest.mark.slow) for name in DELAY]
 BOUNDS = Bounds(seconds=300, memory_mb=4_096)
 FIXED = {"sizing": Sizing.FIXED, "shares": 40}
 POOR = {"sizing": Sizing.FIXED, "shares": 400, "cash": Decimal(20_000)}
@@ -157,7 +155,6 @@ def test_a_year_of_minutes_given(
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("bt")
 def test_an_engine_that_is_too_slow_is_stopped(
     environment_for: EnvironmentOf, tmp_path: Path
 ) -> None:
@@ -169,7 +166,6 @@ def test_an_engine_that_is_too_slow_is_stopped(
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("vectorbt")
 @pytest.mark.parametrize(
     ("function", "contract"),
     [

@@ -19,7 +19,6 @@ from tests.backtest.conftest import EnvironmentOf
 from tests.backtest.test_runners import BOUNDS, Ran, assert_to_the_cent, column, job
 
 NAMES = ("zipline", "nautilus")
-ENGINES = [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in NAMES]
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1_200)]
 
 
@@ -41,14 +40,14 @@ def some(bars: Bars, places: "np.typing.NDArray[np.int64]") -> Bars:
     return Bars(bars.symbol, bars.timeframe, *(one[places] for one in values))
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", NAMES)
 def test_given_targets_they_keep_the_contract_to_the_cent(engine: str, ran: Ran) -> None:
     for outcome in ran.by(engine, Mode.GIVEN):
         assert outcome.job.contract is not None
         assert_to_the_cent(outcome, outcome.job.contract)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", NAMES)
 def test_minutes_that_are_missing_and_longer_bars_given(
     engine: str, environment_for: EnvironmentOf, tmp_path: Path
 ) -> None:
@@ -64,7 +63,7 @@ def test_minutes_that_are_missing_and_longer_bars_given(
         assert_to_the_cent(outcome, Contract())
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", NAMES)
 def test_a_year_of_minutes_given(
     engine: str, environment_for: EnvironmentOf, tmp_path: Path
 ) -> None:
@@ -73,7 +72,6 @@ def test_a_year_of_minutes_given(
     assert_to_the_cent(outcome, Contract())
 
 
-@pytest.mark.xdist_group("zipline")
 def test_zipline_in_its_own_idiom_fills_at_the_next_close(ran: Ran) -> None:
     for outcome in ran.by("zipline", Mode.NATIVE):
         assert outcome.kind == "ok", (outcome.job.id, outcome.error)
@@ -90,7 +88,6 @@ def test_zipline_in_its_own_idiom_fills_at_the_next_close(ran: Ran) -> None:
         assert outcome.own["total_return"] == pytest.approx(last / 100_000 - 1)
 
 
-@pytest.mark.xdist_group("nautilus")
 def test_nautilus_in_its_own_idiom_fills_at_the_same_close_and_rounds_to_cents(ran: Ran) -> None:
     for outcome in ran.by("nautilus", Mode.NATIVE):
         assert outcome.kind == "ok", (outcome.job.id, outcome.error)
@@ -106,7 +103,6 @@ def test_nautilus_in_its_own_idiom_fills_at_the_same_close_and_rounds_to_cents(r
         assert outcome.own["total_return"] == pytest.approx(float(cash) / 100_000 - 1)
 
 
-@pytest.mark.xdist_group("zipline")
 def test_zipline_says_which_bars_it_cannot_have(
     environment_for: EnvironmentOf, tmp_path: Path
 ) -> None:
@@ -125,7 +121,6 @@ def test_zipline_says_which_bars_it_cannot_have(
     assert "shorter than a minute" in refused[1].error
 
 
-@pytest.mark.xdist_group("nautilus")
 def test_nautilus_ending_early_is_a_failure(environment_for: EnvironmentOf, tmp_path: Path) -> None:
     bars = sample_bars("IBM").bars.part(0, 300)
     # All the cash at the close, so that it is not enough with slippage and commission.

@@ -20,7 +20,7 @@ LOCKED_SECONDS = 20.0
 HOME_MEGABYTES = 160
 FAKE_TIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
 
-pytestmark = [pytest.mark.timeout(900), pytest.mark.xdist_group("night-shift")]
+pytestmark = [pytest.mark.timeout(900), pytest.mark.server]
 
 
 @pytest.fixture(scope="module")
