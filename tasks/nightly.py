@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from prefect.client.schemas.objects import State
+from prefect.exceptions import FailedRun
 from prefect.states import Completed, Failed
 from prefect.utilities.urls import url_for
 
@@ -96,14 +97,17 @@ def night_as(report: NightReport) -> State[Any]:
 
 
 def _judged(state: State[Any]) -> tuple[Ended, str, int]:
-    """How a step ended, what it came to, and the exit status of it."""
+    """How a step ended, what it came to, and the exit status of it.
+
+    That goes by the state's name and message. Its result may be missing: a server that was too slow to
+    confirm the state is asked again, and what it gives back then has none.
+    """
+    told = state.message or str(state.name)
+    if state.is_completed():
+        return ("ok", told, 0) if state.name == "Completed" else ("findings", told, FOUND)
     outcome = state.result(raise_on_failure=False)
     if isinstance(outcome, FluxHeroError | SettingsError):
         return "failed", str(outcome), outcome.exit_status
-    if isinstance(outcome, BaseException):
+    if isinstance(outcome, BaseException) and not isinstance(outcome, FailedRun):
         return "failed", f"{type(outcome).__name__}: {first_line(outcome)}", COULD_NOT
-    if not state.is_completed():
-        return "failed", state.message or str(state.name), FOUND
-    if outcome.ok:
-        return "ok", outcome.verdict, 0
-    return "findings", outcome.verdict, FOUND
+    return "failed", told, FOUND

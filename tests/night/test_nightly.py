@@ -6,6 +6,7 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
+from prefect.client.schemas.objects import State, StateType
 from prefect.states import Failed
 
 from fluxhero.archive.lock import archive_lock
@@ -13,6 +14,7 @@ from fluxhero.archive.workspace import Workspace
 from fluxhero.errors import StoreLockedError
 from fluxhero.metrics.jobs import RunOutcome, read_jobs
 from fluxhero.night.nightly_report import Ended, NightReport, Step
+from tasks.nightly import run_step
 from tasks.policy import RETRIES
 from tests import samples
 from tests.archive.conftest import make_house
@@ -38,6 +40,19 @@ def night(*ended: Ended, status: int = 3) -> NightReport:
         for name, how in zip(STEPS, ended, strict=True)
     ]
     return NightReport(began_at=AT, ended_at=AT, steps=tuple(steps))
+
+
+def test_a_step_whose_result_is_missing_is_judged_by_its_state() -> None:
+    """As a server gives a state back that it was too slow to confirm."""
+    found = State[Any](
+        type=StateType.COMPLETED, name="Completed with findings", message="1 refused."
+    )
+    step = run_step("archive", lambda: found)
+    assert (step.ended, step.came_to, step.exit_status) == ("findings", "1 refused.", 1)
+    failed = State[Any](type=StateType.FAILED, message="Check: 3 critical.")
+    step = run_step("check", lambda: failed)
+    assert (step.ended, step.exit_status) == ("failed", 1)
+    assert "Check: 3 critical." in step.came_to
 
 
 @pytest.mark.parametrize(
