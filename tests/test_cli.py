@@ -71,7 +71,7 @@ def test_help_teaches(path: tuple[str, ...], run: Run) -> None:
 @pytest.mark.parametrize("path", every_command(), ids=" ".join)
 def test_every_verb_can_print_json(path: tuple[str, ...]) -> None:
     command = find(path)
-    if not isinstance(command, click.Group):
+    if not isinstance(command, click.Group) and path != ("alert", "watch"):  # which never ends
         assert "--json" in [name for param in command.params for name in param.opts]
 
 

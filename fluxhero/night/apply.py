@@ -123,10 +123,11 @@ def _prefect(*arguments: str, api_url: str, folder: Path | None = None) -> str:
             next_step=f"see whether the server at {api_url} answers, and start `fluxhero up` again",
         ) from error
     if done.returncode != 0:
-        said = (done.stdout + done.stderr).strip()[-2000:]
+        said = (done.stdout + done.stderr).strip()
+        logger.error("`prefect deploy` said:\n%s", said)
         raise NightShiftError(
-            f"the deployments could not be applied (exit status {done.returncode}): {said}",
-            next_step="correct what it names and start `fluxhero up` again",
+            f"the deployments could not be applied: {said.rpartition(chr(10))[2] or 'nothing was said'}",
+            next_step="correct what it names and start `fluxhero up` again; data/night/logs/apply.log has more",
         )
     return done.stdout
 

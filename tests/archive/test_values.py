@@ -134,7 +134,7 @@ def test_the_report_tells_which_rows_are_refused_and_a_dry_run_counts_them_apart
     put(house, 21, exit_time="2025-03-03T10:00:00", side=7)  # all there is of its month
     dry = house.archive(dry_run=True)
     assert (dry.rows, len(dry.batches), len(dry.refused)) == (1, 1, 13)
-    assert "planned: 14 rows in 2 batches, before any row is found unusable; cut-off" in caplog.text
+    assert "due: 14 rows in 2 batches, closed before" in caplog.text
     assert "13 would be refused" in dry.verdict
     assert quarantined(house) == []
     report = house.archive()

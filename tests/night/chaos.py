@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -106,11 +107,12 @@ class Chaos:
         self._trade()
         run = self.shift.start(NIGHTLY)
         killed_run = trouble(run)
-        troubled_at = time.monotonic()
+        troubled_at, by_the_clock = time.monotonic(), datetime.now(UTC)
         done.violations += self._differences("after the trouble")
         done.state = self._ended(run)
         done.seconds_to_end = round(time.monotonic() - troubled_at, 1)
-        if killed_run and done.state != "CRASHED":
+        had_ended = self.shift.ended_at(run) < by_the_clock and done.state == "COMPLETED"
+        if killed_run and done.state != "CRASHED" and not had_ended:
             done.violations.append(f"the killed run ended {done.state}")
         if done.state == "CRASHED":
             self.crashed.append(run)

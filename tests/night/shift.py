@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +145,10 @@ class Shift:
             return ""
         kind: str = found["state"]["type"]
         return kind
+
+    def ended_at(self, run: str) -> datetime:
+        """When a run ended that has."""
+        return datetime.fromisoformat(self.ask(f"/flow_runs/{run}")["end_time"])
 
     def wait(self, happened: Callable[[], bool], seconds: float, what: str) -> None:
         """Wait until something has happened; what was logged is shown if it does not."""

@@ -8,6 +8,7 @@ import struct
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -91,12 +92,8 @@ def test_the_disk_of_the_server_is_full_for_a_while(chaos: Chaos) -> None:
     filler = home / "filler"
 
     def fill(run: str) -> bool:
-        with filler.open("wb") as file:
-            try:
-                while True:
-                    file.write(b"\0" * 65_536)
-                    file.flush()
-            except OSError:
+        with filler.open("wb", buffering=0) as file, suppress(OSError):
+            while file.write(b"\0" * 65_536):
                 pass
         time.sleep(LOCKED_SECONDS)
         filler.unlink()

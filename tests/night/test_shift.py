@@ -92,11 +92,12 @@ def test_a_newcomer_gets_a_token_and_a_server_of_the_folders_own(home: Path) -> 
     assert prepared.place.own_server
     assert prepared.place.api_url == f"http://127.0.0.1:{settings.prefect_port}/api"
     assert settings.auth_secret_file.exists()
-    assert prepared.notices == (
-        f"a token for the operations page was made: {settings.auth_secret_file}",
-    )
+    token, store = prepared.notices
+    assert token == f"a token for the operations page was made: {settings.auth_secret_file}"
+    assert store.startswith(f"a new, empty store was made: {settings.store_path}; bring trades in")
+    assert settings.store_path.is_file()
     assert prepared.place.prefect_home.is_dir()
-    assert prepare(settings, Asked()).notices == ()  # the same token the next time
+    assert prepare(settings, Asked()).notices == ()  # the same the next time
 
 
 def test_a_token_that_anybody_guesses_is_refused(home: Path) -> None:
