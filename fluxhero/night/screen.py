@@ -164,11 +164,11 @@ def _runs(sight: Sight, now: datetime) -> Table:
 
 def _alerts(sight: Sight) -> Text:
     alerts = sight.alerts
-    if alerts is None or not alerts.told:
-        return Text("Alerts: none told")
-    waiting = f", {alerts.waiting:,} not delivered ({alerts.problem})" if alerts.waiting else ""
-    line = _cut(f"Alerts: {alerts.told:,} told{waiting}; newest: {alerts.newest}")
-    line.style = "red" if alerts.waiting else ""
+    if alerts is None:
+        return Text("")
+    newest = f"; newest: {alerts.lines[0].title}" if alerts.lines else ""
+    line = _cut(f"Alerts: {alerts.verdict}{newest}")
+    line.style = "" if alerts.ok else "red"
     return line
 
 

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from fluxhero.alerts.outbox import Outbox
+from fluxhero.alerts.standing import Alerts, standing_of
 from fluxhero.errors import FluxHeroError, first_line
 from fluxhero.night.parts import Command, Place
 from fluxhero.night.server_api import ServerApi
@@ -50,22 +51,12 @@ class Coming:
 
 
 @dataclass(frozen=True)
-class AlertsSeen:
-    """How many alerts there are, how many have not arrived, and the newest."""
-
-    told: int
-    waiting: int
-    newest: str | None
-    problem: str | None
-
-
-@dataclass(frozen=True)
 class Sight:
     """All of it; `problem` says why there is less than there could be."""
 
     runs: tuple[RunLine, ...] = ()
     coming: tuple[Coming, ...] = ()
-    alerts: AlertsSeen | None = None
+    alerts: Alerts | None = None
     problem: str | None = None
 
     def next_runs(self, now: datetime) -> list[Coming]:
@@ -114,7 +105,8 @@ class Lookout(threading.Thread):
             self._agenda_at = time.time()
             self.sight = replace(self.sight, coming=agenda(self._place.agenda()))
         try:
-            alerts = self._alerts()
+            entries = self._outbox.entries()
+            alerts = standing_of(self._place.settings, entries, datetime.now(UTC))
             self.sight = replace(self.sight, alerts=alerts)
             self.sight = replace(self.sight, runs=self._runs(server), problem=None)
         except FluxHeroError as error:
@@ -122,16 +114,6 @@ class Lookout(threading.Thread):
         except (KeyError, TypeError, ValueError) as error:  # a server of another release
             problem = f"the server's answer has another shape: {first_line(error)}"
             self.sight = replace(self.sight, problem=problem)
-
-    def _alerts(self) -> AlertsSeen:
-        entries = self._outbox.entries()
-        open_ones = [entry for entry in entries if any(p.problem for p in entry.progress)]
-        return AlertsSeen(
-            told=len(entries),
-            waiting=len(open_ones),
-            newest=entries[-1].incident.title if entries else None,
-            problem=next((p.problem for e in reversed(open_ones) for p in e.progress), None),
-        )
 
     def _runs(self, server: ServerApi) -> tuple[RunLine, ...]:
         going_on = self._found(server, _GOING_ON, "EXPECTED_START_TIME_DESC")

@@ -15,11 +15,12 @@ from rich.console import Console
 
 from fluxhero.alerts.incidents import Incident, Urgency
 from fluxhero.alerts.outbox import Outbox
+from fluxhero.alerts.standing import Alerts
 from fluxhero.night import sight as sights
 from fluxhero.night.agenda import coming, main
 from fluxhero.night.screen import Screen, render
 from fluxhero.night.server_api import ServerApi
-from fluxhero.night.sight import AlertsSeen, Coming, Lookout, RunLine, Sight, agenda
+from fluxhero.night.sight import Coming, Lookout, RunLine, Sight, agenda
 from fluxhero.night.state import NightState, Part, PartState, Standing
 from tests.night.stand_ins import StandIn, stand_in
 
@@ -60,7 +61,7 @@ SIGHT = Sight(
         Coming(NOW + timedelta(hours=29), "archive-trades/after-close", None),
         Coming(NOW + timedelta(hours=6), "never/again", "closed"),
     ),
-    alerts=AlertsSeen(told=4, waiting=2, newest="nightly failed", problem="mailtos: refused"),
+    alerts=Alerts(targets=1, waiting=2, overdue=2, given_up=0, problem="refused", lines=()),
 )
 
 
@@ -87,7 +88,7 @@ def test_it_fits_80_columns_and_cuts_what_does_not() -> None:
         "ended with status 1",
         "nightly/nightly",
         "the check found 3",
-        "Alerts: 4 told, 2 not delivered (mailtos: refused)",
+        "Alerts: 2 alerts not delivered for more than 10 minutes: refused",
         "Ctrl-C",
     ):
         assert said in page, said
@@ -117,7 +118,7 @@ def test_nothing_known_yet_is_fine() -> None:
     console.print(render(state(), Sight(problem="the server is away"), "token", NOW))
     assert isinstance(console.file, io.StringIO)
     page = console.file.getvalue()
-    assert "Alerts: none told" in page
+    assert "Alerts" not in page
     assert "the server is away" in page
 
 
@@ -229,7 +230,8 @@ def test_runs_alerts_and_the_agenda_are_looked_up(
         ("nightly/?", "Completed", "3 trades moved"),
     ]
     assert [run.deployment for run in sight.coming] == ["nightly/nightly"]
-    assert sight.alerts == AlertsSeen(told=1, waiting=0, newest="nightly failed", problem=None)
+    assert sight.alerts is not None
+    assert [line.title for line in sight.alerts.lines] == ["nightly failed"]
     assert sight.problem is None
     assert sorted(set(Server.asked)) == sorted(Server.asked)  # a name is asked for once
 
