@@ -37,7 +37,7 @@ def check_storage(deep: bool = False, repair: bool = False) -> State[Any]:
     """Check everything the ledger stands on: files, hot store against archive, and every value.
 
     What fails is copied to quarantine and listed with what to do; nothing is deleted. The run ends
-    Failed where something critical was found, and Completed otherwise, with findings in its name.
+    as Critical findings, a failed state, or Completed, with findings in its name where there are others.
 
     Args:
         deep: read every byte and every row; otherwise what is new, changed or due by schedule.

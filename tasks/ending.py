@@ -13,7 +13,7 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
 from fluxhero.integrity.check_report import CheckReport
-from fluxhero.integrity.rules import Severity
+from fluxhero.integrity.rules import CRITICAL_FINDINGS, Severity
 from fluxhero.night.state import read_state
 from tasks.policy import publishing_task
 
@@ -93,9 +93,9 @@ def told_by(report: Told) -> Told:
 
 
 def ended_as(report: CheckReport) -> State[Any]:
-    """The state that a check deserves: Failed when critical, else Completed, named after findings."""
+    """The state that a check deserves: a failed one when critical, else Completed, named after findings."""
     if report.severity is Severity.CRITICAL:
-        return Failed(message=report.verdict, data=report)
+        return Failed(name=CRITICAL_FINDINGS, message=report.verdict, data=report)
     return _completed(report)
 
 

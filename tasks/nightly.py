@@ -14,6 +14,7 @@ from prefect.utilities.urls import url_for
 from config.settings import SettingsError
 from fluxhero.archive.batches import utc_now
 from fluxhero.errors import FluxHeroError, first_line
+from fluxhero.integrity.rules import CRITICAL_FINDINGS
 from fluxhero.night.nightly_report import Ended, NightReport, Step
 from tasks.cost import cost_line
 from tasks.policy import compute_task
@@ -89,9 +90,10 @@ def summarise_night(night: Night, steps: Sequence[Step]) -> NightReport:
 
 
 def night_as(report: NightReport) -> State[Any]:
-    """The state that a night deserves: Failed if a step failed, else Completed, named after findings."""
+    """The state that a night deserves: that of its gravest step."""
     if report.failed:
-        return Failed(message=report.verdict, data=report)
+        name = CRITICAL_FINDINGS if report.exit_status == FOUND else "Failed"
+        return Failed(name=name, message=report.verdict, data=report)
     name = "Completed" if report.ok else "Completed with findings"
     return Completed(name=name, message=report.verdict, data=report)
 

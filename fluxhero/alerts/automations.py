@@ -14,6 +14,7 @@ from typing import Any, Final
 from fluxhero.alerts import rules
 from fluxhero.alerts.incidents import Incident
 from fluxhero.alerts.rules import AlertRule
+from fluxhero.integrity.rules import CRITICAL_FINDINGS
 from fluxhero.market.trading_days import NOTHING_TO_DO
 
 RUN: Final = "prefect.flow-run"
@@ -26,6 +27,7 @@ _AT_REST: Final = (
     "Cached",
     "RolledBack",
     "Failed",
+    CRITICAL_FINDINGS,
     "TimedOut",
     "Crashed",
     "Cancelled",

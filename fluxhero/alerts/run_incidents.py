@@ -12,6 +12,7 @@ from fluxhero.alerts.incidents import Incident, resolved
 from fluxhero.alerts.memory import Memory, Raised
 from fluxhero.alerts.rules import AlertRule
 from fluxhero.alerts.server_facts import Run
+from fluxhero.integrity.rules import CRITICAL_FINDINGS
 from fluxhero.market.trading_days import NOTHING_TO_DO
 from fluxhero.wording import counted, printable
 
@@ -58,7 +59,7 @@ def _ended(run: Run, memory: Memory, page: Page) -> Noticed:
         return [_crashed(run, page)], memory
     subject = f"run:{run.deployment}"
     raised = memory.levels.get(subject)
-    if run.kind == "FAILED":
+    if run.kind == "FAILED" and run.state != CRITICAL_FINDINGS:  # those are told of as findings
         if raised is None:
             incident = _failed(run, page)
             first = Raised(key=incident.key, at=incident.at, level=incident.rule)

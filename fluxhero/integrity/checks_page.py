@@ -34,7 +34,7 @@ _INTRODUCTION = """\
 
 `fluxhero check` holds everything the ledger stands on against these rules. A rule passes, fails, or
 could not be told, which is never a pass. **Critical**: the record of money is damaged or about to be;
-the flow run ends Failed. **Error**: a row or file is wrong and nobody should calculate with it.
+the flow run ends as Critical findings. **Error**: a row or file is wrong and nobody should calculate with it.
 **Warning**: unusual, and worth a look. Whatever counts makes the command end with 1. The risk limits are
 not checked by it but by `fluxhero snapshot`, in the same way.
 

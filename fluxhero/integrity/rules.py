@@ -6,6 +6,10 @@ The rules themselves are stated where they are checked; `catalogue` gathers them
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
+
+# How a run ends, by name, that did its work and found that the record of money is damaged.
+CRITICAL_FINDINGS: Final = "Critical findings"
 
 
 class Severity(StrEnum):

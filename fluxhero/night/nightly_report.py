@@ -5,6 +5,8 @@ from typing import Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
+from fluxhero.markdown import page, points, table
+
 Ended = Literal["ok", "findings", "failed", "skipped", "not run"]
 _SHOWN: dict[Ended, str] = {
     "ok": "Completed",
@@ -71,9 +73,9 @@ class NightReport(BaseModel):
 
     @property
     def exit_status(self) -> int:
-        """That a command deserves: of the first step that failed, else 1 for findings."""
-        first = next((step.exit_status for step in self.steps if step.ended == "failed"), None)
-        return first if first is not None else int(not self.ok)
+        """That a command deserves: the gravest of the steps that failed, else 1 for findings."""
+        failed = [step.exit_status for step in self.steps if step.ended == "failed"]
+        return max(failed) if failed else int(not self.ok)
 
     @property
     def verdict(self) -> str:
@@ -115,22 +117,12 @@ class NightReport(BaseModel):
 
     def markdown(self) -> str:
         """The whole report."""
-        lines = [
-            f"# {self.verdict}",
-            "",
-            "| step | state | seconds | came to |",
-            "|---|---|--:|---|",
-        ]
-        for step in self.steps:
-            name = f"[{step.name}]({step.url})" if step.url else step.name
-            seconds = "" if step.seconds is None else f"{step.seconds:,.1f}"
-            lines.append(f"| {name} | {step.shown} | {seconds} | {_cell(step.came_to)} |")
-        return "\n".join([*lines, "", *(f"- {line}" for line in self.details()), ""])
+        heads = ("step", "state", ">seconds", "came to")
+        rows = [list(row.values()) for row in self.table()]
+        for row, step in zip(rows, self.steps, strict=True):
+            row[0] = f"[{step.name}]({step.url})" if step.url else step.name
+        return page(self.verdict, ("", [table(heads, rows)]), ("", points(self.details())))
 
 
 def _clock(at: datetime) -> str:
     return f"{at:%Y-%m-%d %H:%M:%S}"
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.replace("|", "\\|").split())

@@ -100,6 +100,14 @@ def test_a_run_that_hung_has_its_own_rule() -> None:
     assert recovered.rule == "run-hanging"
 
 
+def test_a_check_that_found_something_critical_is_left_to_the_rule_about_findings() -> None:
+    failed = a_run("FAILED", 1)
+    found = a_run("FAILED", 2, state="Critical findings")
+    assert told_of([found])[0] == []
+    first, last = told_of([failed, found])[0]  # it could do its work again
+    assert (first.rule, last.urgency) == ("run-failed", Urgency.RESOLVED)
+
+
 def test_what_was_seen_is_remembered_for_the_overlap_only() -> None:
     first, last = a_run(after=1), a_run(after=2 + OVERLAP.seconds / 60)
     _, memory = told_of([first, last])

@@ -76,7 +76,7 @@ def test_a_check_ends_as_what_it_found(installed: House, run: Run, prefect_harne
     critical = run("check", "--deep")
     assert critical.status == 1
     assert "CRITICAL files.sha256 (new)" in critical.out
-    assert last_run()[:2] == ("FAILED", "Failed")
+    assert last_run()[:2] == ("FAILED", "Critical findings")
 
     mended = run("check", "--repair", "--json").document
     states = {(line["rule"], line["state"]) for line in mended["findings"]}

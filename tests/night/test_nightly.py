@@ -14,7 +14,7 @@ from fluxhero.archive.workspace import Workspace
 from fluxhero.errors import StoreLockedError
 from fluxhero.metrics.jobs import RunOutcome, read_jobs
 from fluxhero.night.nightly_report import Ended, NightReport, Step
-from tasks.nightly import run_step
+from tasks.nightly import night_as, run_step
 from tasks.policy import RETRIES
 from tests import samples
 from tests.archive.conftest import make_house
@@ -85,7 +85,13 @@ def test_the_answer_comes_first(report: NightReport, verdict: str, status: int) 
     assert report.verdict == verdict
     assert report.exit_status == status
     assert report.ok == (status == 0)
-    assert report.markdown().startswith(f"# {verdict}\n")
+    assert report.markdown().startswith(f"**{verdict}**\n")
+
+
+def test_a_night_whose_check_finds_something_critical_says_so_in_its_state() -> None:
+    found = night_as(night("ok", "ok", "failed", "ok", status=1))
+    assert (found.type.value, found.name) == ("FAILED", "Critical findings")
+    assert night_as(night("ok", "failed", "not run", "ok")).name == "Failed"
 
 
 def test_the_page_has_every_step_with_a_link_to_its_run() -> None:
