@@ -51,7 +51,7 @@ down: setup  ## End the night shift, wherever it was started
 test: setup  ## Lint, check types, run the tests with coverage
 	@$(MAKE) --no-print-directory lint types
 	@echo "test: running the tests"
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term:skip-covered
+	@$(BIN)/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder --durations=15 --cov --cov-report=term:skip-covered
 
 lint: setup  ## Check style and import rules
 	@echo "lint: ruff, import rules"
