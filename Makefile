@@ -1,7 +1,7 @@
 # FluxHero Pipeline: `make` lists what there is. Needs Python 3.11 or newer, git and make.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test lint types format lock engine-locks bench crash flips clean
+.PHONY: help setup demo up down test lint types format lock engine-locks bench crash night-kills flips clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -83,6 +83,9 @@ bench: setup  ## Measure speed and memory against the baselines
 
 crash: setup  ## Run the whole kill matrix and write its figures to docs (half an hour)
 	@$(BIN)/python -m tests.crash.matrix --kills 640 --seed 1 --out docs/crash-matrix.json
+
+night-kills: setup  ## Kill a night shift's parts during 50 nightly runs and write its figures to docs (an hour)
+	@$(BIN)/python -m tests.night.chaos --rounds 50 --seed 1 --jobs 2 --out docs/night-kills.json
 
 flips: setup  ## Flip 500 bits of an archive, one at a time, and write what found them to docs
 	@$(BIN)/python -m tests.integrity.flips --flips 500 --seed 1 --out docs/bit-flips.json

@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -184,18 +185,42 @@ class Chaos:
         self._ends.close()
 
 
-def play_rounds(rounds: int, seed: int, folder: Path) -> tuple[list[Round], list[str]]:
-    """Play so many rounds, each kind of victim in turn; the rounds, and what is wrong in all."""
-    rng = random.Random(seed)
+def play_rounds(
+    rounds: int, seed: int, folder: Path, jobs: int = 1
+) -> tuple[list[Round], list[str]]:
+    """Play so many rounds, each kind of victim in turn; the rounds, and what is wrong in all.
+
+    Args:
+        rounds: how many.
+        seed: of what is random.
+        folder: for everything.
+        jobs: how many night shifts run beside each other, each with its share of the rounds.
+    """
     order = [VICTIMS[number % len(VICTIMS)] for number in range(rounds)]
-    rng.shuffle(order)
+    random.Random(seed).shuffle(order)
+
+    def play(job: int) -> tuple[list[Round], list[str]]:
+        own = folder / f"shift-{job}"
+        own.mkdir()
+        return _play_one_after_another(order[job::jobs], random.Random(f"{seed} {job}"), own)
+
+    with ThreadPoolExecutor(jobs) as threads:
+        done = list(threads.map(play, range(jobs)))
+    return [one for played, _ in done for one in played], [
+        one for _, wrong in done for one in wrong
+    ]
+
+
+def _play_one_after_another(
+    order: Sequence[tuple[str, ...]], rng: random.Random, folder: Path
+) -> tuple[list[Round], list[str]]:
     chaos = Chaos(folder, rng)
     try:
         chaos.shift.up()
         played = []
         for number, victims in enumerate(order, start=1):
             done = chaos.play(victims)
-            sys.stderr.write(f"{number}/{rounds} {json.dumps(asdict(done))}\n")
+            sys.stderr.write(f"{folder.name} {number}/{len(order)} {json.dumps(asdict(done))}\n")
             played.append(done)
         return played, chaos.alerts()
     finally:
@@ -245,12 +270,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.night.chaos", description=__doc__)
     parser.add_argument("--rounds", type=int, default=50)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--jobs", type=int, default=1, help="night shifts beside each other")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="night-kills-") as folder:
-        rounds, wrong = play_rounds(given.rounds, given.seed, Path(folder))
-    command = f"python -m tests.night.chaos --rounds {given.rounds} --seed {given.seed}"
+        rounds, wrong = play_rounds(given.rounds, given.seed, Path(folder), given.jobs)
+    command = f"python -m tests.night.chaos --rounds {given.rounds} --seed {given.seed} --jobs {given.jobs}"
     page = report(rounds, wrong, command, time.monotonic() - began)
     sys.stdout.write(page)
     if given.out:
