@@ -262,6 +262,7 @@ Made by `{command}` in {seconds / 60:.0f} minutes.
   bit, read without the product. After the next run nothing due is hot.
 - A run whose process was killed has to end as Crashed, and a receiver of alerts that is a web server of the test has to
   get one alert about it. A run that only lost its worker, or for a while the server, goes on and completes.
+  Where a killed one is among the completed, it had completed just before.
 - "Until the server knew" is measured from the kill, for runs that ended as Crashed.
 """
 
