@@ -3,7 +3,8 @@
 import random
 import socket
 
-_CHOICE = random.SystemRandom()  # of its own: tests that run beside this one may seed the common one
+# Of its own: tests that run beside this one may seed the common one.
+_CHOICE = random.SystemRandom()
 # Below those that the system gives to connections that go out, one of which could take the port of a
 # server just before that starts, or while it is started again.
 _LOWEST, _HIGHEST = 10_000, 32_000
