@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,9 +15,9 @@ from typing import Any
 import psutil
 
 from benchmarks.checks import make_sound_store
-from config.prefect_env import LOCAL_HOST
 from fluxhero.night.server_api import ServerApi
 from fluxhero.night.state import Part, Standing, read_state
+from tests.ports import free_port
 
 ROOT = Path(__file__).parent.parent
 HISTORY_DAYS = 7
@@ -91,8 +90,8 @@ def night_shift(folder: Path, *parts: Part, rows: int | None = None) -> Iterator
         "FLUXHERO_DATA_DIR": str(data),
         "FLUXHERO_STORE_URL": f"duckdb:///{store}",
         "FLUXHERO_HISTORY_DAYS": str(HISTORY_DAYS),
-        "FLUXHERO_PREFECT_PORT": str(_free_port()),
-        "FLUXHERO_API_PORT": str(_free_port()),
+        "FLUXHERO_PREFECT_PORT": str(free_port()),
+        "FLUXHERO_API_PORT": str(free_port()),
         "PYTHONPATH": str(ROOT),
     }
     only = [argument for part in parts for argument in ("--only", str(part))]
@@ -137,12 +136,6 @@ def _up(data: Path, environment: dict[str, str], up: "subprocess.Popen[bytes]") 
 def _cpu(process: psutil.Process) -> float:
     times = process.cpu_times()
     return float(times.user + times.system)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((LOCAL_HOST, 0))
-        return int(probe.getsockname()[1])
 
 
 def _waiting(what: str, seconds: float) -> Iterator[None]:

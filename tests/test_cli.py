@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 from unittest.mock import patch
@@ -24,6 +23,7 @@ from tests.command import Run
 from tests.evidence import hot_rows
 from tests.protocol import archive, workspace_of
 from tests.samples import Sample, create_duckdb_store, insert_duckdb, ledger_trade, write_sample
+from tests.waiting import wait_for
 
 TRADE = {
     "trade_id": "T-1",
@@ -570,10 +570,8 @@ def test_ctrl_c_ends_with_130(clean_environment: Path, prefect_harness: str) -> 
         stdout=subprocess.PIPE,
         text=True,
     )
-    deadline = time.monotonic() + 60
     manifests = clean_environment / "data" / "archive" / "manifests"
-    while not (manifests.is_dir() and any(manifests.iterdir())) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    wait_for(lambda: manifests.is_dir() and any(manifests.iterdir()), 60, "a batch")
     process.send_signal(signal.SIGINT)
     try:
         _, err = process.communicate(timeout=240)

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from threading import Thread
 
 import pytest
 
@@ -13,6 +12,7 @@ from config.settings import Settings
 from fluxhero.doctor import Diagnosis, Examination, Health, examine
 from tests import samples
 from tests.command import Run
+from tests.threaded import in_a_thread
 
 
 def examined(settings: Settings, prefect_api: str | None = None) -> Examination:
@@ -33,12 +33,8 @@ def prefect(status: int) -> Iterator[str]:
         def log_message(self, *args: object) -> None:
             pass
 
-    with HTTPServer(("127.0.0.1", 0), Api) as listener:
-        thread = Thread(target=listener.serve_forever, args=(0.01,))
-        thread.start()
+    with in_a_thread(HTTPServer(("127.0.0.1", 0), Api)) as listener:
         yield f"http://127.0.0.1:{listener.server_port}/api"
-        listener.shutdown()
-        thread.join()
 
 
 def test_a_new_installation_works_and_says_what_is_not_there_yet(settings: Settings) -> None:

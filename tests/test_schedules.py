@@ -1,81 +1,26 @@
 """A server as the user starts it makes the scheduled runs that `prefect.yaml` asks for."""
 
-import os
-import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import httpx
 import pytest
 
-from tests.ports import free_port
+from fluxhero.night.server_api import ServerApi
+from tests.prefect_server import prefect_server
+from tests.waiting import wait_for
 
 REPOSITORY = Path(__file__).parents[1]
-START_SECONDS, SCHEDULE_SECONDS = 120, 90
+DEPLOY_SECONDS, SCHEDULE_SECONDS = 120, 90
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[dict[str, str]]:
-    """A `prefect server start` of its own; the environment that its clients need."""
-    port = free_port()
-    environment = {
-        **os.environ,
-        "PREFECT_HOME": str(tmp_path / "prefect"),
-        "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
-        "NO_COLOR": "1",
-    }
-    log = (tmp_path / "server.log").open("wb")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "prefect", "server", "start", "--port", str(port), "--no-ui"],
-        cwd=REPOSITORY,
-        env=environment,
-        stdout=log,
-        stderr=subprocess.STDOUT,
-    )
-    try:
-        wait_for(lambda: answers(environment["PREFECT_API_URL"]), START_SECONDS)
-        yield environment | {"LOG": str(tmp_path / "server.log")}
-    finally:
-        process.send_signal(signal.SIGINT)
-        try:
-            process.wait(timeout=30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        log.close()
-
-
-def answers(api_url: str) -> bool:
-    try:
-        return httpx.get(f"{api_url}/health", timeout=5).is_success
-    except httpx.HTTPError:
-        return False
-
-
-def wait_for(happened: Any, seconds: float) -> Any:
-    """What `happened` returns as soon as it is true; what it returned last when the time is up."""
-    end = time.monotonic() + seconds
-    while not (found := happened()) and time.monotonic() < end:
-        time.sleep(0.5)
-    return found
-
-
-def scheduled_runs(api_url: str) -> list[dict[str, Any]]:
+def scheduled_runs(api: ServerApi) -> list[dict[str, Any]]:
     wanted = {"flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}}
-    runs: list[dict[str, Any]] = httpx.post(f"{api_url}/flow_runs/filter", json=wanted).json()
-    return runs
-
-
-def deployments(api_url: str) -> dict[str, str]:
-    """Id → name; no two that are scheduled have the same one."""
-    found: list[dict[str, Any]] = httpx.post(f"{api_url}/deployments/filter", json={}).json()
-    return {one["id"]: one["name"] for one in found}
+    return [*api.every("/flow_runs/filter", wanted)]
 
 
 def every_weekday(hour: int, minute: int) -> Callable[[datetime], bool]:
@@ -113,35 +58,34 @@ _TIMES = {
 
 
 @pytest.mark.server
-def test_the_archive_is_scheduled_after_the_us_close(server: dict[str, str]) -> None:
-    for arguments in (
-        ("work-pool", "create", "--type", "process", "fluxhero"),
-        ("work-queue", "create", "store", "--pool", "fluxhero", "--limit", "1"),
-        ("deploy", "--all"),
-    ):
-        subprocess.run(
-            [sys.executable, "-m", "prefect", "--no-prompt", *arguments],
-            cwd=REPOSITORY,
-            env=server,
-            stdin=subprocess.DEVNULL,
-            check=True,
-            capture_output=True,
-            timeout=START_SECONDS,
-        )
-    names = deployments(server["PREFECT_API_URL"])
+def test_the_archive_is_scheduled_after_the_us_close(tmp_path: Path) -> None:
+    with prefect_server(tmp_path) as server:
+        for arguments in (
+            ("work-pool", "create", "--type", "process", "fluxhero"),
+            ("work-queue", "create", "store", "--pool", "fluxhero", "--limit", "1"),
+            ("deploy", "--all"),
+        ):
+            subprocess.run(
+                [sys.executable, "-m", "prefect", "--no-prompt", *arguments],
+                cwd=REPOSITORY,
+                env=server.environment,
+                stdin=subprocess.DEVNULL,
+                check=True,
+                capture_output=True,
+                timeout=DEPLOY_SECONDS,
+            )
+        names = {one["id"]: one["name"] for one in server.api.every("/deployments/filter", {})}
 
-    def every_kind() -> list[dict[str, Any]]:
-        """The runs, once the scheduler has come to each deployment."""
-        found = scheduled_runs(server["PREFECT_API_URL"])
-        kinds = {names[run["deployment_id"]] for run in found}
-        return found if kinds == set(_TIMES) else []
+        def every_kind() -> list[dict[str, Any]]:
+            """The runs, once the scheduler has come to each deployment."""
+            found = scheduled_runs(server.api)
+            kinds = {names[run["deployment_id"]] for run in found}
+            return found if kinds == set(_TIMES) else []
 
-    runs = wait_for(every_kind, SCHEDULE_SECONDS)
-    log = Path(server["LOG"]).read_text()
-    assert runs, log
-    starts = [datetime.fromisoformat(run["expected_start_time"]) for run in runs]
-    for run, start in zip(runs, starts, strict=True):
+        runs = wait_for(every_kind, SCHEDULE_SECONDS)
+    for run in runs:
+        start = datetime.fromisoformat(run["expected_start_time"])
         local = start.astimezone(ZoneInfo("America/New_York"))
         assert _TIMES[names[run["deployment_id"]]](local), (run["name"], local)
-    assert min(starts) > datetime.now(UTC)
-    assert "Traceback" not in log
+        assert start > datetime.now(UTC)
+    assert "Traceback" not in server.log.read_text()

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 from urllib.parse import urlsplit
 
 from config.night_shift import night_folder, state_file
@@ -26,12 +26,14 @@ from fluxhero.night import leftovers
 from fluxhero.night.deployments import checkout, read_deployments
 from fluxhero.night.health import answers
 from fluxhero.night.parts import Place
-from fluxhero.night.ports import choose, url_of
+from fluxhero.night.ports import Chosen, choose, url_of
 from fluxhero.night.state import NightState, Part, is_process, last_state, read_state
+from fluxhero.wording import counted
 
 ENDS_WITHIN_SECONDS: Final = 120.0  # what the supervisor grants its parts, and more
 _LOCK_SECONDS: Final = 10.0
 _LOOK_SECONDS: Final = 0.2
+_SERVERS: Final = {"prefect": "the Prefect server", "api": "the operations page"}
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 _log = logging.getLogger(__name__)
@@ -65,7 +67,8 @@ def only_shift(data_dir: Path) -> Iterator[None]:
     """
     with locked(night_folder(data_dir) / "night.lock", lambda: _busy(data_dir)):
         if left := _end_leftovers(data_dir):
-            _log.warning("ended %d processes that an earlier night shift had left", left)
+            what = counted(left, "process", "processes")
+            _log.warning("ended %s that an earlier night shift had left", what)
         try:
             yield
         finally:
@@ -87,34 +90,18 @@ def prepare(settings: Settings, asked: Asked) -> Prepared:
     notices = [] if own else [f"runs are kept by the Prefect server at {given}, as configured"]
     notices += _token(settings) if Part.API in parts else []
     notices += _store(settings) if Part.WORKER in parts else []
-    prefect_port = asked.prefect_port or settings.prefect_port
-    if Part.SERVER in parts:
-        chosen = choose(
-            settings.prefect_host,
-            prefect_port,
-            set_by=_set_by(settings, "prefect_port", asked.prefect_port, "--prefect-port", given),
-            what="the Prefect server",
-        )
-        prefect_port = chosen.port
-        notices += [chosen.notice] if chosen.notice else []
-    api_port = asked.api_port or settings.api_port
-    if Part.API in parts:
-        chosen = choose(
-            settings.api_host,
-            api_port,
-            set_by=_set_by(settings, "api_port", asked.api_port, "--api-port", None),
-            what="the operations page",
-            taken=frozenset({prefect_port}),
-        )
-        api_port = chosen.port
-        notices += [chosen.notice] if chosen.notice else []
+    prefect = _port(settings, "prefect", asked.prefect_port, ours=Part.SERVER in parts, url=given)
+    api = _port(
+        settings, "api", asked.api_port, ours=Part.API in parts, taken=frozenset({prefect.port})
+    )
+    notices += [one.notice for one in (prefect, api) if one.notice]
     place = Place(
         settings=settings,
         token=secrets.token_hex(16),
-        api_url=given or f"{url_of(settings.prefect_host, prefect_port)}/api",
+        api_url=given or f"{url_of(settings.prefect_host, prefect.port)}/api",
         own_server=own,
-        prefect_port=prefect_port,
-        api_port=api_port,
+        prefect_port=prefect.port,
+        api_port=api.port,
     )
     if own:
         with storage_errors("make", place.prefect_home):
@@ -149,7 +136,8 @@ def end_shift(data_dir: Path) -> str:
     if state is not None:
         return "The night shift has ended."
     if left:
-        return f"The supervisor was gone; what it had left, {left} processes, has ended."
+        what = counted(left, "process", "processes")
+        return f"The supervisor was gone; what it had left, {what}, has ended."
     return "Nothing runs."
 
 
@@ -173,15 +161,31 @@ def _is_to_be_ours(api_url: str, settings: Settings) -> bool:
     return here and not answers(f"{api_url}/health")
 
 
-def _set_by(
-    settings: Settings, field: str, option: int | None, flag: str, api_url: str | None
-) -> str | None:
-    """What asks for a port by its number; None if the next free one does as well."""
-    if option is not None:
-        return flag
+def _port(
+    settings: Settings,
+    server: Literal["prefect", "api"],
+    option: int | None,
+    *,
+    ours: bool,
+    url: str | None = None,
+    taken: frozenset[int] = frozenset(),
+) -> Chosen:
+    """The port of a server; one that is free if the server is ours to start.
+
+    Raises:
+        AddressError: it is not free, and asked for by an option, a setting or `url`.
+    """
+    field = f"{server}_port"
+    wanted = option or getattr(settings, field)
+    if not ours:
+        return Chosen(wanted)
+    set_by = None if url is None else "PREFECT_API_URL"
     if field in settings.model_fields_set:
-        return variable(field)
-    return None if api_url is None else "PREFECT_API_URL"
+        set_by = variable(field)
+    if option is not None:
+        set_by = f"--{server}-port"
+    host = getattr(settings, f"{server}_host")
+    return choose(host, wanted, set_by=set_by, what=_SERVERS[server], taken=taken)
 
 
 def _token(settings: Settings) -> list[str]:

@@ -10,6 +10,8 @@ from email.message import EmailMessage
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, cast
 
+from tests.threaded import in_a_thread
+
 SECRET = "hunter2pass"
 
 
@@ -65,15 +67,11 @@ class _Post(BaseHTTPRequestHandler):
 @contextmanager
 def receiving() -> Iterator[Receiver]:
     """An HTTP server for the duration of the block."""
-    with Receiver() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
+    with in_a_thread(Receiver()) as server:
         try:
             yield server
         finally:
             server.released.set()
-            server.shutdown()
-            thread.join()
 
 
 class MailServer(socketserver.ThreadingTCPServer):
@@ -132,11 +130,5 @@ class _Smtp(socketserver.StreamRequestHandler):
 @contextmanager
 def mail_server() -> Iterator[MailServer]:
     """An SMTP server for the duration of the block."""
-    with MailServer() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+    with in_a_thread(MailServer()) as server:
+        yield server

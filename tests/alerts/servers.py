@@ -4,8 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,9 +17,10 @@ from fluxhero.alerts.dead_runs import RUN_VARIABLE
 from fluxhero.alerts.outbox import Outbox
 from fluxhero.night.server_api import ServerApi
 from tests.ports import free_port
+from tests.prefect_server import START_SECONDS
+from tests.waiting import wait_for
 
 POOL = "killed"
-START_SECONDS = 240  # of a machine that is busy with other tests
 _FLOWS = """
 import time
 from prefect import flow
@@ -219,15 +219,6 @@ def kill_tree(process: "subprocess.Popen[bytes]") -> None:
     process.kill()
     process.wait()
     psutil.wait_procs(tree, timeout=30)
-
-
-def wait_for(true: Callable[[], object], seconds: float, every: float = 0.5) -> float:
-    """Wait until something is so; returns the seconds it took."""
-    began = time.monotonic()
-    while not true():
-        assert time.monotonic() - began < seconds, "it was not so in time"
-        time.sleep(every)
-    return time.monotonic() - began
 
 
 def _variable(process: psutil.Process, name: str) -> str | None:

@@ -32,7 +32,7 @@ from fluxhero.metrics.jobs import RunOutcome, RunRecord, record_run
 from fluxhero.night.server_api import ServerApi
 from fluxhero.night.state import NightState, process_created, write_state
 from tests.alerts.made import START, a_run
-from tests.alerts.servers import wait_for
+from tests.waiting import wait_for
 
 NOWHERE = "http://127.0.0.1:9/api"
 

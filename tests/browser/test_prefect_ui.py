@@ -6,7 +6,7 @@ from datetime import timedelta
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
 from tests import samples
 from tests.browser.prefect_pages import (
@@ -17,7 +17,7 @@ from tests.browser.prefect_pages import (
 from tests.night.shift import Shift
 
 FLOW, DEPLOYMENT = "snapshot-metrics", "hourly"
-TRADES = 4
+TRADES, PATIENCE_MS = 4, 60_000
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def ui_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def page(chromium: Browser) -> Iterator[Page]:
     """A tab that in the end has talked to this machine only."""
     context = chromium.new_context(viewport={"width": 1280, "height": 3000})
-    context.set_default_timeout(60_000)
+    context.set_default_timeout(PATIENCE_MS)
     opened = context.new_page()
     asked: set[str | None] = set()
     opened.on("request", lambda request: asked.add(urlsplit(request.url).hostname))
@@ -71,4 +71,6 @@ def test_somebody_new_runs_a_snapshot_and_reads_what_it_found(ui_url: str, page:
     found = read_artifact(page, FLOW)
     for part in ("Within every limit", "Accounts", "Positions", "History"):
         assert part in found, found
-    assert page.locator("main svg[aria-roledescription=xychart]").count() == 2
+    expect(page.locator("main svg[aria-roledescription=xychart]")).to_have_count(
+        2, timeout=PATIENCE_MS
+    )

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from threading import Thread
 
 import pytest
 
 from config import prefect_env
 from config.prefect_env import DEFAULTS, prepare_prefect_environment
+from tests.threaded import in_a_thread
 
 
 @pytest.fixture(autouse=True)
@@ -34,12 +34,8 @@ def server(status: int = 200, body: bytes = b"true") -> Iterator[int]:
         def log_message(self, *args: object) -> None:
             pass
 
-    with HTTPServer(("127.0.0.1", 0), Health) as listener:
-        thread = Thread(target=listener.serve_forever, args=(0.01,))
-        thread.start()
+    with in_a_thread(HTTPServer(("127.0.0.1", 0), Health)) as listener:
         yield listener.server_port
-        listener.shutdown()
-        thread.join()
 
 
 def test_the_users_choice_stands(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,8 +4,7 @@ import re
 import shutil
 import signal
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -24,6 +23,7 @@ from tests.deploy.test_files import PROMETHEUS, asked
 from tests.house import House
 from tests.ports import free_port
 from tests.samples import create_duckdb_store
+from tests.waiting import wait_for
 
 WAIT_SECONDS = 60
 
@@ -113,7 +113,7 @@ def prometheus(folder: Path, target: int) -> Iterator[httpx.Client]:
         try:
             with httpx.Client(base_url=f"http://{address}/api/v1", trust_env=False) as client:
                 # It listens before it can answer, and says so in words and not in JSON.
-                until(lambda: client.get(f"http://{address}/-/ready").is_success)
+                wait_for(lambda: is_ready(client, address), WAIT_SECONDS)
                 yield client
         except AssertionError as failure:
             failure.add_note(log.read_text())
@@ -123,17 +123,11 @@ def prometheus(folder: Path, target: int) -> Iterator[httpx.Client]:
             process.wait(WAIT_SECONDS)
 
 
-def until(ask: Callable[[], Any]) -> Any:
-    """Ask again until there is an answer."""
-    deadline = time.monotonic() + WAIT_SECONDS
-    while time.monotonic() < deadline:
-        try:
-            if answer := ask():
-                return answer
-        except httpx.TransportError:
-            pass  # it has not started yet
-        time.sleep(0.1)
-    raise AssertionError("it did not come to that")
+def is_ready(client: httpx.Client, address: str) -> bool:
+    try:
+        return client.get(f"http://{address}/-/ready").is_success
+    except httpx.TransportError:
+        return False  # it has not started yet
 
 
 def firing(client: httpx.Client) -> dict[str, Any]:
@@ -178,17 +172,19 @@ def test_a_scrape_with_the_token_and_an_alert_that_fires(ledger: House, installe
         return found[0] if found and found[0]["health"] != "unknown" else {}
 
     with serving(app) as url, prometheus(installed, int(url.rpartition(":")[2])) as client:
-        refused = until(target)
+        refused = wait_for(target, WAIT_SECONDS)
         assert (refused["health"], "401" in refused["lastError"]) == ("down", True)
-        assert "FluxHeroAbsent" in until(lambda: firing(client))
+        assert "FluxHeroAbsent" in wait_for(lambda: firing(client), WAIT_SECONDS)
         token.write_text(TOKEN + "\n")  # without a restart
-        until(lambda: target().get("health") == "up")
-        until(lambda: not firing(client))
+        wait_for(lambda: target().get("health") == "up", WAIT_SECONDS)
+        wait_for(lambda: not firing(client), WAIT_SECONDS)
         fall_to(ledger, "127500")
-        assert set(until(lambda: firing(client))) == {"FluxHeroDrawdownWarning live"}
+        assert set(wait_for(lambda: firing(client), WAIT_SECONDS)) == {
+            "FluxHeroDrawdownWarning live"
+        }
         fall_to(ledger, "120000")
         critical = {"FluxHeroBreakerCritical live", "FluxHeroDrawdownCritical live"}
-        until(lambda: set(firing(client)) == critical)
+        wait_for(lambda: set(firing(client)) == critical, WAIT_SECONDS)
         alert = firing(client)["FluxHeroDrawdownCritical live"]
         assert alert["labels"]["severity"] == "critical"
         assert "20% below its peak" in alert["annotations"]["summary"]

@@ -1,7 +1,6 @@
 """A server that speaks Alpaca's documented bars endpoints, with the troubles of a real one."""
 
 import json
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -9,6 +8,8 @@ from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
+
+from tests.threaded import in_a_thread
 
 KEY, SECRET = "PKTEST0000", "secret-canary-51c7"
 STOCKS, CRYPTO = "/v2/stocks/bars", "/v1beta3/crypto/us/bars"
@@ -104,16 +105,10 @@ def serving() -> Iterator[Alpaca]:
                 return
             answer(self, 200, json.dumps(found(alpaca, query)).encode())
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    with in_a_thread(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as server:
         server.daemon_threads = True
         alpaca.url = f"http://127.0.0.1:{server.server_port}"
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield alpaca
-        finally:
-            server.shutdown()
-            thread.join()
+        yield alpaca
 
 
 def found(alpaca: Alpaca, query: dict[str, str]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -25,6 +25,7 @@ from tests.archive.conftest import KINDS, make_house
 from tests.command import Run
 from tests.house import House, plain_tasks
 from tests.integrity import sound
+from tests.waiting import wait_for
 
 NOW = samples.AS_OF
 
@@ -309,24 +310,14 @@ def test_the_command_runs_the_flow_and_tells_prefect(
         answer = httpx.post(f"{prefect_harness}/events/filter", json=wanted)
         return [one["event"] for one in answer.json()["events"]]
 
-    assert eventually(
-        lambda: {"fluxhero.breaker.critical", "fluxhero.limit.breached"} <= {*events()}
-    )
+    told = {"fluxhero.breaker.critical", "fluxhero.limit.breached"}
+    wait_for(lambda: told <= {*events()}, 30)
     runs = httpx.post(f"{prefect_harness}/flow_runs/filter", json={}).json()
     assert {one["state_name"] for one in runs if one["name"].startswith("snapshot-metrics")} == {
         "Completed with findings"
     }
     jobs = json.loads((ledger.data / "runs" / "snapshot-metrics.json").read_text())
     assert jobs
-
-
-def eventually(happened: Callable[[], bool], seconds: float = 30) -> bool:
-    import time
-
-    end = time.monotonic() + seconds
-    while not (found := happened()) and time.monotonic() < end:
-        time.sleep(0.2)
-    return found
 
 
 def test_a_period_is_written_for_prometheus(ledger: House, run: Run) -> None:

@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -17,16 +16,10 @@ from fluxhero.night import leftovers, process
 from fluxhero.night.back_off import BackOff
 from fluxhero.night.logs import bound, last_lines, open_log
 from fluxhero.night.process import Process
+from tests.waiting import wait_for
 
 REPOSITORY = Path(__file__).parents[2]
 WAIT_SECONDS = 30
-
-
-def until(happened: Callable[[], object]) -> None:
-    end = time.monotonic() + WAIT_SECONDS
-    while not happened():
-        assert time.monotonic() < end, "it has not happened"
-        time.sleep(0.02)
 
 
 def runs(pid: int) -> bool:
@@ -43,7 +36,7 @@ def started(folder: Path, script: str, **variables: str) -> Process:
 
 def test_it_has_a_session_of_its_own_and_its_output_is_kept(tmp_path: Path) -> None:
     one = started(tmp_path, "import os; print(os.getsid(0) == os.getpid(), os.getcwd())")
-    until(lambda: one.status is not None)
+    wait_for(lambda: one.status is not None, WAIT_SECONDS)
     assert one.last_line == f"True {REPOSITORY}"
     assert one.ending == f"ended with status 0: True {REPOSITORY}"
 
@@ -61,7 +54,7 @@ def test_ignored_signals_are_taken_again(tmp_path: Path) -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         for number, handler in before.items():
             signal.signal(number, handler)
-    until(lambda: one.status is not None)
+    wait_for(lambda: one.status is not None, WAIT_SECONDS)
     assert one.last_line == "[False, False, False] set()"
 
 
@@ -81,9 +74,9 @@ def test_it_ends_with_its_parent_even_if_that_is_killed(tmp_path: Path) -> None:
     ) as parent:
         assert parent.stdout is not None
         pid = int(parent.stdout.readline())
-        until(lambda: "600" in " ".join(psutil.Process(pid).cmdline()[1:3]))
+        wait_for(lambda: "600" in " ".join(psutil.Process(pid).cmdline()[1:3]), WAIT_SECONDS)
         parent.kill()
-    until(lambda: not runs(pid))
+    wait_for(lambda: not runs(pid), WAIT_SECONDS)
 
 
 def test_a_child_whose_parent_is_gone_before_it_begins_does_not_begin() -> None:
@@ -102,7 +95,7 @@ def test_one_that_is_deaf_is_killed(tmp_path: Path) -> None:
         "time.sleep(600)"
     )
     one = started(tmp_path, deaf)
-    until(lambda: one.last_line == "deaf")
+    wait_for(lambda: one.last_line == "deaf", WAIT_SECONDS)
     assert not one.end(0.2)
     assert one.ending == "ended by SIGKILL"
     assert one.end(0.2)  # again does nothing
@@ -178,7 +171,7 @@ def test_only_what_has_the_token_is_ended(tmp_path: Path) -> None:
         ) as c,
     ):
         try:
-            until(lambda: len(leftovers.find(mine)) == 2)
+            wait_for(lambda: len(leftovers.find(mine)) == 2, WAIT_SECONDS)
             assert leftovers.find(mine, since=time.time() + 3600) == []
             assert [p.pid for p in leftovers.find(mine, spared=[b.pid])] == [a.pid]
             assert leftovers.end(mine, spared=[b.pid]) == 1

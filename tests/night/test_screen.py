@@ -2,7 +2,6 @@
 
 import io
 import json
-import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -23,6 +22,7 @@ from fluxhero.night.server_api import ServerApi
 from fluxhero.night.sight import Coming, Lookout, RunLine, Sight, agenda
 from fluxhero.night.state import NightState, Part, PartState, Standing
 from tests.night.stand_ins import StandIn, stand_in
+from tests.threaded import in_a_thread
 
 NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
 LONG = "ended with status 1: " + "x" * 200
@@ -187,12 +187,8 @@ class Server(BaseHTTPRequestHandler):
 def place(tmp_path: Path) -> Iterator[StandIn]:
     line = {"at": "2026-12-01T01:30:00+00:00", "deployment": "nightly/nightly", "skipped": None}
     place = stand_in(tmp_path, agenda=f"print({json.dumps(line)!r})")
-    with HTTPServer(("127.0.0.1", place.prefect_port), Server) as listener:
-        thread = threading.Thread(target=listener.serve_forever, args=(0.01,))
-        thread.start()
+    with in_a_thread(HTTPServer(("127.0.0.1", place.prefect_port), Server)):
         yield place
-        listener.shutdown()
-        thread.join()
 
 
 def test_runs_alerts_and_the_agenda_are_looked_up(

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -28,6 +27,7 @@ from fluxhero.night.shift import Asked, end_shift, only_shift, prepare, running_
 from fluxhero.night.state import NightState, Part, process_created, state_file, write_state
 from tests.command import Run
 from tests.ports import free_port
+from tests.threaded import in_a_thread
 
 SLEEP = (sys.executable, "-c", "import time; time.sleep(600)")
 
@@ -52,12 +52,8 @@ def server() -> Iterator[int]:
         def log_message(self, *args: object) -> None:
             pass
 
-    with HTTPServer(("127.0.0.1", 0), Health) as listener:
-        thread = threading.Thread(target=listener.serve_forever, args=(0.01,))
-        thread.start()
+    with in_a_thread(HTTPServer(("127.0.0.1", 0), Health)) as listener:
         yield listener.server_port
-        listener.shutdown()
-        thread.join()
 
 
 def a_state(
@@ -214,27 +210,27 @@ def _impatient_end(data_dir: Path) -> None:
         end_shift(data_dir)
 
 
-def test_what_a_killed_one_left_is_ended_before_the_next_begins(tmp_path: Path) -> None:
+@pytest.fixture
+def left(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that a night shift has left which was killed."""
     token = f"left-{tmp_path}"
-    with subprocess.Popen(SLEEP, env={**os.environ, NIGHT_SHIFT: token}) as left:
-        gone = a_state(
-            tmp_path, pid=left.pid, token=token, created=psutil.Process(left.pid).create_time() - 5
-        )
-        write_state(tmp_path, gone)
-        with only_shift(tmp_path):
-            assert left.wait(10) == -signal.SIGTERM
+    with subprocess.Popen(SLEEP, env={**os.environ, NIGHT_SHIFT: token}) as process:
+        made = psutil.Process(process.pid).create_time()
+        write_state(tmp_path, a_state(tmp_path, pid=process.pid, token=token, created=made - 5))
+        yield process
+
+
+def test_what_a_killed_one_left_is_ended_before_the_next_begins(
+    left: subprocess.Popen[bytes], tmp_path: Path
+) -> None:
+    with only_shift(tmp_path):
+        assert left.wait(10) == -signal.SIGTERM
     assert not state_file(tmp_path).exists()
 
 
-def test_down_ends_what_a_killed_one_left(tmp_path: Path) -> None:
-    token = f"left-{tmp_path}"
-    with subprocess.Popen(SLEEP, env={**os.environ, NIGHT_SHIFT: token}) as left:
-        gone = a_state(
-            tmp_path, pid=left.pid, token=token, created=psutil.Process(left.pid).create_time() - 5
-        )
-        write_state(tmp_path, gone)
-        assert "what it had left, 1 processes, has ended" in end_shift(tmp_path)
-        assert left.wait(10) == -signal.SIGTERM
+def test_down_ends_what_a_killed_one_left(left: subprocess.Popen[bytes], tmp_path: Path) -> None:
+    assert "what it had left, 1 process, has ended" in end_shift(tmp_path)
+    assert left.wait(10) == -signal.SIGTERM
     assert end_shift(tmp_path) == "Nothing runs."
 
 

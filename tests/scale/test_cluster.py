@@ -35,6 +35,7 @@ from tasks.backtests import all_of, sweep_part
 from tasks.cluster import CoresOrCluster, check_cluster
 from tests.backtest.evaluating import evaluate
 from tests.scale.as_deployed import ASKED
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.timeout(900)  # each process of a cluster imports all that a run does
 REPOSITORY = Path(__file__).parents[2]
@@ -64,15 +65,6 @@ class Waiting:
 def sweep(packed: PackedPlan, parts: int) -> list[PartDone]:
     """One sweep alone."""
     return all_of([sweep_part.submit(BOUNDS, None, packed, number) for number in range(parts)])
-
-
-def wait_for(happened: Callable[[], Any]) -> Any:
-    """What `happened` returns as soon as it is true."""
-    end = time.monotonic() + PATIENCE_SECONDS
-    while not (found := happened()):
-        assert time.monotonic() < end, "it never happened"
-        time.sleep(0.05)
-    return found
 
 
 @pytest.fixture
@@ -165,7 +157,7 @@ def test_the_deployed_flow_on_a_local_cluster_comes_to_the_same_and_leaves_nothi
     assert trials_of(far).select(keep).equals(trials_of(near).select(keep))
     assert heard == {"127.0.0.1"}
     assert sum("spawn_main" in command for command in seen.values()) >= (os.cpu_count() or 1)
-    wait_for(lambda: not any(one.is_running() for one in seen))
+    wait_for(lambda: not any(one.is_running() for one in seen), PATIENCE_SECONDS)
     assert not (far / "tmp" / "dask").exists()
     assert sorted(path.name for path in clean_environment.iterdir()) == ["dask", "threads"]
 
@@ -179,9 +171,7 @@ def test_a_killed_worker_costs_nothing_but_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("FLUXHERO_DASK_SCHEDULER", "local")
-    plan, stop, reached = planned(), data.parent / "stop", data.parent / "reached"
-    stop.touch()
-    killed = kill_when(reached, stop)
+    plan, killed = planned(), kill_when_it_waits(data.parent)
     done = sweep(PackedPlan.of(plan), plan.parts)
     assert len(killed()) == 1
     assert sum(one.combinations for one in done) == COMBINATIONS
@@ -200,9 +190,7 @@ def test_workers_that_end_again_and_again_are_told_and_the_next_run_goes_on(
     import distributed  # noqa: F401 - which brings its part of the configuration
 
     monkeypatch.setenv("FLUXHERO_DASK_SCHEDULER", "local")
-    plan, stop, reached = planned(), data.parent / "stop", data.parent / "reached"
-    stop.touch()
-    killed = kill_when(reached, stop)
+    plan, killed = planned(), kill_when_it_waits(data.parent)
     with (
         dask.config.set({"distributed.scheduler.allowed-failures": 0}),
         pytest.raises(ClusterError, match="lost work"),
@@ -220,12 +208,14 @@ def test_workers_that_end_again_and_again_are_told_and_the_next_run_goes_on(
     assert sweep_outcome(plan).failed == 0
 
 
-def kill_when(reached: Path, stop: Path) -> Callable[[], list[int]]:
+def kill_when_it_waits(folder: Path) -> Callable[[], list[int]]:
     """Kill the Dask worker that is at the waiting combination; call what is returned for its pid."""
+    stop, reached = folder / "stop", folder / "reached"
+    stop.touch()
     killed: list[int] = []
 
     def kill() -> None:
-        wait_for(reached.exists)
+        wait_for(reached.exists, PATIENCE_SECONDS)
         (busy,) = [one for one in workers() if _computes(one)][:1]
         busy.send_signal(signal.SIGKILL)
         killed.append(busy.pid)
@@ -265,7 +255,7 @@ def scheduler(data: Path) -> Iterator[str]:
 
     try:
         start("scheduler", "--port", "0", "--scheduler-file", str(found))
-        wait_for(found.exists)
+        wait_for(found.exists, PATIENCE_SECONDS)
         start(
             *("worker", "--scheduler-file", str(found), "--no-nanny", "--nthreads", "1"),
             *("--preload", "tasks.dask_worker", "--local-directory", str(folder)),
