@@ -435,6 +435,7 @@ def test_a_locked_archive_is_status_3_and_names_who_holds_it(sample: Sample, run
 _COMMAND = "from fluxhero.cli import main; main()"
 
 
+@pytest.mark.measured
 @pytest.mark.parametrize("form", [[], ["--csv"], ["--json"]], ids=str)
 def test_a_closed_pipe_ends_a_query_quietly(clean_environment: Path, form: list[str]) -> None:
     sql = "SELECT range AS i, repeat('x', 90) FROM range(20000)"
@@ -455,6 +456,7 @@ def test_a_closed_pipe_ends_a_query_quietly(clean_environment: Path, form: list[
     assert process.wait(60) == 128 + signal.SIGPIPE
 
 
+@pytest.mark.measured
 def test_output_that_nobody_reads_at_all_is_the_same(clean_environment: Path) -> None:
     reader, writer = os.pipe()
     os.close(reader)
@@ -553,6 +555,7 @@ _INTERRUPTIBLE_RUN = (
 )
 
 
+@pytest.mark.measured
 @pytest.mark.server
 def test_ctrl_c_ends_with_130(clean_environment: Path, prefect_harness: str) -> None:
     write_sample("sqlite", clean_environment / "system.db")

@@ -23,6 +23,7 @@ from fluxhero.ledger.formats import FORMATS
 from fluxhero.ledger.query import run_query
 from fluxhero.ledger.schema import ALL_TABLES
 from tests import samples
+from tests.command import check_arguments
 
 REPOSITORY = Path(__file__).parents[1]
 DOCS = REPOSITORY / "docs"
@@ -52,27 +53,12 @@ def commands() -> Iterator[tuple[str, str, list[str]]]:
                     yield name_of(page), line, words[1 : min(ends, default=len(words))]
 
 
-def check(arguments: list[str]) -> None:
-    """Parse arguments as the command would, without running anything."""
-    command: click.Command = cli
-    context = click.Context(cli, info_name="fluxhero", **cli.context_settings)
-    rest = list(arguments)
-    while isinstance(command, click.Group):
-        if rest[0] in {"--version", "--help"}:
-            return
-        rest = rest[1:] if rest[0] == "--debug" else rest
-        found = command.get_command(context, rest[0])
-        assert found is not None, f"there is no verb {rest[0]}"
-        command, rest = found, rest[1:]
-    command.make_context(command.name, rest, parent=context)
-
-
 @pytest.mark.parametrize(("page", "line", "arguments"), list(commands()))
 def test_every_command_in_the_documentation_exists(
     page: str, line: str, arguments: list[str]
 ) -> None:
     try:
-        check(arguments)
+        check_arguments(arguments)
     except click.UsageError as error:
         pytest.fail(f"{page} has `{line}`, which does not run: {error.format_message()}")
 

@@ -13,6 +13,8 @@ import pytest
 from fluxhero import progress
 from tests.test_cli import TRADE
 
+pytestmark = pytest.mark.measured
+
 REPOSITORY = Path(__file__).parents[1]
 PROGRAM = "from fluxhero.cli import main; main()"
 

@@ -3,6 +3,7 @@
 import errno
 import os
 import socket
+import time
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,6 +11,8 @@ from fluxhero.errors import AddressError
 
 _TRIES: Final = 100
 _MOST: Final = 65_535
+_DYING_SECONDS: Final = 3.0
+_LOOK_SECONDS: Final = 0.05
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with, not listened on
 
 
@@ -38,7 +41,8 @@ def choose(
         AddressError: the port is taken and asked for, or no port is free, or the address is not ours.
     """
     for port in range(wanted, min(wanted + _TRIES, _MOST + 1)):
-        if port not in taken and _is_free(host, port):
+        free = _is_or_becomes_free if port == wanted else _is_free
+        if port not in taken and free(host, port):
             notice = (
                 None if port == wanted else f"{_in_use(wanted)}; {what} has port {port} instead"
             )
@@ -58,6 +62,17 @@ def url_of(host: str, port: int) -> str:
     """URL of a server as this machine reaches it, without a slash at its end."""
     host = _EVERYWHERE.get(host, host)
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def _is_or_becomes_free(host: str, port: int) -> bool:
+    """Whether a server may listen there, now or once a process has gone that is just ending.
+
+    A process that was killed gives its port back a moment after it has lost its name and environment.
+    """
+    deadline = time.monotonic() + _DYING_SECONDS
+    while not (free := _is_free(host, port)) and time.monotonic() < deadline and not _holder(port):
+        time.sleep(_LOOK_SECONDS)
+    return free
 
 
 def _is_free(host: str, port: int) -> bool:
@@ -96,7 +111,8 @@ def _holder(port: int) -> str | None:
         for connection in psutil.net_connections("tcp"):
             listens = connection.status == psutil.CONN_LISTEN and connection.laddr.port == port
             if listens and connection.pid:
-                return f"{psutil.Process(connection.pid).name()} (pid {connection.pid})"
+                holder = psutil.Process(connection.pid)
+                return f"{holder.name()} (pid {holder.pid})" if holder.cmdline() else None
     except (psutil.Error, OSError):
         pass
     return None

@@ -34,6 +34,8 @@ from fluxhero.night.state import NightState, process_created, write_state
 from tests.alerts.made import START, a_run
 from tests.waiting import wait_for
 
+pytestmark = pytest.mark.measured
+
 NOWHERE = "http://127.0.0.1:9/api"
 
 

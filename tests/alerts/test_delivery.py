@@ -31,6 +31,8 @@ from fluxhero.locks import locked
 from tests.alerts.receivers import SECRET, MailServer, Receiver, mail_server, receiving
 from tests.alerts.telling import NOW, incident
 
+pytestmark = pytest.mark.measured
+
 SECOND, MINUTE, HOUR, DAY = (timedelta(seconds=seconds) for seconds in (1, 60, 3600, 86_400))
 
 

@@ -20,6 +20,8 @@ from fluxhero.commands import serving
 from tests.api.server import TOKEN
 from tests.command import Run
 
+pytestmark = pytest.mark.measured
+
 REPOSITORY = Path(__file__).parents[2]
 NOWHERE = "http://127.0.0.1:9/api"  # a Prefect server that is away
 

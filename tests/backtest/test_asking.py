@@ -13,6 +13,8 @@ import pytest
 from fluxhero.backtest.asking import targets_of
 from fluxhero.errors import StrategyError
 
+pytestmark = pytest.mark.measured
+
 FRAME = pd.DataFrame(
     {"close": [1.0, 2.0, 3.0]},
     index=pd.date_range("2026-01-02 21:00", periods=3, freq="D", tz="UTC"),

@@ -20,6 +20,8 @@ from fluxhero.backtest.strategy import Named, named
 from tests.backtest.conftest import EnvironmentOf
 from tests.backtest.made import PARTS
 
+pytestmark = pytest.mark.measured
+
 BOUNDS = Bounds(seconds=120, memory_mb=2_048)
 FIXED = {"sizing": Sizing.FIXED, "shares": 40}
 POOR = {"sizing": Sizing.FIXED, "shares": 400, "cash": Decimal(20_000)}

@@ -18,6 +18,8 @@ from fluxhero.backtest.environments import environment_of
 from fluxhero.backtest.isolation import Bounds
 from fluxhero.errors import AlreadyRunningError, ConfigurationError, EngineUnavailableError
 
+pytestmark = pytest.mark.measured
+
 HERE = sys.version_info[:2]
 
 

@@ -10,6 +10,8 @@ import pytest
 from tests.backtest.conftest import EnvironmentOf
 from tests.backtest.evaluating import evaluate
 
+pytestmark = pytest.mark.measured
+
 
 def test_an_engine_is_compared_and_a_missing_one_is_a_row(
     data: Path, environment_for: EnvironmentOf, monkeypatch: pytest.MonkeyPatch, tmp_path: Path

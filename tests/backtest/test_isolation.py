@@ -9,6 +9,8 @@ import pytest
 
 from fluxhero.backtest.isolation import Bounds, Ended, Outcome, run_isolated
 
+pytestmark = pytest.mark.measured
+
 ROOMY = Bounds(seconds=60, memory_mb=512)
 
 

@@ -23,6 +23,8 @@ from fluxhero.backtest.sources import SAMPLES, random_walk, sample_bars
 from fluxhero.backtest.strategy import Named, named
 from tests.backtest.conftest import EnvironmentOf
 
+pytestmark = pytest.mark.measured
+
 # How many bars after its signal an order is filled in the engine's own idiom.
 DELAY = {"vectorbt": 0, "backtesting": 1, "bt": 0}
 ENGINES = [pytest.param(name, marks=pytest.mark.slow) for name in DELAY]

@@ -26,6 +26,8 @@ from fluxhero.backtest.strategy import Named
 from fluxhero.errors import BadInputError, EngineError, EngineUnavailableError
 from tests.backtest.made import bars_of
 
+pytestmark = pytest.mark.measured
+
 ENGINE = engine_named("backtrader")
 RUNNER = Path(__file__).with_name("faulty_runner.py")
 BOUNDS = Bounds(seconds=30, memory_mb=500)

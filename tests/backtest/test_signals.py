@@ -18,6 +18,8 @@ from fluxhero.backtest.signals import Signals, signals_of
 from fluxhero.backtest.strategy import Named, named
 from fluxhero.errors import ConfigurationError, StrategyError
 
+pytestmark = pytest.mark.measured
+
 MINE = Path(__file__).with_name("bad_strategies.py")
 BOUNDS = Bounds(seconds=4, memory_mb=1_024)
 

@@ -26,6 +26,8 @@ from fluxhero.backtest.tables import units
 from fluxhero.errors import BadInputError
 from tests.backtest.made import Backtest, assert_same, backtests, digest_of_walks, rows_of
 
+pytestmark = pytest.mark.measured
+
 ROOT = Path(__file__).parents[2]
 
 

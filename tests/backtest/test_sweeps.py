@@ -58,6 +58,8 @@ from fluxhero.recorded import record_path, write_recorded
 from tests.killed import dying_before, in_child
 from tests.samples import AS_OF
 
+pytestmark = pytest.mark.measured
+
 REPOSITORY = Path(__file__).parents[2]
 NEW_YORK = ZoneInfo("America/New_York")
 BOUNDS = Bounds(seconds=30, memory_mb=2_048)

@@ -14,18 +14,12 @@ import pytest
 import yaml
 
 from fluxhero.night.deployments import POOL
+from tests.command import check_arguments
 
 REPOSITORY = Path(__file__).parents[2]
 COMPOSE = REPOSITORY / "deploy" / "compose"
 KUBERNETES = REPOSITORY / "deploy" / "kubernetes"
 DOCKERFILE = (COMPOSE / "Dockerfile").read_text(encoding="utf-8")
-
-
-def check(arguments: list[str]) -> None:
-    """The command would take these arguments."""
-    from fluxhero.cli import cli
-
-    cli.commands[arguments[0]].make_context(arguments[0], arguments[1:])
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +33,7 @@ def services() -> dict[str, Any]:
 def test_compose_starts_what_there_is(services: dict[str, Any]) -> None:
     assert set(services) == {"postgres", "server", "worker"}
     for name in ("server", "worker"):
-        check(list(services[name]["command"]))
+        check_arguments(list(services[name]["command"]))
     parts = [word for name in ("server", "worker") for word in services[name]["command"]]
     assert {"server", "worker", "api", "alerts"} < set(parts), "no part is left out"
 
@@ -88,7 +82,7 @@ def test_the_image_is_what_the_lock_says_and_runs_as_nobody_in_particular() -> N
     assert users == ["10001:10001"]
     assert "DO_NOT_TRACK=1" in DOCKERFILE
     (command,) = re.findall(r"^CMD (.+)$", DOCKERFILE, re.MULTILINE)
-    check(json.loads(command))
+    check_arguments(json.loads(command))
     bases = re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)
     assert set(bases) == {"python:3.12-slim"}
 
@@ -156,7 +150,7 @@ def test_kubernetes_pods_are_confined_probed_and_bounded(
         "capabilities": {"drop": ["ALL"]},
     }
     if "args" in container:
-        check(list(container["args"]))
+        check_arguments(list(container["args"]))
     for variable in container["env"]:
         secret = "PASSWORD" in variable["name"] or "CONNECTION_URL" in variable["name"]
         assert not secret or "secretKeyRef" in variable["valueFrom"], variable["name"]

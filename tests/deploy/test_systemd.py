@@ -9,6 +9,7 @@ import pytest
 
 from config.loading import load_settings
 from fluxhero.night.shift import ENDS_WITHIN_SECONDS
+from tests.command import check_arguments
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "systemd"
 UNITS = sorted(FOLDER.glob("*.service"))
@@ -59,15 +60,12 @@ def test_they_are_confined(analyze: str, tmp_path: Path, unit: Path) -> None:
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
 def test_they_start_what_there_is_and_give_it_time_to_end(unit: Path) -> None:
-    from fluxhero.cli import cli
-
     read = RawConfigParser(strict=False)
     read.read(unit, encoding="utf-8")
     service = read["Service"]
-    program, verb, *options = service["execstart"].split()
+    program, *arguments = service["execstart"].split()
     assert program.endswith("/bin/fluxhero")
-    command = cli.commands[verb]
-    command.make_context(verb, options)
+    check_arguments(arguments)
     assert int(service["timeoutstopsec"]) > ENDS_WITHIN_SECONDS
     assert service["killmode"] == "mixed"
 

@@ -231,6 +231,7 @@ print(json.dumps([line.rule for line in report.findings if line.state.counts]))
 """
 
 
+@pytest.mark.measured
 def test_folders_that_may_not_be_looked_into_hide_no_other_fault(installed: House) -> None:
     if os.geteuid() == 0 and shutil.which("setpriv") is None:
         pytest.skip("root reads every folder, and setpriv (of util-linux) is not here to hinder it")

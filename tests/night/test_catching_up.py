@@ -94,6 +94,7 @@ def test_of_ten_missed_runs_one_is_run_and_not_the_one_of_the_holiday(
     ]
 
 
+@pytest.mark.measured
 def test_runs_on_a_holiday_and_out_of_session_end_well_and_count_for_nothing(
     server: ServerApi, deployed: str, tmp_path: Path
 ) -> None:

@@ -50,7 +50,10 @@ def mount_small(folder: Path) -> bool:
 
 
 # A sample; `python -m tests.night.chaos` plays them all.
-@pytest.mark.parametrize("victims", [("server", "worker", "run"), ("api", "run")])
+@pytest.mark.parametrize(
+    "victims",
+    [("server", "worker", "run"), pytest.param(("api", "run"), marks=pytest.mark.slow)],
+)
 def test_after_a_kill_the_next_run_completes_and_nothing_is_lost_or_doubled(
     chaos: Chaos, victims: tuple[str, ...]
 ) -> None:

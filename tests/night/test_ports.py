@@ -52,8 +52,22 @@ def test_a_program_that_may_not_be_known_is_left_out(
         raise psutil.AccessDenied
 
     monkeypatch.setattr(psutil, "net_connections", denied)
+    monkeypatch.setattr(ports, "_DYING_SECONDS", 0.1)
     with pytest.raises(AddressError, match=f"port {taken} is taken →"):
         choose(HOST, taken, set_by="--api-port", what="the page")
+
+
+def test_one_whose_program_is_ending_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as listener:
+        listener.bind((HOST, 0))
+        listener.listen()
+        port = int(listener.getsockname()[1])
+
+        def ends(_port: int) -> None:
+            listener.close()
+
+        monkeypatch.setattr(ports, "_holder", ends)
+        assert choose(HOST, port, set_by="--api-port", what="the page").port == port
 
 
 def test_two_of_ours_never_get_the_same() -> None:

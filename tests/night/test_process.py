@@ -18,6 +18,8 @@ from fluxhero.night.logs import bound, last_lines, open_log
 from fluxhero.night.process import Process
 from tests.waiting import wait_for
 
+pytestmark = pytest.mark.measured
+
 REPOSITORY = Path(__file__).parents[2]
 WAIT_SECONDS = 30
 

@@ -21,6 +21,8 @@ from fluxhero.night.state import read_state, state_file
 from tests.night.stand_ins import SERVER
 from tests.ports import free_port
 
+pytestmark = pytest.mark.measured
+
 WAIT_SECONDS = 120
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 

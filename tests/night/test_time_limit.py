@@ -12,6 +12,8 @@ import pytest
 
 from tests.deployed import environment, post, work_once
 
+pytestmark = pytest.mark.measured
+
 REPOSITORY = Path(__file__).parents[2]
 
 

@@ -23,6 +23,8 @@ from fluxhero.night.server_api import ServerApi
 from fluxhero.night.state import NightState, last_state
 from tests.night.shift import UP_SECONDS, Shift
 
+pytestmark = pytest.mark.measured
+
 LONG_SECONDS = 900  # on a machine that does much else, a server starts for minutes
 
 SLEEPY = """

@@ -64,8 +64,7 @@ def test_a_worker_archives_through_a_server_over_postgresql(
     ended = api.get(f"/flow_runs/{made['id']}")
     assert ended["state_name"] == "Completed", ended["state"]
     assert list((tmp_path / "data" / "archive" / "trades").rglob("*.parquet"))
-    occurrences = wait_for(lambda: events_of(api, made["id"]), EVENTS_WITHIN)
-    assert "prefect.flow-run.Completed" in occurrences
+    wait_for(lambda: "prefect.flow-run.Completed" in events_of(api, made["id"]), EVENTS_WITHIN)
     fired = f"prefect.automation.{automation['id']}"
     wait_for(lambda: "prefect.automation.triggered" in events_of(api, fired), EVENTS_WITHIN)
     assert not (tmp_path / "prefect" / "prefect.db").exists(), "nothing is in SQLite"
