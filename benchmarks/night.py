@@ -43,9 +43,10 @@ def markdown(results: Results) -> str:
             "# Benchmarks of the night shift",
             "",
             (
-                "Made by `python -m benchmarks.night` on `fluxhero up` as it is, with all its parts, a process of "
-                "its own for each run, and SQLite. CPU seconds are user plus system; on a machine that does other "
-                "things at the same time they come out higher."
+                "Made by `python -m benchmarks.night` on `fluxhero up` as it is, with SQLite: nights and snapshots "
+                "with all its parts and a process of its own for each run, memory and database with the server alone. "
+                "CPU seconds are user plus system; on a machine that does other things at the same time they come out "
+                "higher."
             ),
             "",
             machine("Prefect", "SQLAlchemy", "DuckDB"),
