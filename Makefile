@@ -32,7 +32,9 @@ $(STAMP): requirements.lock pyproject.toml
 	fi
 	@echo "setup: installing the packages of requirements.lock (a few minutes the first time)"
 	@# The lock is already resolved, and resolving it again is where pip's hash mode trips over extras.
-	@$(BIN)/python -m pip install -qq --no-deps --require-hashes -r requirements.lock
+	@# Compiled afterwards, on all cores.
+	@$(BIN)/python -m pip install -qq --no-deps --no-compile --require-hashes -r requirements.lock
+	@$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || :
 	@echo "setup: installing fluxhero-pipeline itself"
 	@$(BIN)/python -m pip install -qq --no-deps --no-build-isolation -e .
 	@$(BIN)/python -m pip check > $(VENV)/pip-check.log || { cat $(VENV)/pip-check.log >&2; exit 1; }

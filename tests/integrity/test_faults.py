@@ -22,6 +22,9 @@ from tests.integrity import sound
 from tests.integrity.sound import BARS_WRITTEN
 from tests.samples import create_duckdb_store, create_fluxhero_store
 
+# Measuring takes a fifth of their time, and other tests reach the same lines.
+pytestmark = pytest.mark.no_cover
+
 
 @pytest.fixture(scope="module", params=["duckdb", "sqlite"])
 def kind(request: pytest.FixtureRequest) -> str:

@@ -49,26 +49,6 @@ def mount_small(folder: Path) -> bool:
     return subprocess.run([mount, *options], capture_output=True, check=False).returncode == 0
 
 
-# A sample; `python -m tests.night.chaos` plays them all.
-@pytest.mark.parametrize(
-    "victims",
-    [("server", "worker", "run"), pytest.param(("api", "run"), marks=pytest.mark.slow)],
-)
-def test_after_a_kill_the_next_run_completes_and_nothing_is_lost_or_doubled(
-    chaos: Chaos, victims: tuple[str, ...]
-) -> None:
-    assert chaos.play(victims).violations == []
-
-
-def test_the_server_dies_while_a_flow_starts(chaos: Chaos) -> None:
-    def kill(run: str) -> bool:
-        chaos.shift.wait(lambda: chaos.shift.state(run) == "PENDING", 60, "a run to be taken")
-        chaos.kill(["server"], run)
-        return False
-
-    assert chaos.through(kill, Round(("server",), 0)).violations == []
-
-
 def test_the_server_s_database_is_locked_for_a_while(chaos: Chaos) -> None:
     (database,) = prefect_home(chaos).glob("*.db")
 
@@ -98,6 +78,26 @@ def test_the_disk_of_the_server_is_full_for_a_while(chaos: Chaos) -> None:
         return False
 
     assert chaos.through(fill, Round((), 0)).violations == []
+
+
+def test_the_server_dies_while_a_flow_starts(chaos: Chaos) -> None:
+    def kill(run: str) -> bool:
+        chaos.shift.wait(lambda: chaos.shift.state(run) == "PENDING", 60, "a run to be taken")
+        chaos.kill(["server"], run)
+        return False
+
+    assert chaos.through(kill, Round(("server",), 0)).violations == []
+
+
+# A sample; `python -m tests.night.chaos` plays them all.
+@pytest.mark.parametrize(
+    "victims",
+    [("server", "worker", "run"), pytest.param(("api", "run"), marks=pytest.mark.slow)],
+)
+def test_after_a_kill_the_next_run_completes_and_nothing_is_lost_or_doubled(
+    chaos: Chaos, victims: tuple[str, ...]
+) -> None:
+    assert chaos.play(victims).violations == []
 
 
 def test_each_crashed_run_was_told_of_once(chaos: Chaos) -> None:
