@@ -4,7 +4,8 @@ The server looks for lost heartbeats itself, and marks such runs as crashed. It 
 waiting for when it is away for a minute longer than that, and never knew of heartbeats that came in
 right before it was killed. So the courier looks as well, once a server has been back for long enough
 that a run which lives has sent a heartbeat. It also brings back a run that the server took for dead
-since it was away itself, if the run's process is on this machine and lives.
+since it was away itself, or lost an event while its database was locked, if the run's process is on
+this machine and lives.
 """
 
 import logging
@@ -24,7 +25,10 @@ SILENT_AFTER: Final = rules.HEARTBEAT_WINDOW + timedelta(seconds=8)
 UNSTARTED_AFTER: Final = rules.PENDING_WINDOW + timedelta(seconds=8)
 SETTLED_AFTER: Final = rules.HEARTBEAT_EVERY + timedelta(seconds=10)
 RUN_VARIABLE: Final = "PREFECT__FLOW_RUN_ID"
-_REVIVED: Final = "Its process lives: the server had been away, and took its silence for death."
+_REVIVED: Final = (
+    "Its process lives: the server had been away or busy, and took its silence for death."
+)
+_TAKEN_FOR_DEAD: Final = frozenset({rules.HEARTBEAT_LOST_MESSAGE, rules.STUCK_PENDING_MESSAGE})
 _ENGINE: Final = "prefect"  # in the command line of a run's own process, and not of what it starts
 
 Lives = Callable[[str], bool]  # whether the process of a run with this id is on this machine
@@ -84,8 +88,7 @@ def mark_children(facts: ServerFacts, parent: Run) -> None:
 
 def was_taken_for_dead(run: Run, lives: Lives) -> bool:
     """Whether a run was marked as crashed for its silence and lives all the same."""
-    mine = run.kind == "CRASHED" and run.message == rules.HEARTBEAT_LOST_MESSAGE
-    return mine and lives(run.id)
+    return run.kind == "CRASHED" and run.message in _TAKEN_FOR_DEAD and lives(run.id)
 
 
 def revive(facts: ServerFacts, run: Run) -> None:

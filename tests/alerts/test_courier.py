@@ -309,10 +309,13 @@ def _ago(passed: timedelta) -> datetime:
 
 
 @pytest.mark.server
-def test_a_run_that_the_server_took_for_dead_is_brought_back(machine: Machine) -> None:
+@pytest.mark.parametrize("message", [rules.HEARTBEAT_LOST_MESSAGE, rules.STUCK_PENDING_MESSAGE])
+def test_a_run_that_the_server_took_for_dead_is_brought_back(
+    machine: Machine, message: str
+) -> None:
     courier = machine.courier()
     courier.look()
-    run = machine.run("RUNNING", "CRASHED", message=rules.HEARTBEAT_LOST_MESSAGE)
+    run = machine.run("RUNNING", "CRASHED", message=message)
     machine.alive = {run}
     courier._due.clear()
     assert courier.look() == 0
