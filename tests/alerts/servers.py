@@ -41,11 +41,6 @@ def alone(seconds: float = 600):
 @flow(name="archive-trades")
 def failing(seconds: float = 0):
     raise ValueError("it always fails")
-
-
-@flow(name="archive-trades", retries=1, retry_delay_seconds=130)
-def retrying(seconds: float = 0):
-    raise ValueError("it always fails")
 """
 _WATCH = """
 import logging, sys

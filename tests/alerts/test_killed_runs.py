@@ -29,20 +29,19 @@ def crashed(made: Night) -> set[str]:
 def test_killed_runs_become_crashed_in_time_and_no_others(tmp_path: Path) -> None:
     with night(tmp_path) as made:
         made.start_courier()
-        parent, alone, failing, retrying = (
+        parent, alone, failing = (
             made.run(made.deployment(name), seconds=seconds)
-            for name, seconds in (("parent", 600), ("alone", 150), ("failing", 0), ("retrying", 0))
+            for name, seconds in (("parent", 600), ("alone", 150), ("failing", 0))
         )
+        wait_for(lambda: made.state(failing) == "Failed", 180)
         wait_for(lambda: running(made, parent, alone), 180)
-        wait_for(lambda: made.state(retrying) == "AwaitingRetry", 60)
-        child = next(run for run in made.states() if run not in {parent, alone, failing, retrying})
+        child = next(run for run in made.states() if run not in {parent, alone, failing})
         time.sleep(35)  # the first heartbeats are over
         made.kill_run(parent)
         wait_for(lambda: crashed(made) >= {parent, child}, CRASHED_WITHIN)
         assert made.states()[parent][1] == rules.HEARTBEAT_LOST_MESSAGE
         wait_for(lambda: made.state(alone) == "Completed", 300)
-        wait_for(lambda: made.state(retrying) == "Failed", 300)
-        wait_for(lambda: f"run:{retrying}:failed" in made.alerts(), 60)
+        wait_for(lambda: f"run:{failing}:failed" in made.alerts(), 60)
         assert crashed(made) == {parent, child}
         assert [key for key in made.alerts() if "crashed" in key] == [f"run:{parent}:crashed"]
 
