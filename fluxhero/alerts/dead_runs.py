@@ -87,8 +87,12 @@ def mark_children(facts: ServerFacts, parent: Run) -> None:
 
 
 def was_taken_for_dead(run: Run, lives: Lives) -> bool:
-    """Whether a run was marked as crashed for its silence and lives all the same."""
-    return run.kind == "CRASHED" and run.message in _TAKEN_FOR_DEAD and lives(run.id)
+    """Whether a run was marked as crashed for its silence, had begun to run, and lives all the same.
+
+    One that never began though its process lives hangs: brought back, it would keep others waiting.
+    """
+    silent = run.kind == "CRASHED" and run.message in _TAKEN_FOR_DEAD
+    return silent and run.attempts > 0 and lives(run.id)
 
 
 def revive(facts: ServerFacts, run: Run) -> None:

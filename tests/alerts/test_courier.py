@@ -325,6 +325,17 @@ def test_a_run_that_the_server_took_for_dead_is_brought_back(
     assert courier.look() == 0
 
 
+@pytest.mark.server
+def test_a_run_that_hangs_before_it_begins_is_not_brought_back(machine: Machine) -> None:
+    courier = machine.courier()
+    courier.look()
+    run = machine.run("PENDING", "CRASHED", message=rules.STUCK_PENDING_MESSAGE)
+    machine.alive = {run}
+    courier._due.clear()
+    assert courier.look() == 1
+    assert machine.state(run)[0] == "Crashed"
+
+
 def test_a_run_lives_while_its_own_process_does() -> None:
     run = str(uuid4())
     assert not lives_here(run)
