@@ -25,6 +25,18 @@ def parse(text: str) -> Any:
         raise ValueError("it is nested too deeply") from None
 
 
+def parse_first(text: str) -> tuple[Any, int]:
+    """Parse the JSON that a text begins with, and say where it ends.
+
+    Raises:
+        ValueError: it begins with no whole JSON value.
+    """
+    try:
+        return _DECODER.raw_decode(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
 def check(text: str, *, kind: type | None = None) -> None:
     """Make sure that text is JSON, of a certain kind if one is given; quicker than `parse`.
 
