@@ -10,6 +10,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from fluxhero.engine import literal
 from fluxhero.ledger.schema import ORDERS
@@ -63,12 +64,15 @@ FROM summed WHERE side IS NOT NULL ORDER BY order_id
 """
 
 
-def derived_orders(connection: duckdb.DuckDBPyConnection, written: Path) -> Iterator[pa.Table]:
+def derived_orders(
+    connection: duckdb.DuckDBPyConnection, written: Path, folder: Path
+) -> Iterator[pa.Table]:
     """Yield the orders that fills belong to, made of all their fills in the store attached as `hot`.
 
     Args:
         connection: on a transaction that has the fills.
         written: Parquet file of the fills that are new.
+        folder: where the orders wait, so that few of them are in memory.
 
     Yields:
         Pages in `ORDERS.arrow`, each order once.
@@ -76,9 +80,11 @@ def derived_orders(connection: duckdb.DuckDBPyConnection, written: Path) -> Iter
     sql = _SQL.format(
         written=literal(str(written)), mark=MARK, cancels=CANCELS, cancelled_as=CANCELLED_AS
     )
-    whole = connection.sql(sql).to_arrow_table().cast(ORDERS.arrow)
-    for start in range(0, whole.num_rows, _PAGE_ROWS):
-        yield whole.slice(start, _PAGE_ROWS)
+    waiting = folder / "derived.parquet"
+    connection.execute(f"COPY ({sql}) TO {literal(str(waiting))} (FORMAT parquet)")
+    with pq.ParquetFile(waiting) as file:
+        for batch in file.iter_batches(_PAGE_ROWS):
+            yield pa.Table.from_batches([batch]).cast(ORDERS.arrow)
 
 
 def without_told(orders: pa.Table, known: pa.Table) -> pa.Table:
