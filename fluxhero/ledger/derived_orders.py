@@ -2,6 +2,7 @@
 
 A broker's list of executions names orders without saying what became of them. Where the ledger has no
 better word of such an order, it is made of all its fills that the ledger has, whichever file they came in.
+An order for several instruments at once, as for a spread, is no row of the ledger: it has no one quantity.
 """
 
 from collections.abc import Iterator
@@ -47,7 +48,7 @@ summed AS (
         arg_max(source_id, executed_at) AS source_id,
         any_value(trade_id) AS trade_id,
         any_value(account) AS account, any_value(currency) AS currency, count(*) FILTER (stands) AS fills
-    FROM counted GROUP BY order_id
+    FROM counted GROUP BY order_id HAVING count(DISTINCT symbol) = 1
 )
 SELECT order_id, mode, broker, symbol, side, order_type,
     (CASE WHEN filled > 0 THEN filled ELSE ever END)::DECIMAL(18,8) AS quantity,
