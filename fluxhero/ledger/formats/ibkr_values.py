@@ -26,6 +26,7 @@ _ZONE = r" ?(?P<zone>Z|UTC|GMT|EST|EDT|[+-][0-9]{2}:?[0-9]{2})"
 _MOMENT = re.compile(rf"{_DATE}(?:(?:[;T]|, ?| )?{_TIME}(?:{_ZONE})?)?")
 _OFFSETS = {"Z": "+00:00", "UTC": "+00:00", "GMT": "+00:00", "EST": "-05:00", "EDT": "-04:00"}
 _CENTURY = 69  # as strptime reads two digits: 69 is 1969, 68 is 2068
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _SLASHED = re.compile(r"([0-9]{1,2})/([0-9]{1,2})/[0-9]{2}")
 _MONTHS_A_YEAR = 12
 # Money of 18 digits twice over: a sum that would have to be rounded is an error instead.
@@ -35,6 +36,16 @@ _EXACT = Context(prec=80, traps=[Inexact, InvalidOperation])
 def given(text: str | None) -> str | None:
     """A text, or None for IBKR's ways of saying nothing."""
     return None if text is None or text in NOTHING else text
+
+
+def numbered(text: str | None) -> str | None:
+    """The text of a number that something is known by; IBKR writes 0 where there is none."""
+    return None if text == "0" else given(text)
+
+
+def is_date(iso: str | None) -> bool:
+    """Whether an ISO text has a day and no time."""
+    return iso is not None and _DAY.fullmatch(iso) is not None
 
 
 def number(text: str | None) -> str | None:
@@ -91,7 +102,7 @@ def day_order(text: str) -> bool | None:
 def is_ambiguous(text: str) -> bool:
     """Whether a date with slashes means another day when day and month change places."""
     found = _SLASHED.match(text)
-    return bool(found) and found[1].zfill(2) != found[2].zfill(2) and day_order(text) is None
+    return found is not None and day_order(text) is None and int(found[1]) != int(found[2])
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +141,7 @@ class Clock:
     def date(self, text: str | None) -> str | None:
         """ISO text of a date, without a time; as it is where it is no date."""
         iso = self.iso(text)
-        return iso[:10] if iso is not None and iso != text else iso
+        return iso[:10] if iso and _DAY.match(iso) else iso
 
 
 @functools.lru_cache(maxsize=8192)
