@@ -15,7 +15,8 @@ from fluxhero.engine import literal
 from fluxhero.ledger.schema import ORDERS
 
 MARK = "derived"  # of such an order's `extra`
-CANCELS = "cancels"  # of a fill's `extra`: the fill that it takes back
+CANCELS = "cancels"  # of a fill's `extra`: what the fill is called that it takes back
+CANCELLED_AS = "cancelled_as"  # what a fill is called there, where that is not its key
 _PAGE_ROWS = 25_000
 
 # Fills that were taken back, and those that take them back, are no longer part of what was filled.
@@ -28,8 +29,8 @@ mine AS (
     FROM hot.fills f SEMI JOIN touched USING (order_id) WHERE f.kind = 'trade'
 ),
 counted AS (
-    SELECT *, taken_back IS NULL AND fill_id NOT IN (
-        SELECT taken_back FROM mine WHERE taken_back IS NOT NULL) AS stands
+    SELECT *, taken_back IS NULL AND coalesce(json_extract_string(extra, '$.{cancelled_as}'), fill_id)
+        NOT IN (SELECT taken_back FROM mine WHERE taken_back IS NOT NULL) AS stands
     FROM mine
 ),
 summed AS (
@@ -38,7 +39,7 @@ summed AS (
         any_value(json_extract_string(extra, '$.order_type')) AS order_type,
         coalesce(sum(quantity) FILTER (stands), 0) AS filled,
         sum(quantity) FILTER (taken_back IS NULL) AS ever,
-        sum(quantity * price) FILTER (stands) AS paid,
+        sum(quantity::DECIMAL(38,8) * price) FILTER (stands) AS paid,
         min(TRY_CAST(json_extract_string(extra, '$.submitted_at') AS TIMESTAMPTZ)) AS submitted_at,
         max(executed_at) FILTER (stands) AS filled_at,
         max(executed_at) AS last_at, any_value(source) AS source,
@@ -72,7 +73,9 @@ def derived_orders(connection: duckdb.DuckDBPyConnection, written: Path) -> Iter
     Yields:
         Pages in `ORDERS.arrow`, each order once.
     """
-    sql = _SQL.format(written=literal(str(written)), mark=MARK, cancels=CANCELS)
+    sql = _SQL.format(
+        written=literal(str(written)), mark=MARK, cancels=CANCELS, cancelled_as=CANCELLED_AS
+    )
     whole = connection.sql(sql).to_arrow_table().cast(ORDERS.arrow)
     for start in range(0, whole.num_rows, _PAGE_ROWS):
         yield whole.slice(start, _PAGE_ROWS)

@@ -263,7 +263,10 @@ class _Writing:
         if not written.exists():
             return None
         count = TableCount()
-        with reckoning(ORDERS) as known, closing(self.staging.outgoing(ORDERS)) as outgoing:
+        with (
+            reckoning(ORDERS, derived=True) as known,
+            closing(self.staging.outgoing(ORDERS)) as outgoing,
+        ):
             for every in self.transaction.derived_orders(written):
                 hot, cold = self._known(ORDERS, every)
                 orders = without_told(every, pa.concat_tables([hot, cold]))
