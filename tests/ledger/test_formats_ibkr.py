@@ -1,9 +1,8 @@
 """ibkr-flex: executions as fills, and that what IBKR takes back is taken back in the sums."""
 
-import itertools
 import json
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -80,6 +79,13 @@ def fills(path: Path, options: ReadOptions = NEW_YORK) -> list[dict[str, Any]]:
 def one(tmp_path: Path, options: ReadOptions = NEW_YORK, **changes: str | None) -> dict[str, Any]:
     [row] = fills(flex.write(tmp_path / "t.xml", trade(**changes)), options)
     return row
+
+
+def several(changes: Iterable[dict[str, str]]) -> Iterator[str]:
+    """Executions with ids of their own, each changed in its way."""
+    for at, change in enumerate(changes):
+        own = {"ibExecID": f"e{at}.01", "tradeID": f"{at + 1}", "transactionID": f"{at + 1}"}
+        yield trade(**own | change)
 
 
 def refusal(tmp_path: Path, *others: str, **changes: str | None) -> Rejected:
@@ -190,31 +196,19 @@ def test_two_accounts_in_one_file() -> None:
     }
 
 
-@pytest.mark.parametrize(
-    ("account", "given", "mode"),
-    [
-        ("U1234567", None, "live"),
-        ("F1234567", None, "live"),
-        ("DU1234567", None, "paper"),
-        ("DF1234567", None, "paper"),
-        ("DU1234567", "live", "live"),
-        ("U1234567", "paper", "paper"),
-        ("my alias", "paper", "paper"),
-    ],
-)
-def test_the_mode_is_told_by_the_user_or_by_the_account(
-    tmp_path: Path, account: str, given: str | None, mode: str
-) -> None:
-    path = flex.write(tmp_path / "t.xml", trade(accountId=account), account=account)
-    [row] = fills(path, replace(NEW_YORK, mode=given))
-    assert row["mode"] == mode
+def test_the_mode_is_told_by_the_account_or_by_the_user(tmp_path: Path) -> None:
+    accounts = ["U1234567", "F1234567", "DU1234567", "DF1234567"]
+    path = flex.write(tmp_path / "t.xml", *(trade(accountId=account) for account in accounts))
+    assert [row["mode"] for row in fills(path)] == ["live", "live", "paper", "paper"]
+    live = fills(path, replace(NEW_YORK, mode="live"))
+    assert [row["mode"] for row in live] == ["live"] * 4
 
 
 def test_an_account_that_is_no_number_does_not_tell_paper_from_live(tmp_path: Path) -> None:
     path = flex.write(tmp_path / "t.xml", trade(accountId="my alias"), account="my alias")
     with pytest.raises(BadInputError, match=r"'my alias'.*--mode live or --mode paper"):
         read(path)
-    assert refusal(tmp_path, accountId="my alias").rule == "mode"
+    assert fills(path, replace(NEW_YORK, mode="paper"))[0]["mode"] == "paper"
 
 
 def test_an_execution_is_of_its_statement_s_account_where_it_names_none(tmp_path: Path) -> None:
@@ -234,23 +228,24 @@ def test_an_account_that_is_not_the_file_s_is_refused(tmp_path: Path) -> None:
     assert fills(path, replace(NEW_YORK, account="U1234567"))
 
 
-@pytest.mark.parametrize(
-    ("changes", "expected"),
-    [
-        ({}, Decimal("1.0035")),
-        ({"taxes": "-2.5"}, Decimal("3.5035")),
-        ({"ibCommission": "0.25"}, Decimal("-0.25")),  # a rebate
-        ({"ibCommission": "0"}, Decimal(0)),
-        ({"ibCommission": "-1,234.5"}, Decimal("1234.5")),
-        ({"ibCommission": "-0.00000001", "taxes": "-0.00000001"}, Decimal("0.00000002")),
-        ({"ibCommissionCurrency": ""}, Decimal("1.0035")),
-        ({"ibCommissionCurrency": "EUR"}, None),
-        ({"ibCommissionCurrency": "EUR", "ibCommission": "0", "taxes": "-1"}, Decimal(1)),
-        ({"ibCommission": ""}, None),
-    ],
-)
-def test_fees(tmp_path: Path, changes: dict[str, str], expected: Decimal | None) -> None:
-    assert one(tmp_path, **changes)["fees"] == expected
+FEES: list[tuple[dict[str, str], str | None]] = [
+    ({}, "1.0035"),
+    ({"taxes": "-2.5"}, "3.5035"),
+    ({"ibCommission": "0.25"}, "-0.25"),  # a rebate
+    ({"ibCommission": "0"}, "0"),
+    ({"ibCommission": "-1,234.5"}, "1234.5"),
+    ({"ibCommission": "-0.00000001", "taxes": "-0.00000001"}, "0.00000002"),
+    ({"ibCommissionCurrency": ""}, "1.0035"),
+    ({"ibCommissionCurrency": "EUR"}, None),
+    ({"ibCommissionCurrency": "EUR", "ibCommission": "0", "taxes": "-1"}, "1"),
+    ({"ibCommission": ""}, None),
+]
+
+
+def test_fees(tmp_path: Path) -> None:
+    rows = fills(flex.write(tmp_path / "t.xml", *several(changes for changes, _ in FEES)))
+    expected = [None if text is None else Decimal(text) for _, text in FEES]
+    assert [row["fees"] for row in rows] == expected
 
 
 def test_a_commission_in_another_currency_is_kept_and_never_summed(tmp_path: Path) -> None:
@@ -280,53 +275,51 @@ def test_a_sell_of_many_digits(tmp_path: Path) -> None:
     assert row["extra"]["exact"] == {"quantity": "1234567.123456789", "price": "0.000123456"}
 
 
-@pytest.mark.parametrize(
-    ("changes", "side"),
-    [
-        ({"buySell": "SELL", "quantity": "100", "proceeds": "5025"}, "sell"),
-        ({"buySell": "SELL", "quantity": "100", "proceeds": ""}, "sell"),
-        ({"buySell": "BUY", "quantity": "-100", "proceeds": "-5025"}, "buy"),
-        ({"buySell": "SELL", "quantity": "100", "proceeds": "-5025"}, None),
-        ({"buySell": "BUY", "quantity": "-100", "proceeds": "5025"}, None),
-        ({"buySell": "BUY", "quantity": "-100", "proceeds": ""}, None),
-    ],
-)
-def test_a_sign_that_contradicts_the_side(
-    tmp_path: Path, changes: dict[str, str], side: str | None
-) -> None:
-    if side:
-        row = one(tmp_path, **changes)
-        assert (row["side"], row["quantity"]) == (side, Decimal(100))
-    else:
-        rejected = refusal(tmp_path, **changes)
-        assert (rejected.rule, rejected.position) == ("direction", "row 6")
+SIGNS: list[tuple[str, str, str, str | None]] = [
+    ("SELL", "100", "5025", "sell"),
+    ("SELL", "100", "", "sell"),
+    ("BUY", "-100", "-5025", "buy"),
+    ("SELL", "100", "-5025", None),
+    ("BUY", "-100", "5025", None),
+    ("BUY", "-100", "", None),
+]
 
 
-@pytest.mark.parametrize(
-    ("changes", "rule"),
-    [
-        ({"quantity": "0"}, "zero_quantity"),
-        ({"quantity": "many"}, "type"),
-        ({"quantity": ""}, "required"),
-        ({"quantity": "1,5"}, "type"),
-        ({"tradePrice": ""}, "required"),
-        ({"tradePrice": "NaN"}, "finite"),
-        ({"tradePrice": "12345678901"}, "range"),
-        ({"ibCommission": "free"}, "type"),
-        ({"symbol": "--"}, "required"),
-        ({"currency": ""}, "required"),
-        ({"buySell": "HOLD"}, "side"),
-        ({"dateTime": "", "tradeDate": ""}, "required"),
-        ({"dateTime": "20260231;093000"}, "time"),
-        ({"dateTime": "today"}, "time"),
-        ({"dateTime": "MULTI", "tradeDate": ""}, "required"),
-        ({"ibExecID": "", "tradeID": "", "transactionID": ""}, "id"),
-    ],
-)
-def test_a_row_that_is_no_fill_is_quarantined(
-    tmp_path: Path, changes: dict[str, str], rule: str
-) -> None:
-    assert refusal(tmp_path, **changes).rule == rule
+def test_a_sign_that_contradicts_the_side(tmp_path: Path) -> None:
+    changes = ({"buySell": word, "quantity": q, "proceeds": p} for word, q, p, _ in SIGNS)
+    rows, rejected = read(flex.write(tmp_path / "t.xml", *several(changes)))
+    assert [row["side"] for row in rows["fills"]] == [side for *_, side in SIGNS if side]
+    assert {row["quantity"] for row in rows["fills"]} == {Decimal(100)}
+    assert [refused.rule for refused in rejected] == ["direction"] * 3
+
+
+NO_FILLS: list[tuple[dict[str, str], str]] = [
+    ({"quantity": "0"}, "zero_quantity"),
+    ({"quantity": "many"}, "type"),
+    ({"quantity": ""}, "required"),
+    ({"quantity": "1,5"}, "type"),
+    ({"tradePrice": ""}, "required"),
+    ({"tradePrice": "NaN"}, "finite"),
+    ({"tradePrice": "12345678901"}, "range"),
+    ({"ibCommission": "free"}, "type"),
+    ({"symbol": "--"}, "required"),
+    ({"currency": ""}, "required"),
+    ({"buySell": "HOLD"}, "side"),
+    ({"dateTime": "", "tradeDate": ""}, "required"),
+    ({"dateTime": "20260231;093000"}, "time"),
+    ({"dateTime": "today"}, "time"),
+    ({"dateTime": "MULTI", "tradeDate": ""}, "required"),
+    ({"ibExecID": "", "tradeID": "", "transactionID": ""}, "id"),
+    ({"accountId": "my alias"}, "mode"),
+]
+
+
+def test_rows_that_are_no_fills_are_quarantined_and_the_rest_goes_in(tmp_path: Path) -> None:
+    bad = several(changes for changes, _ in NO_FILLS)
+    rows, rejected = read(flex.write(tmp_path / "t.xml", *bad, trade()))
+    assert [row["fill_id"] for row in rows["fills"]] == ["ibkr:U1234567:0000e0d5.6a5a0001.01.01"]
+    found = {refused.position: refused.rule for refused in rejected}
+    assert found == {f"row {5 + at}": rule for at, (_, rule) in enumerate(NO_FILLS)}
 
 
 def test_a_refused_row_is_kept_as_ibkr_wrote_it(tmp_path: Path) -> None:
@@ -415,24 +408,29 @@ def test_a_cancelled_sell_is_bought_back_with_its_commission(tmp_path: Path) -> 
     }
     rows = fills(flex.write(tmp_path / "t.xml", sold, trade(**cancel)))
     assert rows[1]["fees"] == Decimal("-0.287")
-    assert (position(rows), cash(rows)) == (0, 0)
+    assert (position(rows), cash(rows)) == (Decimal(0), Decimal(0))
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"buySell": "BUY", "notes": "", "transactionType": "TradeCancel"},
-        {"buySell": "BUY", "notes": "", "transactionType": "FracShareCancel"},
-        {"notes": "", "transactionType": "ExchTrade"},
-        {"buySell": "BUY", "notes": "P;Ca", "transactionType": "ExchTrade"},
-        {"quantity": "2"},  # unsigned, but the proceeds tell
-        {"ibExecID": "0000e0d5.6a5a0001.01.01", "tradeID": "700000001"},
-    ],
-)
-def test_a_cancel_is_known_by_each_of_its_marks(tmp_path: Path, changes: dict[str, str]) -> None:
-    rows = fills(flex.write(tmp_path / "t.xml", BOUGHT, trade(**CANCEL | changes)))
-    assert position(rows) == 0
-    assert rows[1]["extra"]["cancels"] == rows[0]["extra"]["cancelled_as"]
+MARKS: list[dict[str, str]] = [
+    {"buySell": "BUY", "notes": "", "transactionType": "TradeCancel"},
+    {"buySell": "BUY", "notes": "", "transactionType": "FracShareCancel"},
+    {"notes": "", "transactionType": "ExchTrade"},
+    {"buySell": "BUY", "notes": "P;Ca", "transactionType": "ExchTrade"},
+    {"quantity": "2"},  # unsigned, but the proceeds tell
+    {"ibExecID": "0000e0d5.6a5a0001.01.01", "tradeID": "700000001"},
+]
+
+
+def test_a_cancel_is_known_by_each_of_its_marks(tmp_path: Path) -> None:
+    cancels = (
+        trade(**CANCEL | changes | {"transactionID": f"90000000{50 + at}"})
+        for at, changes in enumerate(MARKS)
+    )
+    bought, *rows = fills(flex.write(tmp_path / "t.xml", BOUGHT, *cancels))
+    assert len({row["fill_id"] for row in rows}) == len(MARKS)
+    for row in rows:
+        assert (row["side"], row["quantity"]) == ("sell", 2)
+        assert row["extra"]["cancels"] == bought["extra"]["cancelled_as"]
 
 
 def test_an_original_that_only_bears_the_code_is_what_it_says(tmp_path: Path) -> None:
@@ -524,22 +522,36 @@ def stored(store: DuckDBStore, sql: str) -> list[tuple[Any, ...]]:
 ROWS = "SELECT * EXCLUDE source_id FROM hot.fills ORDER BY fill_id"
 
 
-@pytest.mark.parametrize("again", [REVISED, SAME_EXECUTION])
-def test_files_in_any_order_make_the_same_ledger(tmp_path: Path, again: dict[str, str]) -> None:
-    first = flex.write(tmp_path / "first.xml", BOUGHT)
-    second = flex.write(tmp_path / "second.xml", trade(**CANCEL), trade(**again))
-    both = flex.write(tmp_path / "both.xml", trade(**again), BOUGHT, trade(**CANCEL))
+def test_files_in_any_order_make_the_same_ledger(tmp_path: Path) -> None:
+    other = {"tradeID": "700000009", "ibExecID": "0000e0d5.6a5a0009.01.01", "ibOrderID": "5"}
+    originals = [BOUGHT, trade(quantity="2", transactionID="9000000002", **other)]
+    fixed = [
+        trade(**CANCEL),
+        trade(**REVISED),
+        trade(**CANCEL | {"origTradeID": "700000009", "transactionID": "9000000022"}),
+        trade(**AGAIN | other | {"transactionID": "9000000023"}),
+    ]
+    first = flex.write(tmp_path / "first.xml", *originals)
+    second = flex.write(tmp_path / "second.xml", *fixed)
+    both = flex.write(tmp_path / "both.xml", *reversed(fixed), *originals)
     ledgers = []
-    for number, order in enumerate(itertools.permutations([first, second, both])):
+    for number, order in enumerate([(first, second), (second, first), (both, second, first)]):
         store = DuckDBStore(tmp_path / f"{number}.duckdb", lock_timeout=5)
         store.ensure()
         for path in order:
             ingest(path, store)
         ledgers.append(stored(store, ROWS))
         assert not stored(store, "SELECT * FROM hot.quarantine")
-    assert all(ledger == ledgers[0] for ledger in ledgers)
-    assert len(ledgers[0]) == 3
-    assert ingest(both, store).changed is False
+    assert ledgers[1:] == ledgers[:1] * 2
+    assert len(ledgers[0]) == 6
+
+
+def test_an_order_is_what_stands_of_its_fills(tmp_path: Path, store: DuckDBStore) -> None:
+    ingest(flex.write(tmp_path / "first.xml", BOUGHT), store)
+    order = "SELECT filled_quantity, average_fill_price, status FROM hot.orders"
+    assert stored(store, order) == [(2, Decimal("0.73"), "filled")]
+    ingest(flex.write(tmp_path / "second.xml", trade(**CANCEL), trade(**AGAIN)), store)
+    assert stored(store, order) == [(1, Decimal("0.73"), "filled")]
 
 
 def test_a_real_shaped_file_goes_in_once(tmp_path: Path, store: DuckDBStore) -> None:

@@ -2,8 +2,8 @@
 
 Times in it are in the zone the account's statements are set to, which the file does not name, so the
 user has to. Field lists and codes are those of `ibflex`; its classes are not used for the rows, as they
-drop what they do not know, stop at a currency or an order type they have not heard of, and take
-seven times as long.
+drop what they do not know and the offsets of times, stop at a currency or a kind of order they have not
+heard of, and cost as much for one element as reading and judging it does here.
 """
 
 import logging
