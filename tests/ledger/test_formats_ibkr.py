@@ -1,6 +1,8 @@
 """ibkr-flex: executions as fills, and that what IBKR takes back is taken back in the sums."""
 
+import itertools
 import json
+import random
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -422,15 +424,13 @@ MARKS: list[dict[str, str]] = [
 
 
 def test_a_cancel_is_known_by_each_of_its_marks(tmp_path: Path) -> None:
-    cancels = (
-        trade(**CANCEL | changes | {"transactionID": f"90000000{50 + at}"})
-        for at, changes in enumerate(MARKS)
-    )
-    bought, *rows = fills(flex.write(tmp_path / "t.xml", BOUGHT, *cancels))
+    own = ({"transactionID": f"90000000{50 + at}", "origTradeID": f"{at}"} for at in range(1, 9))
+    cancels = (trade(**CANCEL | changes | ids) for changes, ids in zip(MARKS, own, strict=False))
+    rows = fills(flex.write(tmp_path / "t.xml", *cancels))
     assert len({row["fill_id"] for row in rows}) == len(MARKS)
-    for row in rows:
+    for at, row in enumerate(rows, start=1):
         assert (row["side"], row["quantity"]) == ("sell", 2)
-        assert row["extra"]["cancels"] == bought["extra"]["cancelled_as"]
+        assert row["extra"]["cancels"] == f"ibkr:U1234567:trade:{at}"
 
 
 def test_an_original_that_only_bears_the_code_is_what_it_says(tmp_path: Path) -> None:
@@ -465,7 +465,7 @@ def test_what_is_booked_anew_is_a_fill_of_its_own(
     path = flex.write(tmp_path / "t.xml", BOUGHT, trade(**CANCEL), trade(**again))
     rows = fills(path)
     assert rows[2]["fill_id"] == f"ibkr:U1234567:{key}"
-    assert "cancelled_as" not in rows[2]["extra"], "it is not what was taken back"
+    assert rows[2]["extra"]["cancelled_as"] == "ibkr:U1234567:trade:700000001#1"
     assert position(rows) == 1
     assert cash(rows) == Decimal("-0.73") - Decimal("1.3666") + Decimal("0.3333")
     later = flex.write(tmp_path / "later.xml", trade(**again), trade(**CANCEL))
@@ -489,12 +489,95 @@ def test_a_correction_counts_once(tmp_path: Path) -> None:
         assert "Include Canceled Trades" in rejected.reason
 
 
+def test_what_is_cancelled_twice(tmp_path: Path) -> None:
+    again = trade(**CANCEL | {"quantity": "-1", "proceeds": "0.73", "transactionID": "9000000031"})
+    last = trade(**AGAIN | {"ibExecID": "0000e0d5.6a5a0001.01.03", "transactionID": "9000000033"})
+    found = [BOUGHT, trade(**CANCEL), trade(**AGAIN), again, last]
+    rows = fills(flex.write(tmp_path / "t.xml", *found))
+    assert len({row["fill_id"] for row in rows}) == 5
+    assert position(rows) == 1
+    called = [row["extra"]["cancelled_as"] for row in (rows[0], rows[2])]
+    assert [row["extra"]["cancels"] for row in (rows[1], rows[3])] == called
+    assert rows[4]["extra"]["cancelled_as"] not in called
+
+
+def test_a_revision_without_its_cancel_does_not_count_beside_the_original(
+    tmp_path: Path, store: DuckDBStore
+) -> None:
+    """So it is where the query leaves out what was cancelled: the original may be in the ledger."""
+    revised = flex.write(tmp_path / "revised.xml", trade(**AGAIN))
+    assert fills(revised)[0]["fill_id"] == "ibkr:U1234567:0000e0d5.6a5a0001.01.01"
+    ingest(flex.write(tmp_path / "first.xml", BOUGHT), store)
+    assert ingest(revised, store).counts["fills"].quarantined == 1
+    assert stored(store, "SELECT quantity FROM hot.fills") == [(2,)]
+    assert stored(store, "SELECT rule FROM hot.quarantine") == [("conflict",)]
+
+
 def test_cancels_need_the_transaction(tmp_path: Path) -> None:
     path = flex.write(
         tmp_path / "t.xml", trade(transactionID=None), trade(**CANCEL | {"transactionID": None})
     )
     with pytest.raises(BadInputError, match="lacks the field Trade/transactionID"):
         read(path)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_whatever_is_cancelled_and_booked_anew_the_sums_are_right(
+    tmp_path: Path, seed: int
+) -> None:
+    """Bookings of some days, in files that overlap, against sums that know of no cancels."""
+    chance = random.Random(seed)
+    days: list[list[str]] = [[] for _ in range(4)]
+    shares, money = Decimal(0), Decimal(0)
+    number = itertools.count(9_000_000_000)
+    for at in range(30):
+        first = chance.randrange(3)
+        names = {"tradeID": str(700_000_000 + at), "ibExecID": f"0000e0d5.{at:08x}.01.01"}
+        quantity = Decimal(chance.choice([-7, -2, 3, 10]))
+        price = Decimal(chance.randrange(1, 9999)) / 100
+        fee = Decimal(chance.randrange(-20, 300)) / 100
+
+        def booking(quantity: Decimal, price: Decimal, fee: Decimal, **names: str) -> str:
+            return trade(
+                buySell="BUY" if quantity > 0 else "SELL",
+                quantity=str(quantity),
+                tradePrice=str(price),
+                proceeds=str(-quantity * price),
+                ibCommission=str(-fee),
+                transactionID=str(next(number)),
+                **names,
+            )
+
+        days[first].append(booking(quantity, price, fee, **names))
+        if chance.random() < 0.5:
+            back = CANCEL | {
+                "buySell": "BUY (Ca.)" if quantity > 0 else "SELL (Ca.)",
+                "quantity": str(-quantity),
+                "tradePrice": str(price),
+                "proceeds": str(quantity * price),
+                "ibCommission": str(fee),
+                "origTradeID": names["tradeID"],
+                "transactionID": str(next(number)),
+            }
+            later = days[chance.randrange(first, 4)]
+            later.append(trade(**back))
+            quantity = fee = Decimal(0)
+            if chance.random() < 0.6:
+                quantity, fee = Decimal(chance.choice([-1, 5])), Decimal(1)
+                if chance.random() < 0.5:
+                    names["ibExecID"] = names["ibExecID"][:-2] + "02"
+                later.append(booking(quantity, price, fee, **names))
+        shares += quantity
+        money += -quantity * price - fee
+    ledger: dict[str, dict[str, Any]] = {}
+    for begin, end in [(0, 1), (2, 4), (1, 3), (0, 4)]:
+        found = list(itertools.chain(*days[begin:end]))
+        chance.shuffle(found)
+        for row in fills(flex.write(tmp_path / "t.xml", *found)):
+            row.pop("source_id")
+            assert ledger.setdefault(row["fill_id"], row) == row
+    assert position(ledger.values()) == shares
+    assert cash(ledger.values()) == money
 
 
 # In a store ----------------------------------------------------------------------------------------

@@ -153,6 +153,14 @@ def test_other_elements_around_the_statements_are_passed_over(tmp_path: Path) ->
     assert "submitted_at" not in fills(path)[0]["extra"]
 
 
+def test_sections_that_may_move_money_are_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    found = [trade(), element("SalesTax", salesTax="1"), element("OpenPosition", position="1")]
+    assert fills(flex.write(tmp_path / "t.xml", *found))
+    assert "not read, and may not all be among the cash transactions: SalesTax" in caplog.text
+
+
 def test_unicode_and_a_byte_order_mark(tmp_path: Path) -> None:
     path = tmp_path / "t.xml"
     text = response(statement(trade(symbol="MÜNCHEN–漢", orderReference="a & <b>")))

@@ -33,6 +33,11 @@ logger = logging.getLogger(__name__)
 
 _PAGE_ROWS = 10_000
 _ROOTS = (b"<FlexQueryResponse", b"<FlexStatementResponse")
+# Sections of which nothing is read, though they may move cash or shares that no other section tells of.
+_MOVES = frozenset({
+    "TradeTransfer", "TransactionTax", "SalesTax", "CFDCharge", "ClientFee", "DebitCardActivity",
+    "StockGrantActivity", "SLBFee",
+})  # fmt: skip
 _MOST_NAMES = 20  # in a line of the log
 
 _READERS: dict[str, tuple[Table, Callable[[Element, Context], Row | None]]] = {
@@ -77,7 +82,7 @@ def _pages(path: Path, options: ReadOptions) -> Iterator[Page]:
         for batch in batches.values():
             if not batch.is_empty:
                 yield batch.page()
-    _log(path, found, context, left_out)
+    _log(options.file(path), found, context, left_out)
 
 
 class _Batch:
@@ -163,7 +168,7 @@ def _unknown_fields(found: Survey) -> dict[str, tuple[str, ...]]:
     return unknown
 
 
-def _log(path: Path, found: Survey, context: Context, left_out: int) -> None:
+def _log(file: str, found: Survey, context: Context, left_out: int) -> None:
     """Say once what of the file is not in the ledger, and what of it is new to us."""
     from ibflex import Types
 
@@ -174,15 +179,22 @@ def _log(path: Path, found: Survey, context: Context, left_out: int) -> None:
         logger.info(
             "%s: left out %d rows that sum up others, and %d elements of sections that hold nothing "
             "for the ledger",
-            path,
+            file,
             left_out,
             counted,
         )
+    if moves := sorted(others & _MOVES):
+        logger.warning(
+            "%s: what these sections say is not read, and may not all be among the cash "
+            "transactions: %s",
+            file,
+            ", ".join(moves),
+        )
     if strange:
-        logger.warning("%s: has elements nobody knows, left out: %s", path, ", ".join(strange))
+        logger.warning("%s: has elements nobody knows, left out: %s", file, ", ".join(strange))
     for tag, names in context.unknown.items():
         new = ", ".join(names[:_MOST_NAMES])
-        logger.warning("%s: %s has fields nobody knows, kept in extra: %s", path, tag, new)
+        logger.warning("%s: %s has fields nobody knows, kept in extra: %s", file, tag, new)
 
 
 IBKR_FLEX = Format(

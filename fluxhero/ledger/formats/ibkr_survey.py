@@ -4,6 +4,7 @@ One pass over the file: which sections and fields the query had, which trades it
 order its dates have day and month. A query that lacks what the ledger needs is refused here.
 """
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -44,7 +45,7 @@ class Survey:
         details: how many cash transactions that are no sums.
         counts: how many elements of each name.
         fields: the attributes that any element of a name has.
-        cancelled: by account and trade, the highest transaction that cancels it.
+        cancelled: by account and trade, the transactions that cancel it, in order.
         unnamed: whether an execution can be known by its transaction only.
         accounts: the accounts of its statements.
         day_first: whether its dates with slashes have the day first; None where nothing tells.
@@ -56,7 +57,7 @@ class Survey:
     details: int = 0
     counts: Counter[str] = field(default_factory=Counter)
     fields: dict[str, set[str]] = field(default_factory=dict)
-    cancelled: dict[tuple[str, str], int] = field(default_factory=dict)
+    cancelled: dict[tuple[str, str], list[int]] = field(default_factory=dict)
     accounts: set[str] = field(default_factory=set)
     day_first: bool | None = None
     ambiguous: str | None = None
@@ -89,9 +90,15 @@ class Survey:
         named = given(attributes.get("ibExecID")) or numbered(attributes.get("tradeID"))
         self.unnamed |= cancel or not named
         if cancel and (trade := numbered(attributes.get("origTradeID"))):
-            key = (account_of(element), trade)
-            number = transaction_number(attributes)
-            self.cancelled[key] = max(number, self.cancelled.get(key, 0))
+            cancels = self.cancelled.setdefault((account_of(element), trade), [])
+            cancels.append(transaction_number(attributes))
+
+    def booked_before(self, element: Element, trade: str | None) -> int:
+        """How often a trade was booked, and cancelled again, before an element of it was."""
+        cancels = self.cancelled.get((account_of(element), trade or ""))
+        if cancels is None:
+            return 0
+        return bisect_left(cancels, transaction_number(element.attributes))
 
     def _date(self, text: str) -> None:
         order = day_order(text)
@@ -111,6 +118,8 @@ def survey(path: Path) -> Survey:
     found = Survey()
     for element in elements(path):
         found.add(element)
+    for cancels in found.cancelled.values():
+        cancels.sort()
     _check(path, found)
     return found
 

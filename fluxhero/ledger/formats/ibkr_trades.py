@@ -2,10 +2,12 @@
 
 A cancelled execution stays in the file. Another row takes it back: side `BUY (Ca.)`, the opposite
 quantity, no execution of its own, and of the original only the trade's number. Where IBKR corrected it,
-a third row books the execution anew under the same trade, mostly with a new revision of its execution id.
-Each is a fill, so that their sums are what the account has; nothing is removed.
+a third row books the execution anew under the same trade, mostly with a new revision of its execution
+id. IBKR books the latter two at once, so that no file has one without the other. Each is a fill, so
+that their sums are what the account has; nothing is removed.
 """
 
+import re
 from collections.abc import Mapping
 from decimal import Decimal
 
@@ -24,7 +26,6 @@ from fluxhero.ledger.formats.ibkr_survey import (
     account_of,
     codes,
     is_cancel,
-    transaction_number,
 )
 from fluxhero.ledger.formats.ibkr_values import (
     decimal,
@@ -50,6 +51,7 @@ _KINDS = {
     "MEx": "exercise",
 }
 _FIRST_REVISION = 1
+_EXECUTION = re.compile(r"[0-9a-f]{8}\.[0-9a-f]{8}\.[0-9a-f]{2}\.[0-9]{2}")
 _IN_PERCENT = ("BOND", "BILL")  # priced in percent of their face value
 _NO_ORDER = ("BookTrade", "DvpTrade")
 
@@ -67,9 +69,9 @@ def fill(element: Element, context: Context) -> Row | None:
     cancel = is_cancel(attributes)
     currency = given(attributes.get("currency"))
     trade = numbered(attributes.get("tradeID"))
-    again = _is_booked_again(element, context)
+    again = context.survey.booked_before(element, trade) > 0
     extra = context.kept(element, _KEPT)
-    extra |= _links(element, account, context, cancel=cancel, again=again)
+    extra |= _links(element, account, context, cancel=cancel)
     moment, date_only = _moment(attributes, context)
     if date_only:
         extra["date_only"] = True
@@ -104,43 +106,37 @@ def fill(element: Element, context: Context) -> Row | None:
     return row
 
 
-def _is_booked_again(element: Element, context: Context) -> bool:
-    """Whether a row books anew what a row before it took back.
-
-    IBKR books both at once, so that no file has one without the other.
-    """
-    trade = element.attributes.get("tradeID", "")
-    cancelled = context.survey.cancelled.get((account_of(element), trade))
-    return cancelled is not None and transaction_number(element.attributes) > cancelled
-
-
-def _links(
-    element: Element, account: str, context: Context, *, cancel: bool, again: bool
-) -> dict[str, str]:
+def _links(element: Element, account: str, context: Context, *, cancel: bool) -> dict[str, str]:
     """Which other fill this one takes back or corrects, and by what name it is taken back itself."""
-    attributes, known = element.attributes, context.survey.cancelled
+    attributes, survey = element.attributes, context.survey
     trade = numbered(attributes.get("tradeID"))
     original = numbered(attributes.get("origTradeID"))
     if cancel:
         if original:
-            return {"cancels": f"ibkr:{account}:trade:{original}"}
+            before = survey.booked_before(element, original)
+            return {"cancels": _booking(account, original, before)}
         transaction = numbered(attributes.get("origTransactionID"))
         return {"cancels": f"ibkr:{account}:transaction:{transaction}"} if transaction else {}
     links = {}
     notes = codes(attributes.get("notes"))
     if attributes.get("transactionType") == "TradeCorrect" or "Co" in notes:
         raw = account_of(element)
-        if not {(raw, original), (raw, trade)} & known.keys():
+        if not {(raw, original), (raw, trade)} & survey.cancelled.keys():
             raise RefusedError(
                 "correction",
                 f"corrects trade {original or trade or ''}, which no row of the file cancels, so that "
-                "both would count: set Include Canceled Trades to Yes in the Flex query, and export "
-                "it again",
+                "both would count: set Include Canceled Trades (or Include Offsetting Trade/Cancel "
+                "Pairs) to Yes in the Flex query, and export it again",
             )
         links["corrects"] = f"ibkr:{account}:trade:{original or trade}"
-    if trade and not again:
-        links["cancelled_as"] = f"ibkr:{account}:trade:{trade}"
+    if trade:
+        links["cancelled_as"] = _booking(account, trade, survey.booked_before(element, trade))
     return links
+
+
+def _booking(account: str, trade: str, before: int) -> str:
+    """What a booking of a trade is called by what cancels it: of several, which one is meant."""
+    return f"ibkr:{account}:trade:{trade}" + (f"#{before}" if before else "")
 
 
 def _name(
@@ -148,13 +144,17 @@ def _name(
 ) -> str:
     """The fill's key: its execution, else its trade, else its transaction.
 
-    What is booked anew under the execution's old id is told from that by its transaction.
+    What is booked anew under the execution's old id is told from that by its transaction. A revised
+    execution whose original the file does not cancel goes by the original's id: where the ledger has
+    that, it contradicts it, and does not count beside it.
     """
     execution = given(attributes.get("ibExecID"))
     transaction = numbered(attributes.get("transactionID"))
     if execution and not cancel:
-        same = again and not _is_revised(execution)
-        return f"ibkr:{account}:{execution}" + (f":{transaction}" if same else "")
+        base, revision = _revision(execution)
+        if again and revision == _FIRST_REVISION:
+            return f"ibkr:{account}:{execution}:{transaction}"
+        return f"ibkr:{account}:{execution if again else base}"
     if trade and not cancel and not again:
         return f"ibkr:{account}:trade:{trade}"
     if transaction is None:
@@ -162,9 +162,12 @@ def _name(
     return f"ibkr:{account}:transaction:{transaction}"
 
 
-def _is_revised(execution: str) -> bool:
-    last = execution.rpartition(".")[2]
-    return last != execution and last.isdecimal() and int(last) > _FIRST_REVISION
+def _revision(execution: str) -> tuple[str, int]:
+    """The id an execution had at first, and its revision."""
+    if not _EXECUTION.fullmatch(execution):
+        return execution, _FIRST_REVISION
+    base, _, revision = execution.rpartition(".")
+    return f"{base}.{_FIRST_REVISION:02}", int(revision)
 
 
 def _side(attributes: Mapping[str, str], *, cancel: bool) -> str:
