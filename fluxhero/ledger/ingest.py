@@ -17,7 +17,7 @@ from typing import Protocol
 import duckdb
 import pyarrow as pa
 
-from fluxhero.errors import BadInputError, StorageIOError
+from fluxhero.errors import BadInputError, DamagedStoreError, StorageIOError
 from fluxhero.ledger.contradictions import (
     ambiguous,
     happened_otherwise,
@@ -179,9 +179,10 @@ def _bring_in(
     staging = Staging(folder)
     try:
         _stage(content, chosen, options, staging, progress)
-    except BadInputError as error:  # in the words of the user, who named another file
+    except (BadInputError, DamagedStoreError) as error:
+        # In the words of the user, who named another file.
         what = error.what.replace(str(content), str(path))
-        raise BadInputError(what, next_step=error.next_step) from error
+        raise type(error)(what, next_step=error.next_step) from error
     result = IngestResult(path, chosen.name)
     if not staging.tables:
         result.counts[options.table.name] = TableCount()
