@@ -380,7 +380,7 @@ def test_a_field_that_nobody_knows_is_kept(
     [row] = fills(flex.write(tmp_path / "t.xml", trade(newField="7", newEmpty="")))
     assert row["extra"]["newField"] == "7"
     assert "newEmpty" not in row["extra"]
-    assert "Trade has fields nobody knows, kept in extra: newEmpty, newField" in caplog.text
+    assert "Trade has fields unknown to ibflex, kept in extra: newEmpty, newField" in caplog.text
 
 
 # Cancels and corrections ---------------------------------------------------------------------------

@@ -32,6 +32,7 @@ from fluxhero.zones import zone_named
 logger = logging.getLogger(__name__)
 
 _PAGE_ROWS = 10_000
+_BOM = b"\xef\xbb\xbf"
 _ROOTS = (b"<FlexQueryResponse", b"<FlexStatementResponse")
 # Sections of which nothing is read, though they may move cash or shares that no other section tells of.
 _MOVES = frozenset({
@@ -50,7 +51,8 @@ _READERS: dict[str, tuple[Table, Callable[[Element, Context], Row | None]]] = {
 
 
 def _recognises(_path: Path, head: bytes) -> bool:
-    return any(root in head[:4096] for root in _ROOTS)
+    start = head[:4096].removeprefix(_BOM).lstrip()
+    return start.startswith(b"<") and any(root in start for root in _ROOTS)
 
 
 def _pages(path: Path, options: ReadOptions) -> Iterator[Page]:
@@ -191,10 +193,10 @@ def _log(file: str, found: Survey, context: Context, left_out: int) -> None:
             ", ".join(moves),
         )
     if strange:
-        logger.warning("%s: has elements nobody knows, left out: %s", file, ", ".join(strange))
+        logger.warning("%s: has elements unknown to ibflex, left out: %s", file, ", ".join(strange))
     for tag, names in context.unknown.items():
         new = ", ".join(names[:_MOST_NAMES])
-        logger.warning("%s: %s has fields nobody knows, kept in extra: %s", file, tag, new)
+        logger.warning("%s: %s has fields unknown to ibflex, kept in extra: %s", file, tag, new)
 
 
 IBKR_FLEX = Format(
