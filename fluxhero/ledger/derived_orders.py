@@ -2,6 +2,7 @@
 
 A broker's list of executions names orders without saying what became of them. Where the ledger has no
 better word of such an order, it is made of all its fills that the ledger has, whichever file they came in.
+An order for several instruments at once, as for a spread, is no row of the ledger: it has no one quantity.
 """
 
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from fluxhero.engine import literal
 from fluxhero.ledger.schema import ORDERS
@@ -46,7 +48,7 @@ summed AS (
         arg_max(source_id, executed_at) AS source_id,
         any_value(trade_id) AS trade_id,
         any_value(account) AS account, any_value(currency) AS currency, count(*) FILTER (stands) AS fills
-    FROM counted GROUP BY order_id
+    FROM counted GROUP BY order_id HAVING count(DISTINCT symbol) = 1
 )
 SELECT order_id, mode, broker, symbol, side, order_type,
     (CASE WHEN filled > 0 THEN filled ELSE ever END)::DECIMAL(18,8) AS quantity,
@@ -63,12 +65,15 @@ FROM summed WHERE side IS NOT NULL ORDER BY order_id
 """
 
 
-def derived_orders(connection: duckdb.DuckDBPyConnection, written: Path) -> Iterator[pa.Table]:
+def derived_orders(
+    connection: duckdb.DuckDBPyConnection, written: Path, folder: Path
+) -> Iterator[pa.Table]:
     """Yield the orders that fills belong to, made of all their fills in the store attached as `hot`.
 
     Args:
         connection: on a transaction that has the fills.
         written: Parquet file of the fills that are new.
+        folder: where the orders wait, so that few of them are in memory.
 
     Yields:
         Pages in `ORDERS.arrow`, each order once.
@@ -76,9 +81,11 @@ def derived_orders(connection: duckdb.DuckDBPyConnection, written: Path) -> Iter
     sql = _SQL.format(
         written=literal(str(written)), mark=MARK, cancels=CANCELS, cancelled_as=CANCELLED_AS
     )
-    whole = connection.sql(sql).to_arrow_table().cast(ORDERS.arrow)
-    for start in range(0, whole.num_rows, _PAGE_ROWS):
-        yield whole.slice(start, _PAGE_ROWS)
+    waiting = folder / "derived.parquet"
+    connection.execute(f"COPY ({sql}) TO {literal(str(waiting))} (FORMAT parquet)")
+    with pq.ParquetFile(waiting) as file:
+        for batch in file.iter_batches(_PAGE_ROWS):
+            yield pa.Table.from_batches([batch]).cast(ORDERS.arrow)
 
 
 def without_told(orders: pa.Table, known: pa.Table) -> pa.Table:

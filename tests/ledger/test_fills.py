@@ -168,6 +168,12 @@ def test_a_fill_that_was_taken_back_is_no_part_of_its_order(
     assert orders(store) == [("b:o1", "buy", Decimal(9), Decimal(9), Decimal(100), "filled")]
 
 
+def test_an_order_for_several_instruments_is_no_row(ingest: Ingest, store: DuckDBStore) -> None:
+    count = ingest(fill("f1"), fill("f2", symbol="MSFT", side="sell")).counts
+    assert (count[FILLS.name].inserted, count[ORDERS.name]) == (2, TableCount())
+    assert orders(store) == []
+
+
 # ------------------------------------------------------------------------------------ versions
 
 
