@@ -39,6 +39,11 @@ _MOVES = frozenset({
     "TradeTransfer", "TransactionTax", "SalesTax", "CFDCharge", "ClientFee", "DebitCardActivity",
     "StockGrantActivity", "SLBFee",
 })  # fmt: skip
+# What readers and rules write to `extra` themselves: no field of a file may pass for it.
+_OURS = frozenset({
+    "account", "cancelled_as", "cancels", "corrects", "currency", "date_only", "derived", "exact",
+    "order_type", "submitted_at",
+})  # fmt: skip
 _MOST_NAMES = 20  # in a line of the log
 
 _READERS: dict[str, tuple[Table, Callable[[Element, Context], Row | None]]] = {
@@ -158,14 +163,14 @@ def _check_accounts(path: Path, found: Survey, options: ReadOptions) -> None:
 
 
 def _unknown_fields(found: Survey) -> dict[str, tuple[str, ...]]:
-    """By element name, the attributes of a file that ibflex does not know."""
+    """By element name, the attributes of a file that ibflex does not know, less those called as ours."""
     from ibflex import Types
 
     unknown: dict[str, tuple[str, ...]] = {}
     read = _READERS.keys() - ({"Order"} if found.executions else set())
     for tag in sorted(read):
         known = getattr(Types, tag).__annotations__
-        if names := sorted(found.fields.get(tag, set()) - known.keys()):
+        if names := sorted(found.fields.get(tag, set()) - known.keys() - _OURS):
             unknown[tag] = tuple(names)
     return unknown
 
