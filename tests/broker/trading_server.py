@@ -126,7 +126,7 @@ def serving() -> Iterator[Trading]:
         if not known:
             return 401, {"code": 40110000, "message": "request is not authorized"}
         try:
-            return 200, _ANSWERS[path](trading, query)
+            return 200, document(trading, path, query)
         except KeyError:
             return 404, {"message": "endpoint not found"}
         except ValueError as error:
@@ -134,6 +134,16 @@ def serving() -> Iterator[Trading]:
 
     with alpaca_http.serving(trading, reply):
         yield trading
+
+
+def document(trading: Trading, path: str, query: Query) -> Any:
+    """What is answered to a path and a query.
+
+    Raises:
+        KeyError: there is no such path.
+        ValueError: a parameter is none.
+    """
+    return _ANSWERS[path](trading, query)
 
 
 def _account(trading: Trading, _query: Query) -> Row:
