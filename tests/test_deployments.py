@@ -29,10 +29,23 @@ from tests.deployed import environment, post, work_once
 REPOSITORY = Path(__file__).parents[1]
 GOLDEN = Path(__file__).parent / "golden" / "deployments.json"
 REWRITE = "REWRITE_GOLDEN"
-ARCHIVE, RESTORE, INGEST, EVALUATE, REFRESH, CHECK, DEEP_CHECK, IN_SESSION, HOURLY, NIGHTLY = (
+(
+    ARCHIVE,
+    RESTORE,
+    INGEST,
+    BROKER,
+    EVALUATE,
+    REFRESH,
+    CHECK,
+    DEEP_CHECK,
+    IN_SESSION,
+    HOURLY,
+    NIGHTLY,
+) = (
     "archive-trades/after-close",
     "restore-trades/on-demand",
     "ingest-trades/on-demand",
+    "ingest-broker/on-demand",
     "evaluate-backtests/weekly",
     "refresh-market-data/before-open",
     "check-storage/daily",
@@ -90,6 +103,7 @@ def test_deploying_twice_leaves_one_deployment_of_each(
             ARCHIVE,
             RESTORE,
             INGEST,
+            BROKER,
             EVALUATE,
             REFRESH,
             CHECK,
@@ -125,6 +139,7 @@ def test_the_archive_runs_after_the_us_close_on_weekdays(
     assert schedule["schedule"]["timezone"] == "America/New_York"
     assert not schedules[RESTORE]
     assert not schedules[INGEST]
+    assert not schedules[BROKER]
 
 
 @pytest.mark.server
@@ -299,6 +314,7 @@ def test_flows_load_by_file_and_by_module() -> None:
     names = (
         "archive_trades",
         "evaluate_backtests",
+        "ingest_broker",
         "ingest_trades",
         "nightly",
         "refresh_market_data",
