@@ -137,6 +137,18 @@ def test_legs_are_orders_with_a_parent() -> None:
         assert json.loads(row["extra"])["parent"]["limit_price"] == "1.65"
 
 
+def test_an_order_for_several_instruments_is_no_row_where_its_legs_stand_alone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    spread = {**ORDER, "order_class": "mleg", "symbol": "", "side": "", "legs": None}
+    leg = {**ORDER, "id": "B", "order_class": "mleg", "symbol": "AAPL260417C00190000"}
+    with caplog.at_level("INFO"):
+        rows, rejected = orders_of(tmp_path, spread, leg)
+    assert [row["order_id"] for row in rows] == ["alpaca:B"]
+    assert not rejected
+    assert "1 orders for several instruments" in caplog.text
+
+
 @pytest.mark.parametrize("legs", [{"id": "x"}, ["x"], "x"])
 def test_legs_that_are_no_orders_refuse_their_order(tmp_path: Path, legs: Any) -> None:
     rows, rejected = orders_of(tmp_path, ORDER, {**ORDER, "id": "B", "legs": legs})
