@@ -183,8 +183,6 @@ def _joined(columns: Mapping[str, Sequence[Any]]) -> pa.Array | None:
             members.append(pc.binary_join_element_wise(f'"{name}":', text, ""))
         elif kinds:
             return None
-    if not texts:
-        return None
     every = pc.binary_join_element_wise(*texts, "", null_handling="skip")
     if pc.any(pc.match_substring_regex(every, _ESCAPED.pattern)).as_py():
         return None
