@@ -13,6 +13,7 @@ from fluxhero.ledger.formats.contract import Format, Page, ReadOptions, nearest
 from fluxhero.ledger.formats.csv_text import CSV
 from fluxhero.ledger.formats.fluxhero_archive import FLUXHERO_ARCHIVE
 from fluxhero.ledger.formats.fluxhero_store import FLUXHERO
+from fluxhero.ledger.formats.ibkr_flex import IBKR_FLEX
 from fluxhero.ledger.formats.json_lines import JSON_LINES
 from fluxhero.ledger.formats.parquet import PARQUET
 
@@ -24,8 +25,10 @@ FORMATS: dict[str, Format] = {
         FLUXHERO,
         FLUXHERO_ARCHIVE,
         PARQUET,
+        IBKR_FLEX,
         ALPACA_ORDERS,
         ALPACA_ACTIVITIES,
+        IBKR_FLEX,
         JSON_LINES,
         CSV,
     )

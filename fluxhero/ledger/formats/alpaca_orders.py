@@ -24,6 +24,7 @@ from fluxhero.ledger.schema import ORDERS
 NAME = "alpaca-orders"
 _WRAPPED = ("orders",)
 _NEEDED = ("id", "status", "submitted_at")
+_CUT_MARKS = (b'"client_order_id"', b'"created_at"')
 _MARKS = frozenset({"client_order_id", "filled_qty", "submitted_at"})
 
 # Alpaca's status → the ledger's. Every one that Alpaca documents is here, and none is guessed.
@@ -69,12 +70,8 @@ def _recognises(_path: Path, head: bytes) -> bool:
     if head.strip() == b"[]":
         return True
     first = first_object(head, wrapped=_WRAPPED)
-    if first is None:  # cut short; what is wrong with it, reading says
-        return (
-            head.lstrip()[:1] in (b"[", b"{")
-            and b'"client_order_id"' in head
-            and b'"asset_' in head
-        )
+    if first is None:  # cut short, and reading says so
+        return head.lstrip()[:1] in (b"[", b"{") and all(mark in head for mark in _CUT_MARKS)
     return first.keys() >= _MARKS
 
 
@@ -177,7 +174,8 @@ def _extra(
     members = {name: values for name, values in columns.items() if name not in _IN_COLUMNS}
     older, newer = columns.get("order_type"), columns.get("type")
     if older is not None and newer is not None and older != newer:
-        members["order_type"] = older
+        told = zip(older, newer, strict=True)
+        members["order_type"] = [old if old != new else None for old, new in told]
     members["currency"] = alpaca.currencies(columns, count)
     if account is not None:
         members["account"] = [account] * count
