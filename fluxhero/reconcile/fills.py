@@ -1,0 +1,64 @@
+"""A fill as matching needs it, and which fills never were: those that the broker took back."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Final
+
+SPLIT: Final = "split"
+TRANSFER: Final = "transfer"
+BUY: Final = "buy"
+
+Group = tuple[str, str | None, str, str, str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Fill:
+    """A row of the ledger's `fills`. `fees` are a cost where positive; without `multiplier` it is 1.
+
+    `cancels` is the key of another fill that this one takes back, where the broker says so.
+    """
+
+    fill_id: str
+    mode: str
+    broker: str
+    symbol: str
+    currency: str
+    side: str
+    quantity: Decimal
+    price: Decimal
+    executed_at: datetime
+    kind: str = "trade"
+    account: str | None = None
+    fees: Decimal | None = None
+    realized_pnl: Decimal | None = None
+    multiplier: Decimal | None = None
+    order_id: str | None = None
+    trade_id: str | None = None
+    source: str | None = None
+    cancels: str | None = None
+
+    @property
+    def group(self) -> Group:
+        """What holds a position of its own: mode, account, symbol, currency and the bot's trade."""
+        return (self.mode, self.account, self.symbol, self.currency, self.trade_id)
+
+    @property
+    def is_order(self) -> bool:
+        """Whether it is a deal, which a bot's ledger should have, and no split or transfer."""
+        return self.kind not in {SPLIT, TRANSFER}
+
+
+def in_order(fills: Iterable[Fill]) -> list[Fill]:
+    """By the time they were executed, those of one instant by their key, wherever they were listed."""
+    return sorted(fills, key=lambda fill: (fill.executed_at, fill.fill_id))
+
+
+def without_cancelled(fills: Sequence[Fill]) -> list[Fill]:
+    """The fills that stand: one that was taken back goes, and what took it back with it.
+
+    What takes back a fill that is not there goes too: it is no deal of its own.
+    """
+    gone = {fill.cancels for fill in fills if fill.cancels is not None}
+    return [fill for fill in fills if fill.cancels is None and fill.fill_id not in gone]
