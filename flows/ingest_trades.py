@@ -34,6 +34,7 @@ def ingest_trades(
     table: LedgerTable | None = None,
     mode: Mode | None = None,
     timezone: Zone | None = None,
+    account: str | None = None,
 ) -> IngestReport:
     """Ingest files into the DuckDB store; the same file again adds nothing.
 
@@ -44,10 +45,11 @@ def ingest_trades(
         paths: files, folders (the files in them that a format recognises) or patterns.
         format: name of the files' format; found by content when empty.
         table: ledger table that csv, jsonl and parquet rows belong to; trades when empty.
-        mode: mode of trades whose file does not tell: live, paper or legacy.
+        mode: mode of rows whose file does not tell: live, paper or legacy.
         timezone: IANA zone of times without an offset; the setting when empty.
+        account: account of rows whose file does not tell, as the broker calls it.
     """
-    run = open_ingest_run(paths, format, table, mode, timezone)
+    run = open_ingest_run(paths, format, table, mode, timezone, account)
     with exclusively(run.workspace, "ingest_trades"):
         prepare_store(run)
         ingested = [ingest_path(run, group) for group in run.groups]

@@ -17,6 +17,7 @@ from fluxhero.ledger.formats.contract import nearest
 from fluxhero.ledger.ingest import IngestResult, ingest_file
 from fluxhero.ledger.ingest_paths import expand
 from fluxhero.ledger.ingest_report import IngestReport, RefusedFile, ingest_lines
+from fluxhero.ledger.raw_files import FOLDER, clear_half_kept
 from fluxhero.ledger.schema import LEDGER_TABLES, MODES, TRADES
 from fluxhero.ledger.view import archived_rows
 from fluxhero.progress import rows_read
@@ -53,6 +54,11 @@ class IngestRun:
         """Folder in which files wait to go in."""
         return self.workspace.data_dir / "tmp" / "ingest"
 
+    @property
+    def imports(self) -> Path:
+        """Folder in which raw exports are kept."""
+        return self.workspace.data_dir / FOLDER
+
 
 @dataclass(frozen=True)
 class Ingested:
@@ -69,6 +75,7 @@ def open_ingest_run(
     table: str | None,
     mode: str | None,
     timezone: str | None,
+    account: str | None,
 ) -> IngestRun:
     """Read the settings, check the parameters and find the files.
 
@@ -96,6 +103,8 @@ def open_ingest_run(
             LEDGER_TABLES[_known(table or TRADES.name, LEDGER_TABLES, "ledger table", "--table")],
             None if mode is None else _known(mode, MODES, "mode", "--mode"),
             timezone or settings.source_timezone,
+            timezone_given=timezone is not None,
+            account=account,
         ),
         groups=in_groups(found.files),
         skipped=found.skipped,
@@ -121,6 +130,7 @@ def prepare_store(run: IngestRun) -> None:
     for copy in run.store.ensure():
         logger.info("copied the store to %s before changing its schema", copy)
     check_owner(run.workspace.layout, run.store)
+    clear_half_kept(run.imports)
     shutil.rmtree(run.staging, ignore_errors=True)
     with storage_errors("make the folder", run.staging):
         run.staging.mkdir(parents=True, exist_ok=True)
@@ -146,6 +156,7 @@ def ingest_path(run: IngestRun, group: Sequence[Path]) -> Ingested:
                 progress=rows_read(path.name),
                 archived=archived,
                 temp_dir=run.staging,
+                imports=run.imports,
             )
         except BadInputError as error:
             if run.alone:

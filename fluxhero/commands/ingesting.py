@@ -13,20 +13,24 @@ from fluxhero.commands.running import prefect_ready
     "--format",
     "format_name",
     metavar="F",
-    help="fluxhero, fluxhero-archive, csv, jsonl or parquet (default: found by content).",
+    help="alpaca-orders, alpaca-activities, ibkr-flex, freqtrade, fluxhero, fluxhero-archive, csv, jsonl or "
+    "parquet (default: found by content).",
 )
 @click.option(
     "--table",
     metavar="T",
-    help="trades, orders, cash_flows, equity or positions (default: trades).",
+    help="Of csv, jsonl and parquet: trades, orders, fills, cash_flows, equity or positions (default: trades).",
 )
 @click.option(
-    "--mode", metavar="M", help="live, paper or legacy: for trades whose file does not tell."
+    "--mode", metavar="M", help="live, paper or legacy: for rows whose file does not tell."
 )
 @click.option(
     "--timezone",
     metavar="ZONE",
-    help="Zone of times without an offset (default: FLUXHERO_SOURCE_TIMEZONE).",
+    help="Zone of times without an offset (default: FLUXHERO_SOURCE_TIMEZONE); ibkr-flex needs it named.",
+)
+@click.option(
+    "--account", metavar="A", help="The broker's account: for rows whose file does not tell."
 )
 @json_option
 def ingest(
@@ -35,6 +39,7 @@ def ingest(
     table: str | None,
     mode: str | None,
     timezone: str | None,
+    account: str | None,
     *,
     as_json: bool,
 ) -> None:
@@ -47,13 +52,20 @@ def ingest(
     Examples:
       fluxhero ingest system.db                          a FluxHero bot's database
       fluxhero ingest archives/                          trades_archive_*.parquet of older years
-      fluxhero ingest fills.csv --table orders --timezone America/New_York
+      fluxhero ingest orders.csv --table orders --timezone America/New_York
+      fluxhero ingest flex.xml --timezone America/New_York   a Flex statement of Interactive Brokers
+      fluxhero ingest activities.json --mode live            activities of an Alpaca account
     """
     with prefect_ready():
         from flows.ingest_trades import ingest_trades
 
         with progress_bar(as_json=as_json):
             report = ingest_trades(
-                paths=list(paths), format=format_name, table=table, mode=mode, timezone=timezone
+                paths=list(paths),
+                format=format_name,
+                table=table,
+                mode=mode,
+                timezone=timezone,
+                account=account,
             )
     finish(report, as_json=as_json)

@@ -14,7 +14,7 @@ from fluxhero.integrity import ledger_rules as rules
 from fluxhero.integrity.ledger import Ledger
 from fluxhero.integrity.results import MOST_SAMPLED, Result, failed, passed
 from fluxhero.ledger.rows import CLOSED_AT
-from fluxhero.ledger.schema import EQUITY, TRADES
+from fluxhero.ledger.schema import CASH_FLOWS, EQUITY, TRADES
 from fluxhero.wording import counted
 
 CENT = Decimal("0.01")  # equity is recorded in cents, and so may each result be
@@ -71,7 +71,8 @@ def _steps(ledger: Ledger, mode: str) -> list[Step]:
     connection.execute(
         f"CREATE OR REPLACE TEMP VIEW mine AS SELECT entry_time, realized_pnl, "
         f"CASE WHEN status = 'closed' THEN {CLOSED_AT} END AS closed "
-        f"FROM ({trades}) WHERE mode = {literal(mode)} AND status IN ('open', 'closed')"
+        f"FROM ({trades}) WHERE mode = {literal(mode)} AND status IN ('open', 'closed') "
+        f"AND {TRADES.summable_sql}"
     )
     connection.execute(f"CREATE OR REPLACE TEMP TABLE unvalued AS {_unvalued_sql(ledger)}")
     rows = connection.execute(
@@ -80,7 +81,7 @@ def _steps(ledger: Ledger, mode: str) -> list[Step]:
             SELECT closed AS time, realized_pnl AS amount FROM mine WHERE closed IS NOT NULL
             UNION ALL
             SELECT "at", CASE WHEN kind IN ('withdrawal', 'fee') THEN -abs(amount) ELSE amount END
-            FROM hot.cash_flows WHERE mode = {literal(mode)}
+            FROM hot.cash_flows WHERE mode = {literal(mode)} AND {CASH_FLOWS.summable_sql}
         ),
         booked AS (
             SELECT p.time, sum(i.amount) AS amount, count(*) AS items

@@ -9,6 +9,7 @@ from fluxhero.integrity.rules import Rule
 from fluxhero.integrity.suites.bars import FRESH, TRADE_PRICE, TYPES, bars
 from fluxhero.integrity.suites.cash_flows import cash_flows
 from fluxhero.integrity.suites.equity import equity
+from fluxhero.integrity.suites.fills import fills
 from fluxhero.integrity.suites.orders import orders
 from fluxhero.integrity.suites.positions import positions
 from fluxhero.integrity.suites.trades import trades
@@ -22,6 +23,7 @@ RULES: tuple[Rule, ...] = (
     *reconcile.RULES,
     *trades(_USUAL_TOLERANCE).every_rule,
     *orders().every_rule,
+    *fills().every_rule,
     *cash_flows().every_rule,
     *equity().every_rule,
     *positions().every_rule,

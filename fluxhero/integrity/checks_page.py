@@ -16,6 +16,7 @@ _AREAS = {
     "drift": "Drift",
     "equity": "Equity: values",
     "files": "Archive files",
+    "fills": "Fills: values",
     "holds": "Holds",
     "ledger": "Hot store, archive, orders and cash against each other",
     "limits": "Risk limits, held against by every snapshot",

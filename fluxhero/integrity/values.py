@@ -34,6 +34,7 @@ from fluxhero.integrity.scope import Scope
 from fluxhero.integrity.suite import Suite
 from fluxhero.integrity.suites.cash_flows import cash_flows
 from fluxhero.integrity.suites.equity import CLOSED_DAYS, equity
+from fluxhero.integrity.suites.fills import fills
 from fluxhero.integrity.suites.orders import orders
 from fluxhero.integrity.suites.parts import BATCH, EARLIEST, LATEST
 from fluxhero.integrity.suites.positions import positions
@@ -50,7 +51,7 @@ _RECENT = 12  # batches whose rows, beside those that are checked, say what a so
 
 def suite_of(scope: Scope, table: str) -> Suite:
     """The suite of a ledger table."""
-    suites = (trades(scope.pnl_tolerance), orders(), cash_flows(), equity(), positions())
+    suites = (trades(scope.pnl_tolerance), orders(), fills(), cash_flows(), equity(), positions())
     return next(suite for suite in suites if suite.table == table)
 
 

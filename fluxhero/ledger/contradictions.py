@@ -44,6 +44,18 @@ def taking_back(rows: pa.Table, file: str) -> Iterator[Rejected]:
         )
 
 
+def happened_otherwise(rows: pa.Table, file: str) -> Iterator[Rejected]:
+    """Rows that say something else of what the ledger has as a fact: `_taken` says what."""
+    for row in rows.to_pylist():
+        taken, place = row.pop("_taken"), row.pop("source_id")
+        yield Rejected(
+            row=_json_safe(row),
+            reason=f"the ledger knows this otherwise, and what has happened does not change: {taken}",
+            rule="conflict",
+            position=_position(place, file),
+        )
+
+
 def ambiguous(rows: pa.Table, table: Table, file: str) -> Iterator[Rejected]:
     """Rows whose key their file has more than once, with different values."""
     for row in rows.to_pylist():

@@ -10,6 +10,7 @@ import duckdb
 import pyarrow as pa
 
 from fluxhero.engine import literal, scalar
+from fluxhero.ledger.derived_orders import derived_orders
 from fluxhero.ledger.rejected import Listed, Rejected
 from fluxhero.ledger.schema import QUARANTINE, Table
 
@@ -43,6 +44,10 @@ class Transaction:
     def upsert_file(self, table: Table, path: Path) -> None:
         """Insert a Parquet file's rows, replacing those with the same key; none is kept in memory."""
         self._write(table, f"read_parquet({literal(str(path))})", "INSERT OR REPLACE")
+
+    def derived_orders(self, written: Path) -> Iterator[pa.Table]:
+        """Orders as the fills say that they belong to, given the Parquet file of those that are new."""
+        return derived_orders(self._connection, written)
 
     def _write(self, table: Table, relation: str, verb: str) -> None:
         names = ", ".join(f'"{name}"' for name in table.names)

@@ -6,6 +6,7 @@ the store and the archive have, and writes what is new. What a row means is the 
 what a transaction does is the store's.
 """
 
+import dataclasses
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
@@ -16,12 +17,19 @@ from typing import Protocol
 import duckdb
 import pyarrow as pa
 
-from fluxhero.errors import StorageIOError
-from fluxhero.ledger.contradictions import ambiguous, owned_elsewhere, taking_back
+from fluxhero.errors import BadInputError, StorageIOError
+from fluxhero.ledger.contradictions import (
+    ambiguous,
+    happened_otherwise,
+    owned_elsewhere,
+    taking_back,
+)
+from fluxhero.ledger.derived_orders import without_told
 from fluxhero.ledger.formats import Format, ReadOptions
+from fluxhero.ledger.raw_files import discard_raw, keep_raw
 from fluxhero.ledger.reckoning import Verdict, reckoning
 from fluxhero.ledger.rejected import Listed, Rejected
-from fluxhero.ledger.schema import Table
+from fluxhero.ledger.schema import FILLS, ORDERS, Table
 from fluxhero.ledger.staging import Staging
 from fluxhero.ledger.store import Progress
 from fluxhero.zones import zone_named
@@ -37,6 +45,9 @@ class Transaction(Protocol):
 
     def upsert_file(self, table: Table, path: Path) -> None:
         """Insert a Parquet file's rows, replacing those with the same key."""
+
+    def derived_orders(self, written: Path) -> Iterator[pa.Table]:
+        """Orders that fills belong to, given the Parquet file of those that are new."""
 
     def quarantine(self, source: str, rejected: Sequence[Rejected]) -> Listed:
         """Add refused rows, each once."""
@@ -76,6 +87,12 @@ class TableCount:
         self.unchanged += verdict.unchanged
         self.stale += verdict.stale
 
+    def merge(self, other: "TableCount") -> None:
+        """Count in what became of further rows."""
+        for field_of in dataclasses.fields(self):
+            name = field_of.name
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
     def add_refused(self, listed: Listed) -> None:
         """Count refused rows in."""
         self.quarantined += listed.new
@@ -95,6 +112,11 @@ class IngestResult:
         """Whether the ledger's rows are other than before."""
         return any(count.inserted or count.updated for count in self.counts.values())
 
+    @property
+    def named(self) -> bool:
+        """Whether a row of the ledger or of the quarantine names the file now that did not before."""
+        return self.changed or any(count.quarantined for count in self.counts.values())
+
 
 def ingest_file(
     path: Path,
@@ -105,6 +127,7 @@ def ingest_file(
     progress: Progress,
     archived: ArchivedRows | None = None,
     temp_dir: Path | None = None,
+    imports: Path | None = None,
 ) -> IngestResult:
     """Ingest one file; the same file again adds nothing.
 
@@ -116,6 +139,7 @@ def ingest_file(
         progress: called with rows read so far and the rows in all, if known.
         archived: looks up the latest archived version of rows by key, in canonical columns.
         temp_dir: where the staging folder is made; it may get as large as the file.
+        imports: where raw files are kept, of the formats that do; None keeps none.
 
     Raises:
         BadInputError: the file is not readable as its format; nothing was written.
@@ -126,17 +150,49 @@ def ingest_file(
         _disk_errors(path, temp_dir),
         tempfile.TemporaryDirectory(dir=temp_dir, prefix="fluxhero-ingest-") as folder,
     ):
-        staging = Staging(Path(folder))
-        _stage(path, chosen, options, staging, progress)
-        result = IngestResult(path, chosen.name)
-        if not staging.tables:
-            result.counts[options.table.name] = TableCount()
-        with store.transaction() as transaction:
-            for table in staging.tables:
-                result.counts[table.name] = _apply(
-                    staging, table, transaction, archived, chosen.name, path.name
-                )
+        work = Path(folder)
+        if not chosen.keeps_raw or imports is None:
+            return _bring_in(path, path, store, chosen, options, work, progress, archived)
+        raw = keep_raw(path, imports, work=work, snapshot=chosen.snapshot)
+        labelled = dataclasses.replace(options, label=raw.label)
+        named = False
+        try:
+            result = _bring_in(path, raw.path, store, chosen, labelled, work, progress, archived)
+            named = result.named
+        finally:
+            if not named:
+                discard_raw(raw)
         return result
+
+
+def _bring_in(
+    path: Path,
+    content: Path,
+    store: Store,
+    chosen: Format,
+    options: ReadOptions,
+    folder: Path,
+    progress: Progress,
+    archived: ArchivedRows | None,
+) -> IngestResult:
+    """Read a file from where its content is, and write what is new of it."""
+    staging = Staging(folder)
+    try:
+        _stage(content, chosen, options, staging, progress)
+    except BadInputError as error:  # in the words of the user, who named another file
+        what = error.what.replace(str(content), str(path))
+        raise BadInputError(what, next_step=error.next_step) from error
+    result = IngestResult(path, chosen.name)
+    if not staging.tables:
+        result.counts[options.table.name] = TableCount()
+    file = options.file(path)
+    with store.transaction() as transaction:
+        writing = _Writing(staging, transaction, archived, f"{chosen.name}:{path.name}", file)
+        for table in staging.tables:
+            result.counts[table.name] = writing.apply(table)
+        if FILLS in staging.tables and (derived := writing.derive_orders()):
+            result.counts.setdefault(ORDERS.name, TableCount()).merge(derived)
+    return result
 
 
 @contextmanager
@@ -164,36 +220,65 @@ def _stage(
             progress(done, total)
 
 
-def _apply(
-    staging: Staging,
-    table: Table,
-    transaction: Transaction,
-    archived: ArchivedRows | None,
-    format_name: str,
-    file: str,
-) -> TableCount:
-    source = f"{format_name}:{file}"
-    count = TableCount()
-    with reckoning(table) as known, closing(staging.outgoing(table)) as outgoing:
-        for rows, conflicting in staging.rows(table):
-            keys = _copy(rows.select(table.key))
-            hot = transaction.existing(table, keys)
-            cold = archived(table, keys) if archived else hot.slice(0, 0)
-            verdict = known.compare(rows, hot, cold)
-            outgoing.add(verdict.write)
-            count.add(verdict)
-            refused = [
-                *owned_elsewhere(verdict.foreign, file),
-                *taking_back(verdict.regressive, file),
-                *ambiguous(conflicting, table, file),
-            ]
-            count.add_refused(transaction.quarantine(source, refused))
-    if outgoing.rows:
-        # One statement: many small ones in one transaction would cost memory for every row.
-        transaction.upsert_file(table, outgoing.path)
-    for rejected in staging.rejected(table):
-        count.add_refused(transaction.quarantine(source, rejected))
-    return count
+@dataclass(frozen=True)
+class _Writing:
+    """What is written of one file in one transaction.
+
+    Attributes:
+        source: what the quarantine calls the file.
+        file: what rows call it.
+    """
+
+    staging: Staging
+    transaction: Transaction
+    archived: ArchivedRows | None
+    source: str
+    file: str
+
+    def apply(self, table: Table) -> TableCount:
+        """Write what is new or changed, and list what cannot be used."""
+        count = TableCount()
+        with reckoning(table) as known, closing(self.staging.outgoing(table)) as outgoing:
+            for rows, conflicting in self.staging.rows(table):
+                verdict = known.compare(rows, *self._known(table, rows))
+                outgoing.add(verdict.write)
+                count.add(verdict)
+                refused = [
+                    *owned_elsewhere(verdict.foreign, self.file),
+                    *taking_back(verdict.regressive, self.file),
+                    *happened_otherwise(verdict.conflicting, self.file),
+                    *ambiguous(conflicting, table, self.file),
+                ]
+                count.add_refused(self.transaction.quarantine(self.source, refused))
+        if outgoing.rows:
+            # One statement: many small ones in one transaction would cost memory for every row.
+            self.transaction.upsert_file(table, outgoing.path)
+        for rejected in self.staging.rejected(table):
+            count.add_refused(self.transaction.quarantine(self.source, rejected))
+        return count
+
+    def derive_orders(self) -> TableCount | None:
+        """Write the orders that are known from the fills just written, and from nothing else."""
+        written = self.staging.outgoing(FILLS).path
+        if not written.exists():
+            return None
+        count = TableCount()
+        with reckoning(ORDERS) as known, closing(self.staging.outgoing(ORDERS)) as outgoing:
+            for every in self.transaction.derived_orders(written):
+                hot, cold = self._known(ORDERS, every)
+                orders = without_told(every, pa.concat_tables([hot, cold]))
+                verdict = known.compare(orders, hot, cold)
+                outgoing.add(verdict.write)
+                count.add(verdict)
+        if outgoing.rows:
+            self.transaction.upsert_file(ORDERS, outgoing.path)
+        return count
+
+    def _known(self, table: Table, rows: pa.Table) -> tuple[pa.Table, pa.Table]:
+        """What the store has of the rows' keys, and what the archive."""
+        keys = _copy(rows.select(table.key))
+        hot = self.transaction.existing(table, keys)
+        return hot, self.archived(table, keys) if self.archived else hot.slice(0, 0)
 
 
 def _copy(keys: pa.Table) -> pa.Table:

@@ -1,5 +1,6 @@
 """The DuckDB store's schema versions: forward only, with a copy of the file before each step."""
 
+import dataclasses
 import uuid
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -17,18 +18,36 @@ from fluxhero.durable import (
 from fluxhero.engine import scalar
 from fluxhero.errors import DamagedStoreError, ForeignStoreError, SchemaVersionError
 from fluxhero.ledger.duckdb_file import HOT, opened
-from fluxhero.ledger.schema import ALL_TABLES
+from fluxhero.ledger.schema import ALL_TABLES, CASH_FLOWS, FILLS
 
 META = "fluxhero_meta"
 Step = Callable[[duckdb.DuckDBPyConnection], None]
 
 
+_LATER_TABLES = (FILLS,)
+_LATER_COLUMNS = {CASH_FLOWS.name: ("account", "currency", "extra")}
+
+
 def _version_1(connection: duckdb.DuckDBPyConnection) -> None:
     for table in ALL_TABLES.values():
+        if table not in _LATER_TABLES:
+            later = _LATER_COLUMNS.get(table.name, ())
+            columns = tuple(column for column in table.columns if column.name not in later)
+            first = dataclasses.replace(table, columns=columns)
+            connection.execute(first.create_sql(f"hot.{table.name}"))
+
+
+def _version_2(connection: duckdb.DuckDBPyConnection) -> None:
+    """What brokers' exports tell: fills, and whose money a flow of cash is in which currency."""
+    for table in _LATER_TABLES:
         connection.execute(table.create_sql(f"hot.{table.name}"))
+    for table_name, names in _LATER_COLUMNS.items():
+        for column in ALL_TABLES[table_name].columns:
+            if column.name in names:
+                connection.execute(f"ALTER TABLE hot.{table_name} ADD COLUMN {column.ddl}")
 
 
-STEPS: tuple[Step, ...] = (_version_1,)
+STEPS: tuple[Step, ...] = (_version_1, _version_2)
 SCHEMA_VERSION = len(STEPS)
 
 

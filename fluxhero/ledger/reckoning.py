@@ -6,7 +6,10 @@ or cut anew says nothing new about its trades.
 
 A row that does not say when it was written may come from an older or a shorter export. So it never
 takes back how a trade ended, which the ledger may be the only one to know: only a row with a newer
-`updated_at` does.
+`updated_at` does. An order has its `updated_at` in `extra`, where its source tells one.
+
+What has happened, as a fill, cannot change: a row of an immutable table that says more of what is known
+adds that, and one that says something else is in conflict with it.
 """
 
 from collections.abc import Iterator
@@ -29,11 +32,13 @@ class Verdict:
         foreign: rows whose key the ledger has from another source, named in `_owner`.
         regressive: rows that would take back what the ledger knows: `_taken` says what, and
             `_known_at` when the ledger's version was updated.
+        conflicting: rows that say something else of what has happened: `_taken` says what.
     """
 
     write: pa.Table
     foreign: pa.Table
     regressive: pa.Table
+    conflicting: pa.Table
     inserted: int
     updated: int
     unchanged: int
@@ -66,10 +71,14 @@ class Reckoning:
         regressive = self._connection.sql(
             f"SELECT {names}, _taken, _known_at FROM verdict WHERE _verdict = 'regressive'"
         ).to_arrow_table()
+        conflicting = self._connection.sql(
+            f"SELECT {names}, _taken FROM verdict WHERE _verdict = 'conflicting'"
+        ).to_arrow_table()
         return Verdict(
             write=write.cast(self._table.arrow),
             foreign=foreign,
             regressive=regressive,
+            conflicting=conflicting,
             inserted=counts.get("inserted", 0),
             updated=counts.get("updated", 0),
             unchanged=counts.get("unchanged", 0),
@@ -99,18 +108,58 @@ def _compare_sql(table: Table) -> str:
         owner = "k.source"
         cases.append("WHEN i.source IS DISTINCT FROM k.source THEN 'foreign'")
     cases.append(f"WHEN {equal} THEN 'unchanged'")
-    known_at = "NULL::TIMESTAMPTZ"
-    if "updated_at" in names:
-        known_at = "k.updated_at"
-        cases.append("WHEN i.updated_at < k.updated_at THEN 'stale'")
-    taken = _taken_sql(table)
-    cases.append(f"WHEN {taken} <> '' AND NOT {_newer_sql(table)} THEN 'regressive'")
+    known_at = _updated_sql(table, "k") or "NULL::TIMESTAMPTZ"
+    taken = _contradicted_sql(table) if table.immutable else _taken_sql(table)
+    if table.immutable:
+        cases.append(f"WHEN {taken} <> '' THEN 'conflicting'")
+        cases.append(f"WHEN NOT ({_richer_sql(table)}) THEN 'unchanged'")
+    else:
+        if incoming_at := _updated_sql(table, "i"):
+            cases.append(f"WHEN {incoming_at} < {known_at} THEN 'stale'")
+        cases.append(f"WHEN {taken} <> '' AND NOT {_newer_sql(table)} THEN 'regressive'")
     return (
         f"WITH known AS (FROM hot UNION ALL FROM archived ANTI JOIN hot USING ({keys})) "
         f"SELECT i.*, {owner} AS _owner, {known_at}::VARCHAR AS _known_at, {taken} AS _taken, "
         f"CASE {' '.join(cases)} ELSE 'updated' END AS _verdict "
         f"FROM incoming i LEFT JOIN known k USING ({keys})"
     )
+
+
+def _updated_sql(table: Table, row: str) -> str | None:
+    """SQL of when a row was last updated; None where its table does not tell."""
+    if "updated_at" in table.names:
+        return f"{row}.updated_at"
+    if not table.final:
+        return None
+    text = f"{row}.extra::VARCHAR"
+    return (
+        f"CASE WHEN contains({text}, '\"updated_at\"') "
+        f"THEN TRY_CAST(json_extract_string({text}, '$.updated_at') AS TIMESTAMPTZ) END"
+    )
+
+
+def _facts(table: Table) -> list[str]:
+    """Names of an immutable table's columns that say what happened, and not where that was read."""
+    beside = {*table.key, "source", "source_id", "extra"}
+    return [name for name in table.names if name not in beside]
+
+
+def _contradicted_sql(table: Table) -> str:
+    """SQL that words what a row says otherwise of something that happened; empty if nothing."""
+    changes = (
+        f"CASE WHEN i.{identifier(name)} <> k.{identifier(name)} THEN '{name} ' "
+        f"|| k.{identifier(name)}::VARCHAR || ' → ' || i.{identifier(name)}::VARCHAR END"
+        for name in _facts(table)
+    )
+    return f"concat_ws(', ', {', '.join(changes)})"
+
+
+def _richer_sql(table: Table) -> str:
+    """SQL condition of a row that knows all that the ledger knows of it, and more."""
+    columns = [identifier(name) for name in _facts(table)]
+    poorer = " OR ".join(f"(i.{name} IS NULL AND k.{name} IS NOT NULL)" for name in columns)
+    more = " OR ".join(f"(i.{name} IS NOT NULL AND k.{name} IS NULL)" for name in columns)
+    return f"NOT ({poorer}) AND ({more})"
 
 
 def _taken_sql(table: Table) -> str:
@@ -135,8 +184,9 @@ def _newer_sql(table: Table) -> str:
 
     Where that one does not say when it was updated, it was no earlier than the end it tells of.
     """
-    if "updated_at" not in table.names:
+    incoming, known = _updated_sql(table, "i"), _updated_sql(table, "k")
+    if incoming is None or known is None:
         return "false"
     others = [f"k.{name}" for name in table.closed_at if name != "updated_at"]
-    known = f"coalesce({', '.join(['k.updated_at', *others])})"
-    return f"(i.updated_at IS NOT NULL AND coalesce(i.updated_at > {known}, true))"
+    since = f"coalesce({', '.join([known, *others])})"
+    return f"({incoming} IS NOT NULL AND coalesce({incoming} > {since}, true))"

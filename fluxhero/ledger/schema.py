@@ -68,6 +68,7 @@ class Table:
     final: tuple[str, ...] = ()
     outcome: tuple[str, ...] = ()
     settled: tuple[str, ...] = ()
+    immutable: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -89,6 +90,25 @@ class Table:
         """SQL condition of the rows that may leave the hot store."""
         statuses = ", ".join(f"'{status}'" for status in self.archivable)
         return f"status IN ({statuses})"
+
+    @property
+    def summable_sql(self) -> str:
+        """SQL condition of the rows whose money may be added up: that of the base currency.
+
+        Another currency stands in the column of that name, or in `extra` where there is none; what is
+        in `extra` is looked at only where the word occurs in it.
+        """
+        if "currency" in self.names:
+            currency = "currency"
+        elif "extra" in self.names:
+            text = "extra::VARCHAR"
+            currency = (
+                f"CASE WHEN contains({text}, '\"currency\"') "
+                f"THEN json_extract_string({text}, '$.currency') END"
+            )
+        else:
+            return "true"
+        return f"coalesce(nullif({currency}, ''), '{BASE_CURRENCY}') = '{BASE_CURRENCY}'"
 
     def closed_between_sql(self, relation: str, first: str, last: str) -> str:
         """SELECT the rows finished in a range, and their rowid.
@@ -116,7 +136,9 @@ MODES = ("live", "paper", "legacy")
 TRADE_SIDES = ("long", "short")
 TRADE_STATUSES = ("open", "closed", "cancelled")
 FINISHED_TRADES = ("closed", "cancelled")
-CASH_FLOW_KINDS = ("deposit", "withdrawal", "dividend", "fee", "interest")
+CASH_FLOW_KINDS = ("deposit", "withdrawal", "dividend", "fee", "interest", "tax", "rebate")
+FILL_KINDS = ("trade", "expiry", "assignment", "exercise", "split", "transfer")
+BASE_CURRENCY = "USD"  # of every sum; a row that names no currency is in it
 ORDER_SIDES = ("buy", "sell")
 FINAL_ORDERS = ("filled", "cancelled", "expired", "rejected", "replaced")
 FINISHED_ORDERS = (*FINAL_ORDERS, "done_for_day")  # which may be working again the next day
@@ -199,8 +221,38 @@ CASH_FLOWS = Table(
         Column("amount", _MONEY, required=True),
         Column("source", _TEXT),
         Column("source_id", _TEXT),
+        Column("account", _TEXT),
+        Column("currency", _TEXT),
+        Column("extra", _JSON),
     ),
     key=("flow_id",),
+)
+
+FILLS = Table(
+    "fills",
+    (
+        Column("fill_id", _TEXT, required=True),
+        Column("mode", _TEXT, required=True, allowed=MODES),
+        Column("broker", _TEXT, required=True),
+        Column("account", _TEXT),
+        Column("symbol", _TEXT, required=True),
+        Column("currency", _TEXT, required=True),
+        Column("side", _TEXT, required=True, allowed=ORDER_SIDES),
+        Column("quantity", _MONEY, required=True, unsigned=True),
+        Column("price", _MONEY, required=True),
+        Column("executed_at", _TIME, required=True),
+        Column("fees", _MONEY),
+        Column("realized_pnl", _MONEY),
+        Column("multiplier", _MONEY),
+        Column("kind", _TEXT, required=True, allowed=FILL_KINDS),
+        Column("order_id", _TEXT),
+        Column("trade_id", _TEXT),
+        Column("source", _TEXT),
+        Column("source_id", _TEXT),
+        Column("extra", _JSON),
+    ),
+    key=("fill_id",),
+    immutable=True,
 )
 
 EQUITY = Table(
@@ -246,6 +298,6 @@ QUARANTINE = Table(
 )
 
 LEDGER_TABLES: dict[str, Table] = {
-    table.name: table for table in (TRADES, ORDERS, CASH_FLOWS, EQUITY, POSITIONS)
+    table.name: table for table in (TRADES, ORDERS, FILLS, CASH_FLOWS, EQUITY, POSITIONS)
 }
 ALL_TABLES: dict[str, Table] = {**LEDGER_TABLES, QUARANTINE.name: QUARANTINE}

@@ -7,7 +7,7 @@ ones stay where they are and are scanned as a query needs them.
 """
 
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -38,7 +38,9 @@ ArchivedRows = Callable[[Table, pa.Table], pa.Table]
 
 @contextmanager
 def open_view(
-    workspace: Workspace, tables: Iterable[str] = VIEWS, columns: Collection[str] | None = None
+    workspace: Workspace,
+    tables: Iterable[str] = VIEWS,
+    columns: Collection[str] | Mapping[str, Collection[str]] | None = None,
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     """Yield a connection that has the ledger as views.
 
@@ -50,7 +52,8 @@ def open_view(
     Args:
         workspace: the store and its archive; neither is changed.
         tables: names from `VIEWS`; only these are made.
-        columns: columns that will be read of hot rows; by default all. See `HotStore.load`.
+        columns: columns that will be read of hot rows, of every table or by table; by default all. See
+            `HotStore.load`.
 
     Raises:
         ForeignArchiveError: the archive belongs to another store.
@@ -69,7 +72,8 @@ def open_view(
         connection.execute("CREATE SCHEMA hot")
         for name in wanted:
             if name in ALL_TABLES:
-                store.load(connection, name, f"hot.{name}", columns)
+                read = columns.get(name) if isinstance(columns, Mapping) else columns
+                store.load(connection, name, f"hot.{name}", read)
         chain = workspace.chain()  # after the hot rows, never before
         with workspace.scanning([m for name in wanted for m in chain.of_table(name)]):
             for name in wanted:

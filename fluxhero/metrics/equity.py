@@ -22,6 +22,7 @@ from fluxhero.metrics.equity_points import (
     unusable_trades,
 )
 from fluxhero.metrics.facts import Account, Basis
+from fluxhero.metrics.ledger_facts import LEFT_OUT
 from fluxhero.metrics.samples import OTHER, Sample, sample
 from fluxhero.parquet import DAMAGE
 from fluxhero.recorded import read_record, record_path, write_recorded
@@ -146,6 +147,11 @@ def account_samples(
     for mode, trades in unusable_trades(connection).items():
         samples.append(sample("trades_unusable", trades.no_result, mode=mode, reason="no_result"))
         samples.append(sample("trades_unusable", trades.no_time, mode=mode, reason="no_time"))
+    left_out = connection.execute(f"SELECT mode, ledger_table, rows FROM {LEFT_OUT} ORDER BY ALL")
+    samples += [
+        sample("rows_other_currency", rows, mode=mode, table=table)
+        for mode, table, rows in left_out.fetchall()
+    ]
     return samples
 
 

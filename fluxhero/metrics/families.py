@@ -125,6 +125,12 @@ ACCOUNT: tuple[Family, ...] = (
         "mode",
         "reason",
     ),
+    _gauge(
+        "rows_other_currency",
+        "Trades and cash flows in another currency than USD, which no other metric has in it.",
+        "mode",
+        "table",
+    ),
 )
 
 TRADES: tuple[Family, ...] = (

@@ -12,7 +12,7 @@ import duckdb
 
 from fluxhero.archive.workspace import Workspace
 from fluxhero.engine import literal
-from fluxhero.ledger.schema import LEDGER_TABLES, MODES, Column, Kind
+from fluxhero.ledger.schema import LEDGER_TABLES, MODES, TRADES, Column, Kind
 from fluxhero.ledger.view import open_view
 
 FACTS: dict[str, tuple[str, ...]] = {
@@ -56,6 +56,9 @@ FACTS: dict[str, tuple[str, ...]] = {
         "stop_loss",
     ),
 }
+SUMMED = ("trades", "cash_flows")  # tables with money that is added up
+LEFT_OUT = "other_currencies"
+_TOLD_BY = ("currency", "extra")
 _MODE = "mode"
 _FIRST, _LAST = "TIMESTAMPTZ '0002-01-01 00:00:00+00'", "TIMESTAMPTZ '9999-12-30 00:00:00+00'"
 
@@ -64,23 +67,39 @@ _FIRST, _LAST = "TIMESTAMPTZ '0002-01-01 00:00:00+00'", "TIMESTAMPTZ '9999-12-30
 def ledger_facts(workspace: Workspace) -> Iterator[duckdb.DuckDBPyConnection]:
     """Yield a connection with the tables and columns of `FACTS`.
 
+    `LEFT_OUT` has how many rows of which table and mode are in another currency, and so in none of them.
+
     Raises:
         StoreLockedError: another process holds the hot store.
         ForeignArchiveError: the archive belongs to another store.
         ManifestError: the archive's manifests are damaged or incomplete.
         DamagedFileError: a file of the archive is not the one that was published.
     """
-    columns = {name for names in FACTS.values() for name in names}
+    summable = {name: LEDGER_TABLES[name].summable_sql for name in FACTS if name in SUMMED}
+    if workspace.store.own_schema(TRADES.name) != TRADES.arrow:
+        del summable[
+            TRADES.name
+        ]  # a bot's own database: one account, one currency, and no word of it
+    columns = {name: {*FACTS[name], *(_TOLD_BY if name in summable else ())} for name in FACTS}
     with open_view(workspace, FACTS, columns) as connection:
         values = ", ".join(map(literal, MODES))
         connection.execute(f"CREATE TYPE trade_mode AS ENUM ({values})")
+        connection.execute(
+            f"CREATE TEMP TABLE {LEFT_OUT} (ledger_table VARCHAR, {_MODE} trade_mode, rows BIGINT)"
+        )
         for table, names in FACTS.items():
             shape = {column.name: column for column in LEDGER_TABLES[table].columns}
             selected = ", ".join(f'{_value_sql(shape[name])} AS "{name}"' for name in names)
+            rows = f"memory.main.{table} WHERE {_MODE} IN ({values})"
+            condition = summable.get(table, "true")
             connection.execute(
-                f"CREATE TEMP TABLE {table} AS SELECT {selected} FROM memory.main.{table} "
-                f"WHERE {_MODE} IN ({values})"
+                f"CREATE TEMP TABLE {table} AS SELECT {selected} FROM {rows} AND {condition}"
             )
+            if table in summable:
+                connection.execute(
+                    f"INSERT INTO {LEFT_OUT} SELECT '{table}', {_MODE}, count(*) FROM {rows} "
+                    f"AND NOT ({condition}) GROUP BY {_MODE}"
+                )
         connection.execute("DROP SCHEMA hot CASCADE")
         yield connection
 

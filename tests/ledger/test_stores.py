@@ -323,9 +323,9 @@ def columns(path: Path) -> list[str]:
 def test_a_step_is_taken_after_a_copy(ledger: Path) -> None:
     before = ledger.read_bytes()
     (copy,) = migrate(ledger, timeout=1, steps=(*STEPS, add_a_column))
-    assert copy.name == "ledger.duckdb.v1.backup"
+    assert copy.name == f"ledger.duckdb.v{len(STEPS)}.backup"
     assert copy.read_bytes() == before
-    assert stored_version(ledger, timeout=1) == 2
+    assert stored_version(ledger, timeout=1) == len(STEPS) + 1
     assert columns(ledger)[-1] == "venue"
     assert migrate(ledger, timeout=1, steps=(*STEPS, add_a_column)) == []
 
@@ -334,7 +334,7 @@ def test_a_step_that_fails_changes_nothing(ledger: Path) -> None:
     before = columns(ledger)
     with pytest.raises(RuntimeError):
         migrate(ledger, timeout=1, steps=(*STEPS, fail_halfway))
-    assert (stored_version(ledger, timeout=1), columns(ledger)) == (1, before)
+    assert (stored_version(ledger, timeout=1), columns(ledger)) == (len(STEPS), before)
     migrate(ledger, timeout=1, steps=(*STEPS, add_a_column))
     assert columns(ledger)[-1] == "venue"
 
@@ -364,7 +364,7 @@ def test_a_store_has_its_name_once_it_is_complete(tmp_path: Path) -> None:
     assert not path.exists()
     assert list(tmp_path.iterdir()) != []
     migrate(path, timeout=1)
-    assert stored_version(path, timeout=1) == 1
+    assert stored_version(path, timeout=1) == len(STEPS)
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -409,7 +409,7 @@ def test_a_copy_that_fails_stops_the_step_and_leaves_no_part(
         patched.setattr("fluxhero.durable.shutil.copyfileobj", fill_the_disk)
         with pytest.raises(StorageIOError, match="No space left"):
             migrate(ledger, timeout=1, steps=(*STEPS, add_a_column))
-    assert stored_version(ledger, timeout=1) == 1
+    assert stored_version(ledger, timeout=1) == len(STEPS)
     assert list(ledger.parent.iterdir()) == [ledger]
     migrate(ledger, timeout=1, steps=(*STEPS, add_a_column))
 
@@ -418,7 +418,7 @@ def test_nobody_can_write_between_the_copy_and_the_step(ledger: Path) -> None:
     found: list[str] = []
 
     def look(_connection: duckdb.DuckDBPyConnection) -> None:
-        assert ledger.with_name("ledger.duckdb.v1.backup").exists()
+        assert ledger.with_name(f"ledger.duckdb.v{len(STEPS)}.backup").exists()
         found.append(run_elsewhere(_COMMIT_AND_VANISH, ledger).stderr)
 
     migrate(ledger, timeout=1, steps=(*STEPS, look))
@@ -430,7 +430,10 @@ def test_a_newer_store_is_refused(ledger: Path) -> None:
     content = ledger.read_bytes()
     store = DuckDBStore(ledger, lock_timeout=1)
     for refused in (store.ensure, store.identity):
-        with pytest.raises(SchemaVersionError, match="version 2; this release knows up to 1") as c:
+        with pytest.raises(
+            SchemaVersionError,
+            match=f"version {len(STEPS) + 1}; this release knows up to {len(STEPS)}",
+        ) as c:
             refused()
         assert c.value.exit_status == 2
     assert ledger.read_bytes() == content

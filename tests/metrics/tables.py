@@ -17,7 +17,7 @@ import pyarrow as pa
 from fluxhero.engine import connect
 from fluxhero.ledger.schema import LEDGER_TABLES
 from fluxhero.metrics.families import Kind, family_of
-from fluxhero.metrics.ledger_facts import FACTS
+from fluxhero.metrics.ledger_facts import FACTS, LEFT_OUT
 from fluxhero.metrics.samples import PREFIX, Sample
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
@@ -64,6 +64,9 @@ def tables(**rows: Sequence[Row]) -> Iterator[duckdb.DuckDBPyConnection]:
             connection.register("given", given)
             connection.execute(f"CREATE TEMP TABLE {name} AS FROM given")
             connection.unregister("given")
+        connection.execute(
+            f"CREATE TEMP TABLE {LEFT_OUT} (ledger_table VARCHAR, mode VARCHAR, rows BIGINT)"
+        )
         yield connection
 
 

@@ -36,7 +36,11 @@ class Admission:
         self._connection = connection
         self._table = options.table
         self._sql = judge_sql(
-            options.table, "page", source=source, file=path.name, timezone=options.timezone
+            options.table,
+            "page",
+            source=source,
+            file=options.file(path),
+            timezone=options.timezone,
         )
 
     def page(self, raw: pa.Table, rejected: list[Rejected]) -> Page:

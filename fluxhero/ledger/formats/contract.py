@@ -24,13 +24,23 @@ class ReadOptions:
 
     Attributes:
         table: the ledger table the rows belong to (formats that know better ignore it).
-        mode: the mode of trades whose file does not tell.
+        mode: the mode of rows whose file does not tell.
         timezone: IANA zone in which times without an offset are read.
+        timezone_given: whether the user named the zone for this very file.
+        account: the broker's account, for files that do not tell.
+        label: what rows call their file; its name where there is none.
     """
 
     table: Table = TRADES
     mode: str | None = None
     timezone: str = "UTC"
+    timezone_given: bool = False
+    account: str | None = None
+    label: str | None = None
+
+    def file(self, path: Path) -> str:
+        """What rows call a file: the first part of their `source_id`."""
+        return self.label or path.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +62,8 @@ class Format:
         recognises: whether a file is of this kind, from its path and its first bytes.
         pages: reads a file; raises BadInputError when it is not readable as this kind.
         row_count: how many rows a file has when that is cheap to tell, else None.
+        keeps_raw: whether the file itself is kept, as proof of what its source said.
+        snapshot: copies a file whose bytes alone may be no consistent copy; by default bytes are copied.
     """
 
     name: str
@@ -59,6 +71,22 @@ class Format:
     recognises: Callable[[Path, bytes], bool]
     pages: Callable[[Path, ReadOptions], Iterator[Page]]
     row_count: Callable[[Path], int | None] = lambda _path: None
+    keeps_raw: bool = False
+    snapshot: Callable[[Path, Path], None] | None = None
+
+
+def need_mode(path: Path, name: str, options: ReadOptions) -> str:
+    """The mode that the user gave for a file whose format cannot tell.
+
+    Raises:
+        BadInputError: none was given.
+    """
+    if options.mode is None:
+        raise BadInputError(
+            f"{path} ({name}) does not say which kind of account it is of",
+            next_step="give --mode live, or --mode paper for an account with play money",
+        )
+    return options.mode
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
