@@ -1,7 +1,7 @@
 """A fill as matching needs it, and which fills never were: those that the broker took back."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Final
@@ -9,6 +9,7 @@ from typing import Final
 SPLIT: Final = "split"
 TRANSFER: Final = "transfer"
 BUY: Final = "buy"
+SELL: Final = "sell"
 
 Group = tuple[str, str | None, str, str, str | None]
 
@@ -17,7 +18,8 @@ Group = tuple[str, str | None, str, str, str | None]
 class Fill:
     """A row of the ledger's `fills`. `fees` are a cost where positive; without `multiplier` it is 1.
 
-    `cancels` is the key of another fill that this one takes back, where the broker says so.
+    `cancels` names another fill that this one takes back, by its key or by what that one is
+    `cancelled_as`. A `conversion` is of currencies.
     """
 
     fill_id: str
@@ -38,6 +40,8 @@ class Fill:
     trade_id: str | None = None
     source: str | None = None
     cancels: str | None = None
+    cancelled_as: str | None = None
+    conversion: bool = False
 
     @property
     def group(self) -> Group:
@@ -58,7 +62,29 @@ def in_order(fills: Iterable[Fill]) -> list[Fill]:
 def without_cancelled(fills: Sequence[Fill]) -> list[Fill]:
     """The fills that stand: one that was taken back goes, and what took it back with it.
 
-    What takes back a fill that is not there goes too: it is no deal of its own.
+    What takes back a fill that is not there stays: it is as good as a deal the other way.
     """
-    gone = {fill.cancels for fill in fills if fill.cancels is not None}
-    return [fill for fill in fills if fill.cancels is None and fill.fill_id not in gone]
+    names = {fill.cancelled_as or fill.fill_id for fill in fills}
+    gone = {fill.cancels for fill in fills if fill.cancels in names}
+    return [
+        fill
+        for fill in fills
+        if fill.cancels not in gone and (fill.cancelled_as or fill.fill_id) not in gone
+    ]
+
+
+def with_splits_netted(fills: Iterable[Fill]) -> list[Fill]:
+    """Splits of one position at one time as one: with a new number of a share come old out and new in."""
+    kept: list[Fill] = []
+    changes: dict[tuple[Group, datetime], list[Fill]] = {}
+    for fill in fills:
+        if fill.kind == SPLIT:
+            changes.setdefault((fill.group, fill.executed_at), []).append(fill)
+        else:
+            kept.append(fill)
+    for several in changes.values():
+        change = sum(fill.quantity if fill.side == BUY else -fill.quantity for fill in several)
+        if change or len(several) == 1:
+            side = BUY if change > 0 else SELL
+            kept.append(replace(several[0], side=side, quantity=abs(Decimal(change))))
+    return kept

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from fluxhero.reconcile.exact import Exact, share, units
-from fluxhero.reconcile.fills import SPLIT, Fill, Group, in_order
+from fluxhero.reconcile.fills import SPLIT, Fill, Group, in_order, with_splits_netted
 from fluxhero.reconcile.holding import Holding, signed, units_of_fees
 from fluxhero.reconcile.round_trips import OpenLot, RoundTrip, given_out
 
@@ -63,7 +63,9 @@ class _Book:
         if self.current is None:
             self.unplaced.append(Unplaced(fill, "a split while nothing was held"))
         elif not self.current.split(self.current.sign * signed(fill) * units(fill.quantity)):
-            self.unplaced.append(Unplaced(fill, "a split that would leave nothing of what was held"))
+            self.unplaced.append(
+                Unplaced(fill, "a split that would leave nothing of what was held")
+            )
 
     def _deal(self, fill: Fill) -> None:
         sign, whole = signed(fill), units(fill.quantity)
@@ -89,7 +91,7 @@ def match(fills: Iterable[Fill]) -> Matched:
     Each mode, account, symbol, currency and (where the source names it) trade is matched by itself.
     """
     books: dict[Group, _Book] = {}
-    for fill in in_order(fills):
+    for fill in in_order(with_splits_netted(fills)):
         books.setdefault(fill.group, _Book()).take(fill)
     trips: list[RoundTrip] = []
     lots: list[OpenLot] = []
