@@ -10,9 +10,10 @@ from fluxhero.reconcile.exact import UNIT
 from fluxhero.reconcile.executed import Executed, number
 from fluxhero.reconcile.pairing import Pair
 from fluxhero.reconcile.period import Period
+from fluxhero.reconcile.pool import price_agrees
 from fluxhero.reconcile.tolerances import Tolerances
 from fluxhero.reconcile.trades import ENTRY, EXIT, Leg
-from fluxhero.reconcile.weighing import about, agrees, fee_differences, result_of, weighed
+from fluxhero.reconcile.weighing import about, fee_differences, result_of, weighed
 
 _ONE, _NONE = Decimal(1), Decimal(0)
 _MICRO = _ONE / UNIT
@@ -130,7 +131,7 @@ def _prices(
     pair: Pair, found: Sequence[tuple[Leg, Executed]], tolerances: Tolerances
 ) -> Iterator[Difference]:
     for leg, executed in found:
-        if leg.price is None or agrees(leg, executed, tolerances):
+        if leg.price is None or price_agrees(leg, executed.price, tolerances):
             continue
         apart = executed.price - leg.price
         towards = pair.trade.sign * (-1 if leg.role == ENTRY else 1)

@@ -74,14 +74,14 @@ def pair(trades: Sequence[Trade], trips: Sequence[RoundTrip], tolerances: Tolera
     for trip in trips:
         held[trip.side] = held.get(trip.side, Decimal(0)) + trip.open_quantity
     near = tolerances.near
-    rest = _whole_trips(pairs, trips, near, as_equal)
+    rest = _whole_trips(pairs, trips, near, lambda trade, whole: as_equal(trade, whole, tolerances))
     pool = Pool(orders_of(part for trip in rest for part in trip.parts if part.fill.is_order))
-    _exactly(pairs, pool, near)
-    _shared(pairs, pool, near)
-    _exactly(pairs, pool, near)
-    _exactly(pairs, pool, tolerances.shifted, tolerances)
+    for window, priced in ((near, tolerances), (near, None), (tolerances.shifted, tolerances)):
+        _exactly(pairs, pool, window, priced)
+        _shared(pairs, pool, window, priced)
+        _exactly(pairs, pool, window, priced)
     leftover = match(fill for order in pool.free() for fill in order.fills()).trips
-    rest = _whole_trips(pairs, leftover, near, as_unequal)
+    rest = _whole_trips(pairs, leftover, near, lambda trade, whole: as_unequal(trade, whole, near))
     pool = Pool(orders_of(part for trip in rest for part in trip.parts))
     _single_legs(pairs, pool, tolerances)
     _closed_unknown(pairs, pool, held)
@@ -92,7 +92,7 @@ def _whole_trips(
     pairs: Sequence[Pair],
     trips: Sequence[RoundTrip],
     window: timedelta,
-    scored: Callable[[Trade, Whole, timedelta], Score | None],
+    scored: Callable[[Trade, Whole], Score | None],
 ) -> list[RoundTrip]:
     """Give whole round trips to trades of which nothing is found yet; returns the others."""
     wholes = Wholes(trips)
@@ -100,7 +100,7 @@ def _whole_trips(
     for place, one in enumerate(pairs):
         if not one.is_found:
             for whole in wholes.candidates(one.trade, window):
-                score = scored(one.trade, whole, window)
+                score = scored(one.trade, whole)
                 if score is not None:
                     found.append((score, place, whole.trip.first.fill_id, one, whole))
     given: set[int] = set()
@@ -112,7 +112,7 @@ def _whole_trips(
 
 
 def _exactly(
-    pairs: Sequence[Pair], pool: Pool, window: timedelta, priced: Tolerances | None = None
+    pairs: Sequence[Pair], pool: Pool, window: timedelta, priced: Tolerances | None
 ) -> None:
     """Give orders of their quantity to trades of which every leg has one, the nearest first."""
     waiting: list[tuple[timedelta, int, _Found]] = []
@@ -139,12 +139,14 @@ def _nearest(leg: Leg, orders: Orders) -> timedelta:
     return min(order.distance(leg.at) for order in orders)
 
 
-def _shared(pairs: Sequence[Pair], pool: Pool, window: timedelta) -> None:
+def _shared(
+    pairs: Sequence[Pair], pool: Pool, window: timedelta, priced: Tolerances | None
+) -> None:
     """Give an order to several legs that sum to it: two positions closed at once, one closed in parts."""
     wanting: dict[int, tuple[Executed, list[tuple[Leg, Pair]]]] = {}
     for one in pairs:
         for leg in one.missing_legs:
-            for order in pool.near(leg, window):
+            for order in pool.near(leg, window, priced):
                 wanting.setdefault(id(order), (order, []))[1].append((leg, one))
     for order, near in wanting.values():
         legs = [(leg, one) for leg, one in near if leg in one.missing_legs]

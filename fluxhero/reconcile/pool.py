@@ -4,6 +4,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
+from itertools import combinations, islice
 from typing import Final
 
 from fluxhero.reconcile.exact import units
@@ -11,7 +12,9 @@ from fluxhero.reconcile.executed import Executed, together
 from fluxhero.reconcile.tolerances import Tolerances
 from fluxhero.reconcile.trades import ENTRY, Leg, Trade
 
-_MOST_ORDERS: Final = 100  # that make one leg
+_MOST_ORDERS: Final = 100  # that make one leg, one after the other
+_MOST_IN_COMBINATION: Final = 4  # that make one with others between them
+_MOST_COMBINED: Final = 12  # of which they are chosen
 
 Orders = tuple[Executed, ...]
 
@@ -53,14 +56,19 @@ class Pool:
         free = (one for one in several if one.side == leg.side and self.is_free(one))
         return next(free, None)
 
-    def near(self, leg: Leg, window: timedelta) -> list[Executed]:
-        """Free orders on a leg's side within a window of its time, the nearest first."""
+    def near(self, leg: Leg, window: timedelta, priced: Tolerances | None = None) -> list[Executed]:
+        """Free orders on a leg's side within a window of its time, the nearest first.
+
+        With `priced` only those at its price.
+        """
         found = [
             (one.distance(leg.at), place, one)
             for place, one in enumerate(self._between(leg, leg.at - window, leg.at + window))
         ]
         return [
-            one for distance, _, one in sorted(found, key=lambda f: f[:2]) if distance <= window
+            one
+            for distance, _, one in sorted(found, key=lambda candidate: candidate[:2])
+            if distance <= window and _fits(leg, [one], priced)
         ]
 
     def exactly(self, leg: Leg, window: timedelta, *, priced: Tolerances | None = None) -> Orders:
@@ -78,9 +86,14 @@ class Pool:
             if one.quantity == wanted and _fits(leg, [one], priced):
                 return (one,)
         for one in near:
-            several = self._run(leg, one, wanted)
+            row = self._row(leg, one)
+            several = _adding_up(row, wanted)
             if several and _fits(leg, several, priced):
-                return tuple(several)
+                return _in_time(several)
+            if priced is not None:
+                for some in _combinations(row, wanted):
+                    if _fits(leg, some, priced):
+                        return _in_time(some)
         return ()
 
     def later(self, trade: Trade, after: datetime) -> Orders:
@@ -93,17 +106,15 @@ class Pool:
                 return (one,)
         return tuple(_adding_up(rest, wanted))
 
-    def _run(self, leg: Leg, begin: Executed, wanted: int) -> list[Executed]:
-        """Orders in a row with `begin` at one end that sum to a quantity: from an entry on, up to an exit."""
+    def _row(self, leg: Leg, begin: Executed) -> list[Executed]:
+        """The orders that may have made a leg together, from `begin` on: of an entry later, of an exit earlier."""
         trade = leg.trade
         if leg.role == ENTRY:
-            until = trade.exit_time
-            row = list(self._between(leg, begin.first, until))
-            row = row[row.index(begin) :] if begin in row else [begin]
-            return _adding_up(row, wanted)
-        row = list(self._between(leg, trade.entry_time, begin.first))
-        row = row[: row.index(begin) + 1] if begin in row else [begin]
-        return _adding_up(row[::-1], wanted)[::-1]
+            some = self._between(leg, begin.first, trade.exit_time)
+        else:
+            some = reversed(list(self._between(leg, trade.entry_time, begin.first)))
+        later = [one for one in islice(some, _MOST_ORDERS) if one is not begin]
+        return [begin, *later]
 
     def _between(self, leg: Leg, start: datetime, end: datetime | None) -> Iterator[Executed]:
         """Free orders on a leg's side that could be of its trade, with a fill in a range of time."""
@@ -145,3 +156,18 @@ def _adding_up(row: Sequence[Executed], wanted: int) -> list[Executed]:
         if total >= wanted:
             return list(row[:count]) if total == wanted else []
     return []
+
+
+def _combinations(row: Sequence[Executed], wanted: int) -> Iterator[list[Executed]]:
+    """The first of a row with some others that sum to a quantity: other trades' orders may lie between."""
+    begin, *others = row
+    left = wanted - int(begin.quantity)
+    few = [one for one in others if one.quantity < wanted][:_MOST_COMBINED]
+    for count in range(1, _MOST_IN_COMBINATION):
+        for some in combinations(few, count):
+            if sum(int(one.quantity) for one in some) == left:
+                yield [begin, *some]
+
+
+def _in_time(orders: Sequence[Executed]) -> Orders:
+    return tuple(sorted(orders, key=lambda one: (one.first, one.orders)))

@@ -14,8 +14,8 @@ from fluxhero.ledger.schema import BASE_CURRENCY
 from fluxhero.reconcile.differences import Difference, Kind
 from fluxhero.reconcile.executed import Executed, number, together
 from fluxhero.reconcile.pairing import Pair
+from fluxhero.reconcile.pool import price_agrees
 from fluxhero.reconcile.tolerances import Tolerances
-from fluxhero.reconcile.trades import Leg
 
 _ONE, _NONE = Decimal(1), Decimal(0)
 
@@ -83,13 +83,6 @@ def about(pair: Pair) -> Difference:
     )
 
 
-def agrees(leg: Leg, executed: Executed, tolerances: Tolerances) -> bool:
-    """Whether a leg's price counts as the broker's."""
-    return leg.price is None or abs(leg.price - executed.price) <= tolerances.of_price(
-        executed.price
-    )
-
-
 def fee_differences(pair: Pair, result: Result, tolerances: Tolerances) -> Iterator[Difference]:
     """Fees that the bot keeps and that are not the broker's; a bot that keeps none says nothing."""
     charged, kept = result.fees, pair.trade.fees
@@ -148,6 +141,8 @@ def _between_equal(pair: Pair, result: Result, tolerances: Tolerances) -> Decima
     apart = (
         abs(leg.price - executed.price)
         for leg, executed in legs
-        if leg is not None and leg.price is not None and agrees(leg, executed, tolerances)
+        if leg is not None
+        and leg.price is not None
+        and price_agrees(leg, executed.price, tolerances)
     )
     return sum(apart, start=_NONE) * pair.trade.quantity * result.multiplier

@@ -8,8 +8,9 @@ from decimal import Decimal
 from typing import Final
 
 from fluxhero.reconcile.executed import Executed, orders_of, together
-from fluxhero.reconcile.pool import compatible, plain_id
+from fluxhero.reconcile.pool import compatible, plain_id, price_agrees
 from fluxhero.reconcile.round_trips import RoundTrip
+from fluxhero.reconcile.tolerances import Tolerances
 from fluxhero.reconcile.trades import Leg, Trade
 
 _NO_TIME: Final = timedelta(0)
@@ -106,20 +107,29 @@ class _ByTime:
                 yield whole
 
 
-def as_equal(trade: Trade, whole: Whole, window: timedelta) -> Score | None:
-    """How near a round trip of a trade's quantity is; None if it is another quantity, or too far."""
+def as_equal(trade: Trade, whole: Whole, tolerances: Tolerances) -> Score | None:
+    """How near a round trip of a trade's quantity, and at its prices, is; None if it is another one."""
     if trade.quantity not in whole.quantities(trade):
         return None
-    entry, leaving = _away(trade.entry, whole.entry), _exit_away(trade, whole)
-    if max(entry, leaving) > window:
+    away = _entry_away(trade, whole), _exit_away(trade, whole)
+    entry, leaving = whole.legs_of(trade)
+    legs = ((trade.entry, entry), (trade.exit, leaving))
+    if max(away) > tolerances.near or not all(
+        leg is None or executed is None or price_agrees(leg, executed.price, tolerances)
+        for leg, executed in legs
+    ):
         return None
-    return int(trade.is_closed != whole.is_closed), entry + leaving
+    return int(trade.is_closed != whole.is_closed), sum(away, start=_NO_TIME)
 
 
 def as_unequal(trade: Trade, whole: Whole, window: timedelta) -> Score:
     """How near a round trip of whatever quantity is, a leg of which is near."""
-    legs = (_away(trade.entry, whole.entry), _exit_away(trade, whole))
+    legs = _entry_away(trade, whole), _exit_away(trade, whole)
     return sum(away > window for away in legs), min(legs)
+
+
+def _entry_away(trade: Trade, whole: Whole) -> timedelta:
+    return _away(trade.entry, whole.entry)
 
 
 def _exit_away(trade: Trade, whole: Whole) -> timedelta:
