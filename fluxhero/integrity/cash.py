@@ -13,6 +13,7 @@ from fluxhero.engine import literal
 from fluxhero.integrity import ledger_rules as rules
 from fluxhero.integrity.ledger import Ledger
 from fluxhero.integrity.results import MOST_SAMPLED, Result, failed, passed
+from fluxhero.ledger.currencies import summable_sql
 from fluxhero.ledger.rows import CLOSED_AT
 from fluxhero.ledger.schema import CASH_FLOWS, EQUITY, TRADES
 from fluxhero.wording import counted
@@ -62,7 +63,7 @@ def _steps(ledger: Ledger, mode: str) -> list[Step]:
     One without an open result counts only if no trade was open then. A fee or a withdrawal takes
     money out, whichever sign its source writes.
     """
-    connection = ledger.connection
+    connection, store = ledger.connection, ledger.scope.workspace.store
     trades = ledger.archived(TRADES.name, ledger.chain.of_table(TRADES.name), hot_too=True)
     connection.execute(
         f'CREATE OR REPLACE TEMP TABLE points AS SELECT "at" AS time, equity, unrealized_pnl '
@@ -72,7 +73,7 @@ def _steps(ledger: Ledger, mode: str) -> list[Step]:
         f"CREATE OR REPLACE TEMP VIEW mine AS SELECT entry_time, realized_pnl, "
         f"CASE WHEN status = 'closed' THEN {CLOSED_AT} END AS closed "
         f"FROM ({trades}) WHERE mode = {literal(mode)} AND status IN ('open', 'closed') "
-        f"AND {TRADES.summable_sql}"
+        f"AND {summable_sql(store, TRADES)}"
     )
     connection.execute(f"CREATE OR REPLACE TEMP TABLE unvalued AS {_unvalued_sql(ledger)}")
     rows = connection.execute(
@@ -81,7 +82,7 @@ def _steps(ledger: Ledger, mode: str) -> list[Step]:
             SELECT closed AS time, realized_pnl AS amount FROM mine WHERE closed IS NOT NULL
             UNION ALL
             SELECT "at", CASE WHEN kind IN ('withdrawal', 'fee') THEN -abs(amount) ELSE amount END
-            FROM hot.cash_flows WHERE mode = {literal(mode)} AND {CASH_FLOWS.summable_sql}
+            FROM hot.cash_flows WHERE mode = {literal(mode)} AND {summable_sql(store, CASH_FLOWS)}
         ),
         booked AS (
             SELECT p.time, sum(i.amount) AS amount, count(*) AS items

@@ -23,6 +23,7 @@ from fluxhero.errors import (
 )
 from fluxhero.integrity.passed import Passed, Stamp
 from fluxhero.integrity.scope import Scope
+from fluxhero.ledger.currencies import told_in
 from fluxhero.ledger.rows import CLOSED_AT, row_hash_sql
 from fluxhero.ledger.schema import CASH_FLOWS, EQUITY, LEDGER_TABLES, ORDERS, TRADES
 from fluxhero.ledger.sqlite_schema import MODES
@@ -30,7 +31,9 @@ from fluxhero.ledger.store import HotStore
 from fluxhero.ledger.view import BATCH_ID, latest_sql, scan_sql
 
 _TABLES = (TRADES, ORDERS, CASH_FLOWS, EQUITY)
-_WIDE = frozenset({"signal_reason", "signal_explanation", "extra"})  # which no rule reads
+_WIDE = frozenset(
+    {"signal_reason", "signal_explanation", "extra"}
+)  # which no rule reads, but for a trade's currency
 _COLUMNS = frozenset(name for table in _TABLES for name in table.names) - _WIDE
 # What stands in the way of an answer. A store that is locked or changing is worth another attempt.
 HINDRANCES = (IntegrityError, ConfigurationError, StorageIOError, duckdb.Error)
@@ -247,7 +250,8 @@ def _load_hot(store: HotStore, connection: duckdb.DuckDBPyConnection) -> None:
         connection.execute("DROP SCHEMA IF EXISTS hot CASCADE")
         connection.execute("CREATE SCHEMA hot")
         for table in _TABLES:
-            store.load(connection, table.name, f"hot.{table.name}", _COLUMNS)
+            told = told_in(store, table) if table is TRADES else ()
+            store.load(connection, table.name, f"hot.{table.name}", _COLUMNS | set(told))
         if store.kind == "sqlite" or _stamps(store.path) == before:
             return
     raise SourceChangedError(

@@ -2,6 +2,7 @@
 
 A broker's list of executions names orders without saying what became of them. Where the ledger has no
 better word of such an order, it is made of all its fills that the ledger has, whichever file they came in.
+An order for several instruments at once, as for a spread, is no row of the ledger: it has no one quantity.
 """
 
 from collections.abc import Iterator
@@ -10,12 +11,14 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from fluxhero.engine import literal
 from fluxhero.ledger.schema import ORDERS
 
 MARK = "derived"  # of such an order's `extra`
-CANCELS = "cancels"  # of a fill's `extra`: the fill that it takes back
+CANCELS = "cancels"  # of a fill's `extra`: what the fill is called that it takes back
+CANCELLED_AS = "cancelled_as"  # what a fill is called there, where that is not its key
 _PAGE_ROWS = 25_000
 
 # Fills that were taken back, and those that take them back, are no longer part of what was filled.
@@ -28,8 +31,8 @@ mine AS (
     FROM hot.fills f SEMI JOIN touched USING (order_id) WHERE f.kind = 'trade'
 ),
 counted AS (
-    SELECT *, taken_back IS NULL AND fill_id NOT IN (
-        SELECT taken_back FROM mine WHERE taken_back IS NOT NULL) AS stands
+    SELECT *, taken_back IS NULL AND coalesce(json_extract_string(extra, '$.{cancelled_as}'), fill_id)
+        NOT IN (SELECT taken_back FROM mine WHERE taken_back IS NOT NULL) AS stands
     FROM mine
 ),
 summed AS (
@@ -38,14 +41,14 @@ summed AS (
         any_value(json_extract_string(extra, '$.order_type')) AS order_type,
         coalesce(sum(quantity) FILTER (stands), 0) AS filled,
         sum(quantity) FILTER (taken_back IS NULL) AS ever,
-        sum(quantity * price) FILTER (stands) AS paid,
+        sum(quantity::DECIMAL(38,8) * price) FILTER (stands) AS paid,
         min(TRY_CAST(json_extract_string(extra, '$.submitted_at') AS TIMESTAMPTZ)) AS submitted_at,
         max(executed_at) FILTER (stands) AS filled_at,
         max(executed_at) AS last_at, any_value(source) AS source,
         arg_max(source_id, executed_at) AS source_id,
         any_value(trade_id) AS trade_id,
         any_value(account) AS account, any_value(currency) AS currency, count(*) FILTER (stands) AS fills
-    FROM counted GROUP BY order_id
+    FROM counted GROUP BY order_id HAVING count(DISTINCT symbol) = 1
 )
 SELECT order_id, mode, broker, symbol, side, order_type,
     (CASE WHEN filled > 0 THEN filled ELSE ever END)::DECIMAL(18,8) AS quantity,
@@ -62,20 +65,27 @@ FROM summed WHERE side IS NOT NULL ORDER BY order_id
 """
 
 
-def derived_orders(connection: duckdb.DuckDBPyConnection, written: Path) -> Iterator[pa.Table]:
+def derived_orders(
+    connection: duckdb.DuckDBPyConnection, written: Path, folder: Path
+) -> Iterator[pa.Table]:
     """Yield the orders that fills belong to, made of all their fills in the store attached as `hot`.
 
     Args:
         connection: on a transaction that has the fills.
         written: Parquet file of the fills that are new.
+        folder: where the orders wait, so that few of them are in memory.
 
     Yields:
         Pages in `ORDERS.arrow`, each order once.
     """
-    sql = _SQL.format(written=literal(str(written)), mark=MARK, cancels=CANCELS)
-    whole = connection.sql(sql).to_arrow_table().cast(ORDERS.arrow)
-    for start in range(0, whole.num_rows, _PAGE_ROWS):
-        yield whole.slice(start, _PAGE_ROWS)
+    sql = _SQL.format(
+        written=literal(str(written)), mark=MARK, cancels=CANCELS, cancelled_as=CANCELLED_AS
+    )
+    waiting = folder / "derived.parquet"
+    connection.execute(f"COPY ({sql}) TO {literal(str(waiting))} (FORMAT parquet)")
+    with pq.ParquetFile(waiting) as file:
+        for batch in file.iter_batches(_PAGE_ROWS):
+            yield pa.Table.from_batches([batch]).cast(ORDERS.arrow)
 
 
 def without_told(orders: pa.Table, known: pa.Table) -> pa.Table:

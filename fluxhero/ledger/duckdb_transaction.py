@@ -45,9 +45,9 @@ class Transaction:
         """Insert a Parquet file's rows, replacing those with the same key; none is kept in memory."""
         self._write(table, f"read_parquet({literal(str(path))})", "INSERT OR REPLACE")
 
-    def derived_orders(self, written: Path) -> Iterator[pa.Table]:
-        """Orders as the fills say that they belong to, given the Parquet file of those that are new."""
-        return derived_orders(self._connection, written)
+    def derived_orders(self, written: Path, folder: Path) -> Iterator[pa.Table]:
+        """Orders that fills belong to, given the Parquet file of those that are new."""
+        return derived_orders(self._connection, written, folder)
 
     def _write(self, table: Table, relation: str, verb: str) -> None:
         names = ", ".join(f'"{name}"' for name in table.names)

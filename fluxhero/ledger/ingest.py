@@ -46,7 +46,7 @@ class Transaction(Protocol):
     def upsert_file(self, table: Table, path: Path) -> None:
         """Insert a Parquet file's rows, replacing those with the same key."""
 
-    def derived_orders(self, written: Path) -> Iterator[pa.Table]:
+    def derived_orders(self, written: Path, folder: Path) -> Iterator[pa.Table]:
         """Orders that fills belong to, given the Parquet file of those that are new."""
 
     def quarantine(self, source: str, rejected: Sequence[Rejected]) -> Listed:
@@ -263,8 +263,11 @@ class _Writing:
         if not written.exists():
             return None
         count = TableCount()
-        with reckoning(ORDERS) as known, closing(self.staging.outgoing(ORDERS)) as outgoing:
-            for every in self.transaction.derived_orders(written):
+        with (
+            reckoning(ORDERS, derived=True) as known,
+            closing(self.staging.outgoing(ORDERS)) as outgoing,
+        ):
+            for every in self.transaction.derived_orders(written, written.parent):
                 hot, cold = self._known(ORDERS, every)
                 orders = without_told(every, pa.concat_tables([hot, cold]))
                 verdict = known.compare(orders, hot, cold)

@@ -18,7 +18,7 @@ from fluxhero.durable import (
 from fluxhero.engine import scalar
 from fluxhero.errors import DamagedStoreError, ForeignStoreError, SchemaVersionError
 from fluxhero.ledger.duckdb_file import HOT, opened
-from fluxhero.ledger.schema import ALL_TABLES, CASH_FLOWS, FILLS
+from fluxhero.ledger.schema import ALL_TABLES, CASH_FLOWS, FILLS, Table
 
 META = "fluxhero_meta"
 Step = Callable[[duckdb.DuckDBPyConnection], None]
@@ -28,13 +28,18 @@ _LATER_TABLES = (FILLS,)
 _LATER_COLUMNS = {CASH_FLOWS.name: ("account", "currency", "extra")}
 
 
+def _as_at_first(table: Table) -> Table:
+    later = _LATER_COLUMNS.get(table.name, ())
+    columns = tuple(column for column in table.columns if column.name not in later)
+    return dataclasses.replace(table, columns=columns)
+
+
+FIRST = tuple(_as_at_first(table) for table in ALL_TABLES.values() if table not in _LATER_TABLES)
+
+
 def _version_1(connection: duckdb.DuckDBPyConnection) -> None:
-    for table in ALL_TABLES.values():
-        if table not in _LATER_TABLES:
-            later = _LATER_COLUMNS.get(table.name, ())
-            columns = tuple(column for column in table.columns if column.name not in later)
-            first = dataclasses.replace(table, columns=columns)
-            connection.execute(first.create_sql(f"hot.{table.name}"))
+    for table in FIRST:
+        connection.execute(table.create_sql(f"hot.{table.name}"))
 
 
 def _version_2(connection: duckdb.DuckDBPyConnection) -> None:

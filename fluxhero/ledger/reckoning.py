@@ -48,11 +48,13 @@ class Verdict:
 class Reckoning:
     """Compares pages of one table; `reckoning` gives it a connection."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, table: Table) -> None:
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, table: Table, *, derived: bool
+    ) -> None:
         """Prepare the comparison for a table."""
         self._connection = connection
         self._table = table
-        self._sql = _compare_sql(table)
+        self._sql = _compare_sql(table, derived=derived)
 
     def compare(self, incoming: pa.Table, hot: pa.Table, archived: pa.Table) -> Verdict:
         """Compare a page with the rows of the same keys, all in `table.arrow`, keys unique."""
@@ -87,13 +89,18 @@ class Reckoning:
 
 
 @contextmanager
-def reckoning(table: Table) -> Iterator[Reckoning]:
-    """Yield a `Reckoning` with a connection of its own."""
+def reckoning(table: Table, *, derived: bool = False) -> Iterator[Reckoning]:
+    """Yield a `Reckoning` with a connection of its own.
+
+    Args:
+        table: of the rows.
+        derived: the rows are made of all that the ledger knows, so that none of them is an older word.
+    """
     with connect() as connection:
-        yield Reckoning(connection, table)
+        yield Reckoning(connection, table, derived=derived)
 
 
-def _compare_sql(table: Table) -> str:
+def _compare_sql(table: Table, *, derived: bool) -> str:
     keys = ", ".join(map(identifier, table.key))
     names = set(table.names)
     first_key = identifier(table.key[0])
@@ -113,7 +120,7 @@ def _compare_sql(table: Table) -> str:
     if table.immutable:
         cases.append(f"WHEN {taken} <> '' THEN 'conflicting'")
         cases.append(f"WHEN NOT ({_richer_sql(table)}) THEN 'unchanged'")
-    else:
+    elif not derived:
         if incoming_at := _updated_sql(table, "i"):
             cases.append(f"WHEN {incoming_at} < {known_at} THEN 'stale'")
         cases.append(f"WHEN {taken} <> '' AND NOT {_newer_sql(table)} THEN 'regressive'")

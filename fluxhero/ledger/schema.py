@@ -91,25 +91,6 @@ class Table:
         statuses = ", ".join(f"'{status}'" for status in self.archivable)
         return f"status IN ({statuses})"
 
-    @property
-    def summable_sql(self) -> str:
-        """SQL condition of the rows whose money may be added up: that of the base currency.
-
-        Another currency stands in the column of that name, or in `extra` where there is none; what is
-        in `extra` is looked at only where the word occurs in it.
-        """
-        if "currency" in self.names:
-            currency = "currency"
-        elif "extra" in self.names:
-            text = "extra::VARCHAR"
-            currency = (
-                f"CASE WHEN contains({text}, '\"currency\"') "
-                f"THEN json_extract_string({text}, '$.currency') END"
-            )
-        else:
-            return "true"
-        return f"coalesce(nullif({currency}, ''), '{BASE_CURRENCY}') = '{BASE_CURRENCY}'"
-
     def closed_between_sql(self, relation: str, first: str, last: str) -> str:
         """SELECT the rows finished in a range, and their rowid.
 

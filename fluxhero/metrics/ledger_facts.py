@@ -12,7 +12,8 @@ import duckdb
 
 from fluxhero.archive.workspace import Workspace
 from fluxhero.engine import literal
-from fluxhero.ledger.schema import LEDGER_TABLES, MODES, TRADES, Column, Kind
+from fluxhero.ledger.currencies import summable_sql, told_in
+from fluxhero.ledger.schema import LEDGER_TABLES, MODES, Column, Kind
 from fluxhero.ledger.view import open_view
 
 FACTS: dict[str, tuple[str, ...]] = {
@@ -58,7 +59,6 @@ FACTS: dict[str, tuple[str, ...]] = {
 }
 SUMMED = ("trades", "cash_flows")  # tables with money that is added up
 LEFT_OUT = "other_currencies"
-_TOLD_BY = ("currency", "extra")
 _MODE = "mode"
 _FIRST, _LAST = "TIMESTAMPTZ '0002-01-01 00:00:00+00'", "TIMESTAMPTZ '9999-12-30 00:00:00+00'"
 
@@ -75,13 +75,10 @@ def ledger_facts(workspace: Workspace) -> Iterator[duckdb.DuckDBPyConnection]:
         ManifestError: the archive's manifests are damaged or incomplete.
         DamagedFileError: a file of the archive is not the one that was published.
     """
-    summable = {name: LEDGER_TABLES[name].summable_sql for name in FACTS if name in SUMMED}
-    if workspace.store.own_schema(TRADES.name) != TRADES.arrow:
-        del summable[
-            TRADES.name
-        ]  # a bot's own database: one account, one currency, and no word of it
-    columns = {name: {*FACTS[name], *(_TOLD_BY if name in summable else ())} for name in FACTS}
-    with open_view(workspace, FACTS, columns) as connection:
+    store = workspace.store
+    summable = {name: summable_sql(store, LEDGER_TABLES[name]) for name in SUMMED}
+    columns = {name: [*FACTS[name], *told_in(store, LEDGER_TABLES[name])] for name in SUMMED}
+    with open_view(workspace, FACTS, {**FACTS, **columns}) as connection:
         values = ", ".join(map(literal, MODES))
         connection.execute(f"CREATE TYPE trade_mode AS ENUM ({values})")
         connection.execute(

@@ -9,8 +9,7 @@ from typing import Any
 
 import duckdb
 
-from fluxhero.ledger.migrations import META, SCHEMA_VERSION
-from fluxhero.ledger.schema import ALL_TABLES
+from fluxhero.ledger.migrations import FIRST, META, STEPS, migrate
 from tests import samples
 from tests.crash.bench import Bench, Order, Stage
 from tests.crash.newer_schema import NEWER
@@ -37,13 +36,13 @@ def prepare(bench: Bench, operation: str) -> Stage:
     truth: Picture = Counter()
     looked_at = bench.folder / "looked-at.duckdb"
     if operation != "create":
-        samples.write_sample(STORE, store)
+        _write_first_version(store, bench.folder / "sample.duckdb")
         if operation == "migrate after a kill":
             subprocess.run([sys.executable, "-c", _WRITE_AND_VANISH, str(store)], check=True)
     saved = bench.save(operation)
     if store.exists():
         _, truth = _look(store)
-    first = SCHEMA_VERSION if store.exists() else 0
+    first = 1 if store.exists() else 0
     bench.reset(saved)
 
     def after_kill() -> list[str]:
@@ -73,6 +72,21 @@ def prepare(bench: Bench, operation: str) -> Stage:
     return replace(stage, labels=labels, seconds=seconds)
 
 
+def _write_first_version(store: Path, sample: Path) -> None:
+    """A store as the first release made it, with rows in every table."""
+    samples.write_sample(STORE, sample)
+    migrate(store, timeout=10, steps=STEPS[:1])
+    with duckdb.connect(str(store)) as db:
+        db.execute(f"ATTACH '{sample}' AS sample (READ_ONLY)")
+        for table in FIRST:
+            names = ", ".join(f'"{name}"' for name in table.names)
+            db.execute(
+                f"INSERT INTO {table.name} ({names}) SELECT {names} FROM sample.{table.name}"
+            )
+        db.execute("DETACH sample")
+    sample.unlink()
+
+
 def _look(path: Path) -> tuple[int, Picture]:
     """Schema version and every row in the columns of the first version, read with DuckDB itself."""
     rows: Picture = Counter()
@@ -80,7 +94,7 @@ def _look(path: Path) -> tuple[int, Picture]:
         db.execute("SET TimeZone = 'UTC'")
         found = db.execute(f"SELECT value FROM {META} WHERE key = 'schema_version'").fetchall()
         ids = db.execute(f"SELECT value FROM {META} WHERE key = 'store_id'").fetchall()
-        for table in ALL_TABLES.values():
+        for table in FIRST:
             names = ", ".join(f'"{name}"' for name in table.names)
             rows.update(
                 (table.name, row)

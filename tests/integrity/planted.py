@@ -206,6 +206,41 @@ ORDERS: dict[str, Fault] = {
 }  # fmt: skip
 
 
+def fill(number: int, **changes: Any) -> dict[str, Any]:
+    sound = {
+        "fill_id": f"b:{number}",
+        "mode": "live",
+        "broker": "b",
+        "symbol": "AAPL",
+        "currency": "USD",
+        "side": "buy",
+        "quantity": 10,
+        "price": 100,
+        "executed_at": ENTRY,
+        "kind": "trade",
+    }
+    return {**sound, **changes}
+
+
+FILLS: dict[str, Fault] = {
+    "sound": fault(),
+    "sound, in euros": fault(currency="EUR", fees=1, multiplier=100),
+    "sound, expired for nothing": fault(kind="expiry", price=0),
+    "sound, split": fault(kind="split", price=0),
+    "mode": fault("fills.mode", mode="demo"),
+    "side": fault("fills.side", side="long"),
+    "kind": fault("fills.kind", kind="gift"),
+    "blank currency": fault("fills.required", currency=""),
+    "quantity": fault("fills.positive-quantity", quantity=0),
+    "for nothing": fault("fills.price", price=0),
+    "paid for being taken": fault("fills.price", kind="expiry", price=-1),
+    "rebate": fault("fills.fees-not-negative", fees=-1),
+    "multiplier": fault("fills.multiplier", multiplier=0),
+    "future": fault("fills.not-in-future", executed_at=_FUTURE),
+    "never set": fault("fills.sane-times", executed_at=_LONG_AGO),
+}
+
+
 def cash_flow(number: int, **changes: Any) -> dict[str, Any]:
     sound = {"flow_id": f"f-{number}", "mode": "live", "at": ENTRY, "kind": "deposit", "amount": 5}
     return {**sound, **changes}

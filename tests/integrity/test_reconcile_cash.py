@@ -84,6 +84,16 @@ def test_an_account_that_adds_up_hot_and_archived(account: House) -> None:
         account.archive()
 
 
+def test_another_currency_is_no_part_of_the_account(account: House) -> None:
+    at = day(3) - timedelta(hours=1)
+    abroad = flow(9, "deposit", Decimal(777), at) | {"currency": "EUR"}
+    insert(account.store, "cash_flows", abroad)
+    insert(account.store, "trades", trade(90, Decimal(5), at, extra='{"currency":"EUR"}'))
+    assert found(account) == {}
+    insert(account.store, "cash_flows", flow(10, "deposit", Decimal(777), at))
+    assert len(found(account)) == 1, "in the account's own it would be missed"
+
+
 def test_without_equity_points_nothing_is_claimed(house: House) -> None:
     house.add(1)
     assert (cash(house).outcome, cash(house).checked) == (Outcome.PASSED, 0)

@@ -22,7 +22,7 @@ def house(clean_environment: Path, monkeypatch: pytest.MonkeyPatch) -> House:
 
 
 def key_of(table: str, row: dict[str, Any]) -> str:
-    names = {"orders": ["order_id"], "cash_flows": ["flow_id"]}
+    names = {"orders": ["order_id"], "fills": ["fill_id"], "cash_flows": ["flow_id"]}
     return " ".join(str(row[name]) for name in names.get(table, ["mode", "symbol", "side"]))
 
 
@@ -30,6 +30,7 @@ def key_of(table: str, row: dict[str, Any]) -> str:
     ("table", "row", "faults"),
     [
         ("orders", planted.ledger_order, planted.ORDERS),
+        ("fills", planted.fill, planted.FILLS),
         ("cash_flows", planted.cash_flow, planted.CASH_FLOWS),
         ("positions", planted.position, planted.POSITIONS),
     ],
@@ -53,11 +54,12 @@ def test_each_fault_is_found_by_its_rule_alone(
     assert unplanted == {f"{table}.schema", f"{table}.unique-key"}, "the store itself forbids them"
 
 
-@pytest.mark.parametrize("table", ["orders", "cash_flows", "equity", "positions"])
+@pytest.mark.parametrize("table", ["orders", "fills", "cash_flows", "equity", "positions"])
 def test_a_key_twice(house: House, table: str) -> None:
     """The store has a key on each; a copy of the table without one has not."""
     rows = {
         "orders": planted.ledger_order(1),
+        "fills": planted.fill(1),
         "cash_flows": planted.cash_flow(1),
         "positions": planted.position(1),
         "equity": {"mode": "live", "at": planted.ENTRY, "equity": 10},
@@ -159,6 +161,6 @@ def test_a_fluxhero_store_has_trades_only(
     clean_environment: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     house = planted.house_of("sqlite", clean_environment, monkeypatch)
-    for table in ("orders", "cash_flows", "equity", "positions"):
+    for table in ("orders", "fills", "cash_flows", "equity", "positions"):
         results = check(house, table)
         assert {(r.outcome, r.object) for r in results} == {("passed", f"{table} (hot)")}

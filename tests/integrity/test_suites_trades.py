@@ -195,7 +195,7 @@ def test_every_rule_says_what_to_do(
     clean_environment: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     house = planted.house_of("duckdb", clean_environment, monkeypatch)
-    for table in ("trades", "orders", "cash_flows", "equity", "positions"):
+    for table in ("trades", "orders", "fills", "cash_flows", "equity", "positions"):
         suite = suite_of(scope_of(house), table)
         names = [rule.name for rule in suite.every_rule]
         assert len(set(names)) == len(names)

@@ -29,6 +29,7 @@ from fluxhero.ledger.duckdb_store import DuckDBStore
 from fluxhero.ledger.migrations import META, STEPS, migrate, stored_version
 from fluxhero.ledger.rejected import Rejected
 from fluxhero.ledger.rows import ARCHIVED_AT, CLOSED_AT, ROW_HASH, archive_schema
+from fluxhero.ledger.schema import FILLS, TRADES
 from fluxhero.ledger.sqlite_connection import SqliteConnection
 from fluxhero.ledger.sqlite_store import SqliteStore
 from fluxhero.ledger.store import ArchivedFile, BatchSpec, HotStore, PlanRequest
@@ -196,8 +197,6 @@ def test_every_column_counts_in_a_comparison(place: Place) -> None:
     texts = {"duckdb": {"JSON": "'{}'", "TIMESTAMPTZ": "now()", "DECIMAL(18,8)": "77"}}
     schema = place.store.own_schema("trades")
     if place.kind == "duckdb":
-        from fluxhero.ledger.schema import TRADES
-
         values = {c.name: texts["duckdb"].get(c.kind.value, "'other'") for c in TRADES.columns}
         values |= {"side": "'short'", "status": "'cancelled'", "mode": "'paper'"}
     else:
@@ -328,6 +327,25 @@ def test_a_step_is_taken_after_a_copy(ledger: Path) -> None:
     assert stored_version(ledger, timeout=1) == len(STEPS) + 1
     assert columns(ledger)[-1] == "venue"
     assert migrate(ledger, timeout=1, steps=(*STEPS, add_a_column)) == []
+
+
+def test_a_store_of_the_first_version_gains_what_imports_need(tmp_path: Path) -> None:
+    path = tmp_path / "old.duckdb"
+    migrate(path, timeout=1, steps=STEPS[:1])
+    with duckdb.connect(str(path)) as db:
+        tables = {name for (name,) in db.execute("SHOW TABLES").fetchall()}
+        assert "fills" not in tables
+        names = [row[0] for row in db.execute("DESCRIBE cash_flows").fetchall()]
+        assert names[-1] == "source_id"
+        db.execute("INSERT INTO cash_flows VALUES ('f', 'live', now(), 'fee', -1, 's', 's:1')")
+    store = DuckDBStore(path, lock_timeout=1)
+    assert [copy.name for copy in store.ensure()] == ["old.duckdb.v1.backup"]
+    with duckdb.connect(str(path), read_only=True) as db:
+        row = db.execute("SELECT flow_id, account, currency, extra FROM cash_flows").fetchall()
+        assert row == [("f", None, None, None)]
+    with store.transaction() as transaction:  # where every table and column is looked at
+        transaction.insert(FILLS, FILLS.arrow.empty_table())
+    assert store.ensure() == []
 
 
 def test_a_step_that_fails_changes_nothing(ledger: Path) -> None:

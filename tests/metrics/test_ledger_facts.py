@@ -1,5 +1,6 @@
 """What is measured is the whole ledger: hot or archived, each key once, and nothing that is no fact."""
 
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from fluxhero.metrics.equity import account_samples, accounts, equity_curve
 from fluxhero.metrics.equity_points import unusable_by_mode
 from fluxhero.metrics.holdings import holding_samples, holdings
 from fluxhero.metrics.ledger_facts import FACTS, ledger_facts
+from fluxhero.metrics.samples import Sample
 from fluxhero.metrics.trades import trade_samples
 from tests import samples
 from tests.house import execute_elsewhere
@@ -109,6 +111,42 @@ def test_what_is_no_mode_or_no_time_is_no_fact(ledger: Workspace) -> None:
         assert found == [("t-00001", False, False), ("t-00002", True, True)]
         with pytest.raises(duckdb.CatalogException):
             connection.execute("FROM hot.trades")
+
+
+def test_another_currency_is_carried_and_never_summed(ledger: Workspace) -> None:
+    """Of trades it stands in `extra`, of cash flows in a column; archived rows are no exception."""
+
+    def trade(number: int, extra: str | None) -> dict[str, object]:
+        return samples.ledger_trade(number, realized_pnl=Decimal(1), extra=extra)
+
+    def flow(number: int, currency: str | None) -> dict[str, object]:
+        at = samples.AS_OF - timedelta(days=1)
+        row = {"flow_id": f"f{number}", "mode": "live", "at": at, "kind": "deposit", "amount": 10}
+        return row | {"currency": currency}
+
+    told = (
+        '{"currency": "EUR"}',
+        '{"currency":"USD"}',
+        None,
+        '{"note": "currency"}',
+        '{"currency":"XYZ"}',
+    )
+    samples.insert_duckdb(
+        ledger.store.path, "trades", *(trade(n, extra) for n, extra in enumerate(told))
+    )
+    flows = [flow(n, currency) for n, currency in enumerate(("EUR", "USD", None, ""))]
+    samples.insert_duckdb(ledger.store.path, "cash_flows", *flows)
+    before = everything(ledger)
+    assert (len(before["trades"]), len(before["cash_flows"])) == (3, 3)
+    measured = [row[0] for row in before["measured"]]
+    found = [one for one in measured if isinstance(one, Sample)]
+    assert values(found, "rows_other_currency") == {
+        ("live", "cash_flows"): 1,
+        ("live", "trades"): 2,
+    }
+    assert values(found, "equity_usd")["live", "closed"] == 100_000 + 3 + 30
+    assert archive(ledger) == 5
+    assert everything(ledger) == before
 
 
 def test_a_store_that_is_not_there_yet_has_no_facts(ledger: Workspace) -> None:

@@ -3,7 +3,8 @@
 from fluxhero.integrity.rules import QueryRule, RowRule, Severity
 from fluxhero.integrity.suite import Suite
 from fluxhero.integrity.suites import parts
-from fluxhero.ledger.schema import CASH_FLOWS, EQUITY
+from fluxhero.ledger.currencies import is_base_sql
+from fluxhero.ledger.schema import EQUITY
 
 CLOSED_DAYS = "closed_days"  # variable: days on which the exchange is closed, as a list of dates
 LARGEST_STEP = "0.5"  # of the value before
@@ -41,7 +42,7 @@ _STEPS = f"""
     ), steps AS (
         SELECT {_KEY} AS key, mode, "since", "at", before, equity, coalesce((
             SELECT sum(amount) FROM hot.cash_flows AS flow
-            WHERE flow.mode = points.mode AND {CASH_FLOWS.summable_sql}
+            WHERE flow.mode = points.mode AND {is_base_sql("flow.currency")}
                 AND flow."at" > points."since" AND flow."at" <= points."at"
         ), 0) AS flows
         FROM points WHERE abs(equity - before) > {LARGEST_STEP} * abs(before)

@@ -44,7 +44,7 @@ def fills() -> Suite:
                 Severity.ERROR,
                 says="A trade's price is above zero, and no other fill's is below.",
                 means="Money was paid for what was sold, or nothing for what was bought: every result that is made of "
-                "the fill is wrong. (An option that expires, and a split, have the price 0.)",
+                "the fill is wrong. An option that expires, and a split, have the price 0.",
                 remedy=parts.COMPARE + parts.CORRECT,
                 bad="price < 0 OR (kind = 'trade' AND price = 0)",
             ),

@@ -15,6 +15,7 @@ WORKING = (
     "partially_filled",
     "pending_cancel",
     "pending_replace",
+    "pending_review",
     "stopped",
     "suspended",
     "calculated",
@@ -22,6 +23,8 @@ WORKING = (
 )
 _SOURCE = ("source", "broker")
 _WITH_FILL_TIMES, _WITH_CANCEL_TIMES = "orders_with_fill_times", "orders_with_cancel_times"
+# An order for so many dollars' worth says so in `extra`.
+_BY_AMOUNT = "contains(coalesce(extra::VARCHAR, ''), '\"notional\"')"
 _SLACK = "INTERVAL 1 SECOND"  # the bot's clock and the broker's differ
 
 
@@ -73,10 +76,10 @@ def _quantities() -> tuple[RowRule, ...]:
         RowRule(
             "orders.positive-quantity",
             Severity.ERROR,
-            says="Quantity is above zero.",
+            says="Quantity is above zero, but for an order by its amount of money that has bought nothing yet.",
             means="`side` says the direction, never the sign; an order for nothing is no order.",
             remedy=parts.COMPARE + parts.CORRECT,
-            bad="quantity <= 0",
+            bad=f"quantity < 0 OR (quantity = 0 AND NOT {_BY_AMOUNT})",
         ),
         RowRule(
             "orders.filled-at-most-ordered",

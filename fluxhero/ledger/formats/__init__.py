@@ -7,17 +7,30 @@ format that recognises a file gets it, so the more particular ones come first.
 from pathlib import Path
 
 from fluxhero.errors import BadInputError
+from fluxhero.ledger.formats.alpaca_activities import ALPACA_ACTIVITIES
+from fluxhero.ledger.formats.alpaca_orders import ALPACA_ORDERS
 from fluxhero.ledger.formats.contract import Format, Page, ReadOptions, nearest
 from fluxhero.ledger.formats.csv_text import CSV
 from fluxhero.ledger.formats.fluxhero_archive import FLUXHERO_ARCHIVE
 from fluxhero.ledger.formats.fluxhero_store import FLUXHERO
+from fluxhero.ledger.formats.ibkr_flex import IBKR_FLEX
 from fluxhero.ledger.formats.json_lines import JSON_LINES
 from fluxhero.ledger.formats.parquet import PARQUET
 
 __all__ = ["FORMATS", "Format", "Page", "ReadOptions", "detect", "named", "select"]
 
 FORMATS: dict[str, Format] = {
-    known.name: known for known in (FLUXHERO, FLUXHERO_ARCHIVE, PARQUET, JSON_LINES, CSV)
+    known.name: known
+    for known in (
+        FLUXHERO,
+        FLUXHERO_ARCHIVE,
+        PARQUET,
+        ALPACA_ORDERS,
+        ALPACA_ACTIVITIES,
+        IBKR_FLEX,
+        JSON_LINES,
+        CSV,
+    )
 }
 _CALLED = {".csv": CSV, ".jsonl": JSON_LINES}
 _HEAD_BYTES = 65_536

@@ -43,12 +43,14 @@ class Admission:
             timezone=options.timezone,
         )
 
-    def page(self, raw: pa.Table, rejected: list[Rejected]) -> Page:
+    def page(self, raw: pa.Table, rejected: list[Rejected], *, own_extra: bool = False) -> Page:
         """Judge a page of text.
 
         Args:
             raw: rows in `text_schema(table)`; `_position` is the row's number in the file.
             rejected: rows the reader itself could not make text of.
+            own_extra: that the reader made each row's `extra` itself: JSON objects with a member at
+                least and none called `exact`, and no `_unknown`. They are not looked at again.
         """
         self._connection.register("page", raw)
         judged = self._connection.sql(self._sql).to_arrow_table()
@@ -56,9 +58,10 @@ class Admission:
         problems = _present(judged[PROBLEM])
         if "extra" in self._table.names:
             for column in self._table.columns:
-                if column.kind is Kind.JSON:
+                if column.kind is Kind.JSON and not (own_extra and column.name == "extra"):
                     _check_json(column.name, judged[column.name], problems)
-            judged = _fold_extra(judged, problems)
+            fold = _append_exact if own_extra else _fold_extra
+            judged = fold(judged, problems)
         rows = judged.select(self._table.names)
         if problems:
             rejected = rejected + _describe(raw, problems)
@@ -105,6 +108,18 @@ def _fold_extra(judged: pa.Table, problems: dict[int, str]) -> pa.Table:
                 problems[at] = f"extra|extra {error}"
     index = judged.schema.get_field_index("extra")
     return judged.set_column(index, "extra", pa.array(folded, pa.string()))
+
+
+def _append_exact(judged: pa.Table, _problems: dict[int, str]) -> pa.Table:
+    """Add the exact texts of each row to an `extra` that has other members, and none of that name."""
+    own, exact = judged["extra"], judged[EXACT]
+    if exact.null_count == judged.num_rows:
+        return judged
+    # Bytes, since text is cut by characters, each of which is looked at.
+    begun = pc.binary_slice(own.cast(pa.binary()), 0, -1)
+    ended = pc.binary_join_element_wise(begun, b',"exact":', exact.cast(pa.binary()), b"}", b"")
+    folded = pc.coalesce(ended.cast(pa.string()), own)
+    return judged.set_column(judged.schema.get_field_index("extra"), "extra", folded)
 
 
 def _merge(extra: str | None, unknown: str | None, exact: str | None) -> str:

@@ -4,7 +4,13 @@ Python's parser turns `0.10` and `1e400` into other numbers and takes NaN; a led
 """
 
 import json
+from itertools import chain
 from typing import Any
+
+import orjson
+
+_FLAT = frozenset({str, int, bool, type(None)})
+_NAMED = b'":'
 
 
 class Number(str):
@@ -21,6 +27,62 @@ def parse(text: str) -> Any:
     """
     try:
         return _DECODER.decode(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def parse_bytes(document: bytes) -> tuple[Any, bool]:
+    """Parse a JSON document, as quickly as its numbers allow.
+
+    `orjson` makes 0.10 a float and takes the second of two members of a name. So what it parsed counts
+    only where it met neither; else the document is parsed again.
+
+    Returns:
+        The value, without a float in it, and whether its numbers are `Number`.
+
+    Raises:
+        ValueError: it is not valid JSON.
+    """
+    try:
+        value = orjson.loads(document)
+    except orjson.JSONDecodeError:
+        return parse(document.decode()), True
+    # Where each is written as `"name":`, they are counted quickest so; what does not add up is read again.
+    if _names(value) != document.count(_NAMED):
+        return parse(document.decode()), True
+    return value, False
+
+
+def _names(value: Any) -> int:
+    """How many names the objects in a value have; -1 if there is a float among their values."""
+    if isinstance(value, dict):
+        if _FLAT.issuperset(map(type, value.values())):
+            return len(value)
+        count, members = len(value), list(value.values())
+    elif isinstance(value, list):
+        count, members = 0, value
+        if set(map(type, value)) == {dict} and _FLAT.issuperset(
+            map(type, chain.from_iterable(map(dict.values, value)))
+        ):
+            return sum(map(len, value))
+    else:
+        return -1 if isinstance(value, float) else 0
+    for member in members:
+        inside = _names(member)
+        if inside < 0:
+            return -1
+        count += inside
+    return count
+
+
+def parse_first(text: str) -> tuple[Any, int]:
+    """Parse the JSON that a text begins with, and say where it ends.
+
+    Raises:
+        ValueError: it begins with no whole JSON value.
+    """
+    try:
+        return _DECODER.raw_decode(text)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 

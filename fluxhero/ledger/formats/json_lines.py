@@ -22,6 +22,7 @@ from fluxhero.ledger.formats.contract import (
     check_header,
     refuse_unknown,
 )
+from fluxhero.ledger.formats.json_text import WrongTypeError, storable, text_of
 from fluxhero.ledger.formats.rules import POSITION, UNKNOWN
 from fluxhero.ledger.rejected import Rejected
 from fluxhero.ledger.schema import Kind, Table
@@ -79,7 +80,7 @@ class _Reader:
                     f"{self._path} ends in the middle of line {number}",
                     next_step="fetch the whole file and try again; nothing was written",
                 ) from error
-            rule = error.rule if isinstance(error, _WrongTypeError) else "json"
+            rule = error.rule if isinstance(error, WrongTypeError) else "json"
             reason = str(error) if rule != "json" else f"the line is not valid JSON: {error}"
             self.rejected.append(Rejected({"line": text}, reason, rule, f"row {number}"))
             return
@@ -91,12 +92,12 @@ class _Reader:
         unknown = {}
         for name, member in value.items():
             if name in self._names:
-                row[name] = _text(name, member, is_json=name in self._json)
+                row[name] = text_of(name, member, is_json=name in self._json)
             else:
                 refuse_unknown(self._path, name, self._table)
                 unknown[name] = member
         if unknown:
-            row[UNKNOWN] = _storable(exact_json.dump(unknown))
+            row[UNKNOWN] = storable(exact_json.dump(unknown))
         return row
 
     def check_names(self) -> None:
@@ -115,36 +116,6 @@ class _Reader:
 
 
 _OWN = {UNKNOWN, POSITION}
-
-
-class _WrongTypeError(ValueError):
-    """A value of a kind that its column cannot hold."""
-
-    rule = "type"
-
-
-def _text(name: str, value: Any, *, is_json: bool) -> str | None:
-    if isinstance(value, str):
-        return _storable(str(value))
-    if value is None:
-        return None
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if not is_json:
-        raise _WrongTypeError(
-            f"{name} is a JSON {'object' if isinstance(value, dict) else 'array'}"
-        )
-    return _storable(exact_json.dump(value))
-
-
-def _storable(text: str) -> str:
-    """Refuse half of a surrogate pair, which no UTF-8 text can hold."""
-    if not text.isascii():
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            raise ValueError("it holds half of a surrogate pair") from None
-    return text
 
 
 JSON_LINES = Format(

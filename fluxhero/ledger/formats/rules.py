@@ -114,7 +114,7 @@ def _problems(column: Column) -> list[str]:
         cases += [
             _problem(given + not_finite, "finite", column, "is not a finite number"),
             _problem(f"{given} NOT {number}", "type", column, "is not a number"),
-            _problem(f"{given} {number}", "range", column, f"is outside ±{LIMIT}"),
+            _problem(f"{given} {number}", "range", column, f"is not between -{LIMIT} and {LIMIT}"),
         ]
     if column.unsigned:
         words = "is negative, and side tells the direction"
