@@ -29,10 +29,23 @@ from tests.deployed import environment, post, work_once
 REPOSITORY = Path(__file__).parents[1]
 GOLDEN = Path(__file__).parent / "golden" / "deployments.json"
 REWRITE = "REWRITE_GOLDEN"
-ARCHIVE, RESTORE, INGEST, EVALUATE, REFRESH, CHECK, DEEP_CHECK, IN_SESSION, HOURLY, NIGHTLY = (
+(
+    ARCHIVE,
+    RESTORE,
+    INGEST,
+    RECONCILE,
+    EVALUATE,
+    REFRESH,
+    CHECK,
+    DEEP_CHECK,
+    IN_SESSION,
+    HOURLY,
+    NIGHTLY,
+) = (
     "archive-trades/after-close",
     "restore-trades/on-demand",
     "ingest-trades/on-demand",
+    "reconcile-ledger/on-demand",
     "evaluate-backtests/weekly",
     "refresh-market-data/before-open",
     "check-storage/daily",
@@ -90,6 +103,7 @@ def test_deploying_twice_leaves_one_deployment_of_each(
             ARCHIVE,
             RESTORE,
             INGEST,
+            RECONCILE,
             EVALUATE,
             REFRESH,
             CHECK,
@@ -173,7 +187,7 @@ def test_two_runs_do_not_write_the_store_at_once(deployments: dict[str, dict[str
         assert one["global_concurrency_limit"]["limit"] == 1, name
         assert one["concurrency_options"]["collision_strategy"] == "CANCEL_NEW", name
         queue_name = (
-            "watch" if name in {IN_SESSION, HOURLY, EVALUATE} else "store"
+            "watch" if name in {IN_SESSION, HOURLY, EVALUATE, RECONCILE} else "store"
         )  # they do not write it
         assert (one["work_pool_name"], one["work_queue_name"]) == ("fluxhero", queue_name), name
     (queue,) = post("/work_queues/filter", work_queues={"name": {"any_": ["store"]}})

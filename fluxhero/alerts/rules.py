@@ -17,6 +17,7 @@ FLOWS: Final = (
     "evaluate-backtests",
     "ingest-trades",
     "nightly",
+    "reconcile-ledger",
     "refresh-market-data",
     "restore-trades",
     "snapshot-metrics",

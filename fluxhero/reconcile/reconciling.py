@@ -1,6 +1,6 @@
 """A broker's fills against a bot's trades, mode by mode and symbol by symbol."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -18,6 +18,7 @@ from fluxhero.reconcile.symbols import symbol_key
 from fluxhero.reconcile.tolerances import Tolerances
 from fluxhero.reconcile.trades import Trade
 from fluxhero.reconcile.weighing import result_of
+from fluxhero.wording import counted
 
 _NONE = Decimal(0)
 _MOMENT = timedelta(microseconds=1)
@@ -114,17 +115,25 @@ def reconcile(
     of_bot = [trade for trade in trades if trade.source not in sources]
     compared: list[Compared] = []
     nothing: list[str] = []
-    for mode in sorted({fill.mode for fill in of_broker if asked.mode in {None, fill.mode}}):
-        side = _Side(mode, [f for f in of_broker if f.mode == mode], matched)
+    modes = {fill.mode for fill in of_broker} | {trade.mode for trade in of_bot}
+    for mode in sorted(mode for mode in modes if asked.mode in {None, mode}):
+        side = _Side(mode, [fill for fill in of_broker if fill.mode == mode], matched)
         theirs = [trade for trade in of_bot if trade.mode == mode]
         if asked.account is not None and asked.account not in side.accounts:
             continue
-        if theirs:
+        if theirs and side.fills:
             compared.append(_compared(side, theirs, asked, tolerances))
-        else:
+        elif theirs:
             nothing.append(
-                f"{mode}: {_listed(side.accounts)}: the ledger has no trade of a bot in this mode"
+                f"{mode}: {counted(len(theirs), 'trade')} of a bot and no fill of a broker"
             )
+        else:
+            fills_of = f"{counted(len(side.fills), 'fill')} of {', '.join(side.accounts)}"
+            nothing.append(f"{mode}: {fills_of} and no trade of a bot")
+    if not compared and not nothing:
+        nothing.append(
+            "the ledger has neither fills of a broker nor trades of a bot that were asked for"
+        )
     return Reconciled(tuple(compared), tuple(nothing), matched.trips)
 
 
@@ -150,10 +159,6 @@ class _Side:
 def account_of(fill: Fill) -> str:
     """The account of a fill, or the broker where none is known."""
     return fill.account or fill.broker
-
-
-def _listed(accounts: Iterable[str]) -> str:
-    return ", ".join(accounts)
 
 
 def _compared(

@@ -82,9 +82,7 @@ class Maker:
             made.append(self.deal(START + number * every, symbol, mode, account, every))
         return made
 
-    def deal(
-        self, at: datetime, symbol: str, mode: str, account: str, every: timedelta
-    ) -> Deal:
+    def deal(self, at: datetime, symbol: str, mode: str, account: str, every: timedelta) -> Deal:
         """A deal of one to three orders in, one or two out, each in one to three fills."""
         chance = self.chance
         self.count += 1

@@ -1,0 +1,387 @@
+"""Which orders a trade was made of, and what the period leaves out: cases by hand."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from fluxhero.reconcile.differences import Difference, Kind
+from fluxhero.reconcile.fills import Fill
+from fluxhero.reconcile.period import Period
+from fluxhero.reconcile.reconciling import Asked, reconcile
+from fluxhero.reconcile.symbols import symbol_key
+from fluxhero.reconcile.tolerances import Tolerances
+from fluxhero.reconcile.trades import Trade
+
+D = Decimal
+START = datetime(2026, 3, 2, 14, 30, tzinfo=UTC)
+MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+
+
+def fill(name: str, side: str, quantity: str, price: str, at: timedelta, **others: Any) -> Fill:
+    base = Fill(
+        fill_id=name,
+        mode="live",
+        broker="alpaca",
+        account="U1",
+        symbol="SPY",
+        currency="USD",
+        side=side,
+        quantity=D(quantity),
+        price=D(price),
+        executed_at=START + at,
+        order_id=f"alpaca:{name}",
+        source="alpaca",
+    )
+    return replace(base, **others)
+
+
+def trade(
+    name: str,
+    side: str,
+    quantity: str,
+    entry: tuple[str, timedelta],
+    leaving: tuple[str, timedelta] | None = None,
+    **others: Any,
+) -> Trade:
+    made = Trade(
+        trade_id=name,
+        mode="live",
+        symbol="SPY",
+        side=side,
+        quantity=D(quantity),
+        entry_price=D(entry[0]),
+        entry_time=START + entry[1],
+        source="fluxhero",
+    )
+    if leaving is not None:
+        sign = 1 if side == "long" else -1
+        made = replace(
+            made,
+            exit_price=D(leaving[0]),
+            exit_time=START + leaving[1],
+            realized_pnl=sign * (D(leaving[0]) - D(entry[0])) * D(quantity),
+            status="closed",
+        )
+    return replace(made, **others)
+
+
+def differences(
+    fills: Sequence[Fill], trades: Sequence[Trade], asked: Asked | None = None
+) -> list[Difference]:
+    found = reconcile(fills, trades, asked or Asked(), Tolerances())
+    assert not found.nothing
+    return [one for compared in found.compared for one in compared.differences]
+
+
+def kinds(*given: Any) -> list[tuple[str, str | None, str]]:
+    return [(str(one.kind), one.trade_id, one.leg) for one in differences(*given)]
+
+
+def test_a_symbol_is_the_same_however_it_is_written() -> None:
+    assert len({symbol_key(name) for name in ("BRK.B", "BRK B", "BRK/B", "brk-b")}) == 1
+    assert symbol_key("BTC/USD") == symbol_key("BTCUSD")
+    assert symbol_key("//") == "//"
+
+
+def test_one_order_that_closes_and_opens_is_both_legs() -> None:
+    fills = [
+        fill("a", "buy", "10", "100", 0 * HOUR),
+        fill("b", "sell", "25", "110", 1 * HOUR),
+        fill("c", "buy", "15", "105", 2 * HOUR),
+    ]
+    trades = [
+        trade("t1", "long", "10", ("100", 0 * HOUR), ("110", 1 * HOUR)),
+        trade("t2", "short", "15", ("110", 1 * HOUR), ("105", 2 * HOUR)),
+    ]
+    assert not differences(fills, trades)
+
+
+def test_two_positions_closed_by_one_order_share_it() -> None:
+    fills = [
+        fill("a", "buy", "10", "100", 0 * HOUR),
+        fill("b", "buy", "5", "104", 1 * HOUR),
+        fill("c", "sell", "15", "110", 2 * HOUR, fees=D("0.30")),
+    ]
+    trades = [
+        trade("t1", "long", "10", ("100", 0 * HOUR), ("110", 2 * HOUR)),
+        trade("t2", "long", "5", ("104", 1 * HOUR), ("110", 2 * HOUR)),
+    ]
+    assert not differences(fills, trades)
+
+
+def test_a_position_closed_in_parts_may_be_several_trades() -> None:
+    fills = [
+        fill("a", "sell", "10", "100", 0 * HOUR),
+        fill("b", "buy", "4", "90", 1 * HOUR),
+        fill("c", "buy", "6", "80", 2 * HOUR),
+    ]
+    trades = [
+        trade("t1", "short", "4", ("100", 0 * HOUR), ("90", 1 * HOUR)),
+        trade("t2", "short", "6", ("100", 0 * HOUR), ("80", 2 * HOUR)),
+    ]
+    assert not differences(fills, trades)
+
+
+def test_what_is_left_of_a_position_may_be_what_the_bot_says() -> None:
+    fills = [fill("a", "buy", "10", "100", 0 * HOUR), fill("b", "sell", "4", "110", 1 * HOUR)]
+    assert not differences(fills, [trade("t1", "long", "6", ("100", 0 * HOUR))])
+    assert not differences(fills, [trade("t1", "long", "10", ("100", 0 * HOUR))])
+
+
+def test_the_order_that_the_bot_names_is_taken_however_far_away() -> None:
+    fills = [
+        fill("a", "buy", "10", "100", 0 * HOUR),
+        fill("b", "sell", "10", "110", 5 * HOUR),
+        fill("c", "buy", "10", "100", 20 * HOUR),
+        fill("d", "sell", "10", "120", 25 * HOUR),
+    ]
+    trades = [
+        trade("t1", "long", "10", ("100", 20 * HOUR), ("110", 5 * HOUR), order_id="a"),
+        trade("t2", "long", "10", ("100", 20 * HOUR), ("120", 25 * HOUR), order_id="unknown"),
+    ]
+    assert kinds(fills, trades) == [("time", "t1", "entry")]
+    (late,) = differences(fills, trades)
+    assert (late.difference, late.orders) == (D(-20 * 3600), ("alpaca:a",))
+
+
+def test_by_hand_bought_shares_are_missing_and_the_bots_own_are_not() -> None:
+    fills = [
+        fill("h1", "buy", "20", "99", -2 * HOUR + 3 * DAY),
+        fill("a", "buy", "10", "100", 3 * DAY),
+        fill("b", "sell", "10", "110", 3 * DAY + HOUR),
+        fill("h2", "sell", "20", "111", 3 * DAY + 2 * HOUR),
+    ]
+    before = [fill("z1", "buy", "1", "90", 0 * HOUR), fill("z2", "sell", "1", "91", HOUR)]
+    trades = [
+        trade("t0", "long", "1", ("90", 0 * HOUR), ("91", HOUR)),
+        trade("t1", "long", "10", ("100", 3 * DAY), ("110", 3 * DAY + HOUR)),
+    ]
+    (lost,) = differences([*before, *fills], trades)
+    assert (lost.kind, lost.side, lost.orders) == (Kind.MISSING, "long", ("alpaca:h1", "alpaca:h2"))
+    assert (lost.pnl_effect, lost.difference) == (D(240), D(20))
+    assert lost.broker.startswith("buy 20 at 99 on 2026-03-05 12:30:00 UTC and sell 20 at 111")
+
+
+def test_what_was_there_before_the_bot_is_not_missing() -> None:
+    """Neither what was bought and sold before its first trade, nor the sale of what was held before."""
+    fills = [
+        fill("h1", "buy", "20", "99", -9 * HOUR),
+        fill("h2", "buy", "3", "99", -8 * HOUR),
+        fill("h3", "sell", "3", "98", -7 * HOUR),
+        fill("a", "buy", "10", "100", 0 * HOUR),
+        fill("h4", "sell", "12", "111", HOUR),
+        fill("b", "sell", "10", "110", 2 * HOUR),
+        fill("h5", "sell", "8", "111", 3 * HOUR),
+        fill("h6", "sell", "1", "111", 4 * HOUR),
+    ]
+    trades = [trade("t1", "long", "10", ("100", 0 * HOUR), ("110", 2 * HOUR))]
+    (short,) = differences(fills, trades)
+    assert (short.kind, short.side, short.orders) == (Kind.MISSING, "sell", ("alpaca:h6",))
+    assert short.pnl_effect is None
+    everything = Asked(period=Period(start=START - DAY))
+    assert {one.orders[0] for one in differences(fills, trades, everything)} > {"alpaca:h6"}
+
+
+def test_what_the_export_does_not_cover_is_not_extra() -> None:
+    fills = [
+        fill("x", "sell", "10", "110", 0 * HOUR),
+        fill("a", "buy", "5", "100", 1 * HOUR),
+        fill("b", "sell", "5", "101", 2 * HOUR),
+    ]
+    trades = [
+        trade("early", "long", "1", ("90", -3 * DAY), ("91", -2 * DAY)),
+        trade("across", "long", "10", ("100", -1 * HOUR), ("110", 0 * HOUR)),
+        trade("t1", "long", "5", ("100", 1 * HOUR), ("101", 2 * HOUR)),
+        trade("later", "long", "7", ("100", 3 * HOUR), ("101", 4 * HOUR)),
+    ]
+    assert not differences(fills, trades)
+    found = reconcile(fills, trades, Asked(), Tolerances())
+    assert found.compared[0].outside == 2
+    until = Asked(period=Period(end=START + DAY))
+    assert kinds(fills, trades, until) == [("extra", "later", "")]
+    since = Asked(period=Period(start=START - 2 * HOUR, end=START + HOUR))
+    assert kinds(fills, trades, since) == [("extra", "across", "entry")]
+
+
+def test_a_trade_that_ends_after_the_period_is_compared_at_its_entry_only() -> None:
+    fills = [
+        fill("a", "buy", "10", "100", 0 * HOUR),
+        fill("b", "buy", "1", "5", HOUR, symbol="QQQ"),
+    ]
+    trades = [
+        trade("t1", "long", "10", ("100", 0 * HOUR), ("110", 9 * HOUR)),
+        trade("t2", "long", "1", ("5", HOUR), symbol="QQQ"),
+    ]
+    assert not differences(fills, trades)
+    until = Asked(period=Period(end=START + DAY))
+    (held,) = differences(fills, trades, until)
+    assert (held.kind, held.leg, held.broker, held.pnl_effect) == (
+        Kind.STATUS, "exit", "still held", D(-100),
+    )  # fmt: skip
+
+
+def test_an_exit_that_the_broker_does_not_have() -> None:
+    """The shares were moved elsewhere: nothing is held, and nothing was sold."""
+    fills = [
+        fill("a", "buy", "10", "100", 0 * HOUR),
+        fill("m", "sell", "10", "0", HOUR, kind="transfer"),
+        fill("c", "buy", "1", "5", 9 * HOUR, symbol="QQQ"),
+    ]
+    trades = [
+        trade("t1", "long", "10", ("100", 0 * HOUR), ("110", 2 * HOUR)),
+        trade("t2", "long", "1", ("5", 9 * HOUR), symbol="QQQ"),
+    ]
+    (never,) = differences(fills, trades)
+    assert (never.kind, never.leg, never.broker) == (Kind.EXTRA, "exit", "no such order")
+    assert never.pnl_effect == -100
+
+
+def test_the_bot_takes_for_open_what_was_closed() -> None:
+    fills = [
+        fill("a", "buy", "10", "100", 0 * HOUR),
+        fill("c", "buy", "7", "50", 10 * MINUTE),
+        fill("b", "sell", "10", "90", HOUR, fees=D(1)),
+    ]
+    (gone,) = differences(
+        fills,
+        [
+            trade("t1", "long", "10", ("100", 0 * HOUR)),
+            trade("t2", "long", "7", ("50", 10 * MINUTE)),
+        ],
+    )
+    assert (gone.kind, gone.trade_id, gone.bot) == (Kind.STATUS, "t1", "open")
+    assert gone.pnl_effect == -101
+    assert gone.broker == "closed: sell 10 at 90 on 2026-03-02 15:30:00 UTC"
+
+
+def test_the_bot_closed_only_a_part_of_it() -> None:
+    """The broker sold less than the bot says: a difference of quantity, and nothing else."""
+    fills = [fill("a", "buy", "10", "100", 0 * HOUR), fill("b", "sell", "6", "110", HOUR)]
+    trades = [trade("t1", "long", "10", ("100", 0 * HOUR), ("110", HOUR))]
+    (less,) = differences(fills, trades)
+    assert (less.kind, less.leg, less.difference, less.pnl_effect) == (
+        Kind.QUANTITY, "exit", D(-4), D(-40),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("entry_price", "at_split"), [("400", "10"), ("100", "40")])
+def test_a_split_is_counted_as_the_bot_counts(entry_price: str, at_split: str) -> None:
+    fills = [
+        fill("a", "buy", "10", "400", 0 * HOUR),
+        fill("s", "buy", "30", "0", HOUR, kind="split", order_id=None),
+        fill("b", "sell", "40", "110", 2 * HOUR),
+    ]
+    exit_price = "110" if at_split == "40" else "440"
+    trades = [
+        trade("t1", "long", at_split, (entry_price, 0 * HOUR), (exit_price, 2 * HOUR)),
+    ]
+    assert not differences(fills, trades)
+
+
+def test_a_split_of_nothing_is_a_difference() -> None:
+    fills = [
+        fill("a", "buy", "10", "400", 0 * HOUR),
+        fill("b", "sell", "10", "410", HOUR),
+        fill("s", "buy", "30", "0", HOUR, kind="split", symbol="QQQ", order_id=None),
+    ]
+    trades = [trade("t1", "long", "10", ("400", 0 * HOUR), ("410", HOUR))]
+    (one,) = differences(fills, trades)
+    assert (one.kind, one.orders) == (Kind.UNPLACED, ("s",))
+    assert one.broker == "a split while nothing was held: buy 30"
+
+
+def test_transferred_shares_are_no_order() -> None:
+    fills = [
+        fill("m", "buy", "10", "0", 0 * HOUR, kind="transfer"),
+        fill("a", "buy", "1", "100", MINUTE),
+        fill("b", "sell", "11", "110", HOUR),
+    ]
+    trades = [trade("t1", "long", "1", ("100", MINUTE), ("110", HOUR))]
+    (by_hand,) = differences(fills, trades)
+    assert (by_hand.kind, by_hand.difference) == (Kind.MISSING, D(10))
+
+
+def test_several_differences_of_one_trade_share_its_result() -> None:
+    fills = [fill("a", "buy", "10", "100", 0 * HOUR), fill("b", "sell", "10", "110", HOUR)]
+    wrong = trade("t1", "long", "9", ("101", 2 * MINUTE), ("112", HOUR))
+    found = differences(fills, [replace(wrong, realized_pnl=D(500))])
+    assert [str(one.kind) for one in found] == ["quantity", "price", "price", "pnl", "time"]
+    assert [one.pnl_effect for one in found] == [10, 9, -18, -401, 0]
+    assert sum(one.pnl_effect or 0 for one in found) == 100 - 500
+    stated_by_broker = differences(fills, [replace(wrong, realized_pnl=D(100))])
+    assert "pnl" not in {str(one.kind) for one in stated_by_broker}
+    assert sum(one.pnl_effect or 0 for one in stated_by_broker) == 0
+    unstated = differences(fills, [replace(wrong, realized_pnl=None)])
+    assert "pnl" not in {str(one.kind) for one in unstated}
+
+
+@pytest.mark.parametrize(
+    ("bot_fees", "pnl", "expected"),
+    [
+        (None, "100", []),
+        (None, "98", []),  # after the broker's fees
+        ("0", "100", []),  # keeps none
+        ("2", "98", []),
+        ("2.01", "97.99", []),
+        ("3", "97", ["fees"]),
+        ("3", "98", ["fees"]),  # the fees are wrong and the result is right
+        ("2", "100", ["pnl"]),
+        (None, "99", ["pnl"]),
+    ],
+)
+def test_fees(bot_fees: str | None, pnl: str, expected: list[str]) -> None:
+    fills = [
+        fill("a", "buy", "10", "100", 0 * HOUR, fees=D(1)),
+        fill("b", "sell", "10", "110", HOUR, fees=D(1)),
+    ]
+    made = trade("t1", "long", "10", ("100", 0 * HOUR), ("110", HOUR))
+    kept = None if bot_fees is None else D(bot_fees)
+    found = differences(fills, [replace(made, fees=kept, realized_pnl=D(pnl))])
+    assert [str(one.kind) for one in found] == expected
+
+
+def test_a_price_below_one_has_a_finer_tolerance() -> None:
+    fills = [fill("a", "buy", "10", "0.0100", 0 * HOUR), fill("b", "sell", "10", "5.004", HOUR)]
+    fine = trade("t1", "long", "10", ("0.01", 0 * HOUR), ("5.00", HOUR))
+    assert not differences(fills, [fine])
+    coarse = replace(fine, entry_price=D("0.0102"))
+    assert kinds(fills, [coarse]) == [("price", "t1", "entry")]
+
+
+def test_two_accounts_of_one_mode_are_told_apart() -> None:
+    fills = [
+        fill("a", "buy", "10", "100", 0 * HOUR),
+        fill("b", "sell", "10", "110", HOUR),
+        fill("c", "buy", "10", "100", 0 * HOUR, account="U2"),
+        fill("d", "sell", "10", "110", HOUR, account="U2"),
+    ]
+    trades = [
+        trade("t1", "long", "10", ("100", 0 * HOUR), ("110", HOUR), account="U1"),
+        trade("t9", "long", "3", ("100", 0 * HOUR), ("110", HOUR), account="U1"),
+    ]
+    assert kinds(fills, trades) == [("missing", None, ""), ("extra", "t9", "")]
+    assert kinds(fills, trades, Asked(account="U2")) == [("missing", None, "")]
+    assert kinds(fills, trades, Asked(account="U1")) == [("extra", "t9", "")]
+    untold = [replace(one, account=None) for one in trades]
+    assert kinds(fills, untold) == [("quantity", "t9", "")]
+
+
+def test_what_came_of_an_option_is_not_held_against_the_brokers_result() -> None:
+    made = trade("t1", "long", "10", ("100", 0 * HOUR), ("110", HOUR))
+    said = {"realized_pnl": D("55")}
+    fills = [
+        fill("a", "buy", "10", "100", 0 * HOUR),
+        fill("b", "sell", "10", "110", HOUR, **said),
+    ]
+    (other,) = differences(fills, [made])
+    assert (other.kind, other.difference, other.pnl_effect) == (Kind.BROKER_PNL, D(-45), None)
+    assigned = [replace(fills[0], kind="assignment"), fills[1]]
+    assert not differences(assigned, [made])
+    before = [replace(fills[0], realized_pnl=D(3)), fills[1]]
+    found = reconcile(before, [made], Asked(), Tolerances())
+    assert not found.compared[0].differences
+    assert found.compared[0].carried_in == 1
