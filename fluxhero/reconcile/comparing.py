@@ -47,7 +47,7 @@ def compare(
     differing += [
         _time(pair, leg, executed)
         for leg, executed in found
-        if executed.distance(leg.at) > tolerances.time
+        if executed.distance(leg.at) > tolerances.time and executed.is_timed
     ]
     # a leg outside the period explains a result within it, and is no difference of it
     touched = {leg.role for leg, executed in found if _touches(period, leg, executed)}

@@ -15,7 +15,7 @@ from fluxhero.reconcile.exact import (
     share,
     units,
 )
-from fluxhero.reconcile.fills import Fill
+from fluxhero.reconcile.fills import TRADE, Fill
 from fluxhero.reconcile.holding import Part
 
 _NO_TIME = timedelta(0)
@@ -58,6 +58,11 @@ class Executed:
     def side(self) -> str:
         """Buy or sell."""
         return self.sample.side
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether it was dealt: of what expired, or was assigned, a broker says the day only."""
+        return any(part.fill.kind == TRADE for part in self.parts)
 
     @property
     def first(self) -> datetime:

@@ -6,6 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
+TRADE: Final = "trade"
 SPLIT: Final = "split"
 TRANSFER: Final = "transfer"
 BUY: Final = "buy"
@@ -31,7 +32,7 @@ class Fill:
     quantity: Decimal
     price: Decimal
     executed_at: datetime
-    kind: str = "trade"
+    kind: str = TRADE
     account: str | None = None
     fees: Decimal | None = None
     realized_pnl: Decimal | None = None

@@ -2,8 +2,8 @@
 
 What the bot's result should be is explained before it is called wrong: a price, a quantity or fees found to
 differ carry their share in it, and only what they leave is a difference of the result. A result is right
-when it follows from the broker's prices, or from the bot's own, to the cent and what lies between
-prices that count as equal. A bot that keeps no fees may state results before or after them.
+when it follows from the broker's prices, or from the bot's own, to the cent and to what prices kept in
+cents leave open. A bot that keeps no fees may state results before or after them.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,6 @@ from fluxhero.ledger.schema import BASE_CURRENCY
 from fluxhero.reconcile.differences import Difference, Kind
 from fluxhero.reconcile.executed import Executed, number, together
 from fluxhero.reconcile.pairing import Pair
-from fluxhero.reconcile.pool import price_agrees
 from fluxhero.reconcile.tolerances import Tolerances
 
 _ONE, _NONE = Decimal(1), Decimal(0)
@@ -107,7 +106,7 @@ def weighed(
     stated = trade.realized_pnl
     if stated is None or trade.exit_price is None:
         return differing
-    slack = tolerances.money + _between_equal(pair, result, tolerances)
+    slack = tolerances.money + _imprecision(pair, result, tolerances)
     charged = result.fees or _NONE
     # a bot that keeps no fees may state its results before or after them
     fees = {charged if result.fees is not None else trade.fees} if trade.fees else {_NONE, charged}
@@ -135,14 +134,15 @@ def weighed(
     ]
 
 
-def _between_equal(pair: Pair, result: Result, tolerances: Tolerances) -> Decimal:
-    """What the result may be off by between prices that count as equal."""
+def _imprecision(pair: Pair, result: Result, tolerances: Tolerances) -> Decimal:
+    """What the result may be off by since prices are kept in cents.
+
+    Of a price that counts as equal, as far as it is from the broker's; of another, the tolerance.
+    """
     legs = ((pair.trade.entry, result.entry), (pair.trade.exit, result.exit))
     apart = (
-        abs(leg.price - executed.price)
+        min(abs(leg.price - executed.price), tolerances.of_price(executed.price))
         for leg, executed in legs
-        if leg is not None
-        and leg.price is not None
-        and price_agrees(leg, executed.price, tolerances)
+        if leg is not None and leg.price is not None
     )
     return sum(apart, start=_NONE) * pair.trade.quantity * result.multiplier

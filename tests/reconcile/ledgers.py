@@ -1,7 +1,7 @@
 """A broker's fills and the bot's trades that they were, made together, and differences planted in them."""
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -64,21 +64,28 @@ class Maker:
         chance: what decides.
         keeps_fees: whether the bot writes fees, and its results after them.
         names_orders: whether the bot writes the id of its first order.
+        symbols: traded in turn; with few of them deals overlap in one symbol.
     """
 
     def __init__(
-        self, chance: random.Random, *, keeps_fees: bool = False, names_orders: bool = False
+        self,
+        chance: random.Random,
+        *,
+        keeps_fees: bool = False,
+        names_orders: bool = False,
+        symbols: Sequence[str] = SYMBOLS,
     ) -> None:
         self.chance = chance
         self.keeps_fees = keeps_fees
         self.names_orders = names_orders
+        self.symbols = symbols
         self.count = 0
 
     def deals(self, count: int, *, mode: str, account: str, every: timedelta) -> list[Deal]:
         """Deals one after the other in time, each symbol in turn, so that some overlap in time."""
         made = []
         for number in range(count):
-            symbol = SYMBOLS[number % len(SYMBOLS)]
+            symbol = self.symbols[number % len(self.symbols)]
             made.append(self.deal(START + number * every, symbol, mode, account, every))
         return made
 
@@ -171,26 +178,27 @@ def own_result(trade: Trade) -> Decimal:
     return sign * (trade.exit_price - trade.entry_price) * trade.quantity - (trade.fees or D(0))
 
 
-def reckoned(trade: Trade) -> Trade:
-    return replace(trade, realized_pnl=own_result(trade))
-
-
-Plant = Callable[[Deal], tuple[Deal | None, list[Fill], set[tuple[str, str]]]]
+def otherwise(trade: Trade, **changes: Decimal) -> Trade:
+    """Other prices or another quantity, and the result that follows from them."""
+    changed = replace(trade, **changes)  # type: ignore[arg-type]
+    assert trade.realized_pnl is not None
+    moved = own_result(changed) - own_result(trade)
+    return replace(changed, realized_pnl=trade.realized_pnl + moved)
 
 
 def entry_price(deal: Deal) -> Deal:
-    wrong = replace(deal.trade, entry_price=deal.trade.entry_price + D("0.37"))
-    return replace(deal, trade=reckoned(wrong))
+    wrong = otherwise(deal.trade, entry_price=deal.trade.entry_price + D("0.37"))
+    return replace(deal, trade=wrong)
 
 
 def exit_price(deal: Deal) -> Deal:
     assert deal.trade.exit_price is not None
-    wrong = replace(deal.trade, exit_price=deal.trade.exit_price - D("0.37"))
-    return replace(deal, trade=reckoned(wrong))
+    wrong = otherwise(deal.trade, exit_price=deal.trade.exit_price - D("0.37"))
+    return replace(deal, trade=wrong)
 
 
 def quantity(deal: Deal) -> Deal:
-    return replace(deal, trade=reckoned(replace(deal.trade, quantity=deal.trade.quantity + 7)))
+    return replace(deal, trade=otherwise(deal.trade, quantity=deal.trade.quantity + 7))
 
 
 def pnl(deal: Deal) -> Deal:

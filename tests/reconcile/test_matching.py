@@ -269,7 +269,7 @@ def placed(fills: Sequence[Fill], matched: Matched) -> dict[str, list[Fill]]:
     return found
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(sequences())
 def test_quantities_are_conserved(fills: list[Fill]) -> None:
     """All that was bought less all that was sold, splits too, is what is open."""
@@ -285,7 +285,7 @@ def test_quantities_are_conserved(fills: list[Fill]) -> None:
         assert all(trip.max_position <= trip.quantity for trip in trips)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(sequences())
 def test_cash_and_fees_are_conserved(fills: list[Fill]) -> None:
     """Cash of the fills = gross results - cost of open lots, rounded once; and fees to the last decimal.
@@ -311,7 +311,7 @@ def test_cash_and_fees_are_conserved(fills: list[Fill]) -> None:
             assert gross - cost == D(nearest(cash * UNIT)) * MICRO
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(sequences(), st.randoms(use_true_random=False))
 def test_the_order_of_listing_does_not_matter(fills: list[Fill], chance: random.Random) -> None:
     mixed = list(fills)
@@ -320,7 +320,7 @@ def test_the_order_of_listing_does_not_matter(fills: list[Fill], chance: random.
     assert sorted(match(mixed).trips, key=lambda trip: trip.first.fill_id) == by_key
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(sequences(st.sampled_from(["trade", "trade", "split"])), st.data())
 def test_a_fill_in_two_parts_comes_to_the_same(fills: list[Fill], data: st.DataObject) -> None:
     """Executed in two at one price, its fees by quantity, it changes no result."""

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from fluxhero.reconcile.comparing import compare
 from fluxhero.reconcile.differences import Difference, Kind
 from fluxhero.reconcile.fills import Fill
+from fluxhero.reconcile.pairing import Pair
 from fluxhero.reconcile.period import Period
 from fluxhero.reconcile.reconciling import Asked, reconcile
 from fluxhero.reconcile.symbols import symbol_key
@@ -148,6 +150,16 @@ def test_the_order_that_the_bot_names_is_taken_however_far_away() -> None:
     assert (late.difference, late.orders) == (D(-20 * 3600), ("alpaca:a",))
 
 
+def test_of_two_trades_that_want_one_order_the_nearer_one_has_it() -> None:
+    fills = [fill("a", "buy", "10", "100", 0 * HOUR), fill("b", "buy", "10", "100", 4 * MINUTE)]
+    trades = [
+        trade("t1", "long", "10", ("100", MINUTE / 2)),
+        trade("t2", "long", "10", ("100", MINUTE / 6)),
+    ]
+    (late,) = differences(fills, trades)
+    assert (late.kind, late.trade_id, late.orders) == (Kind.TIME, "t1", ("alpaca:b",))
+
+
 def test_by_hand_bought_shares_are_missing_and_the_bots_own_are_not() -> None:
     fills = [
         fill("h1", "buy", "20", "99", -2 * HOUR + 3 * DAY),
@@ -205,6 +217,11 @@ def test_what_the_export_does_not_cover_is_not_extra() -> None:
     assert kinds(fills, trades, until) == [("extra", "later", "")]
     since = Asked(period=Period(start=START - 2 * HOUR, end=START + HOUR))
     assert kinds(fills, trades, since) == [("extra", "across", "entry")]
+
+
+def test_a_trade_outside_the_period_is_no_difference() -> None:
+    early = Pair(trade("t1", "long", "1", ("90", -DAY)))
+    assert not list(compare(early, Period(start=START), Tolerances(), held=D(0)))
 
 
 def test_a_trade_that_ends_after_the_period_is_compared_at_its_entry_only() -> None:
@@ -370,6 +387,17 @@ def test_two_accounts_of_one_mode_are_told_apart() -> None:
     assert kinds(fills, untold) == [("quantity", "t9", "")]
 
 
+def test_of_what_expired_the_broker_says_the_day_only() -> None:
+    hundred = {"multiplier": D(100), "symbol": "SPY260302C00500000"}
+    fills = [
+        fill("a", "buy", "1", "2.50", 0 * HOUR, **hundred),
+        fill("e", "sell", "1", "0", 14 * HOUR, kind="expiry", order_id=None, **hundred),
+    ]
+    made = trade("t1", "long", "1", ("2.50", 0 * HOUR), ("0", 6 * HOUR))
+    expired = replace(made, symbol="SPY 260302C00500000", realized_pnl=D(-250))
+    assert not differences(fills, [expired])
+
+
 def test_what_came_of_an_option_is_not_held_against_the_brokers_result() -> None:
     made = trade("t1", "long", "10", ("100", 0 * HOUR), ("110", HOUR))
     said = {"realized_pnl": D("55")}
@@ -385,3 +413,14 @@ def test_what_came_of_an_option_is_not_held_against_the_brokers_result() -> None
     found = reconcile(before, [made], Asked(), Tolerances())
     assert not found.compared[0].differences
     assert found.compared[0].carried_in == 1
+
+
+def test_an_account_of_another_mode_is_left_out() -> None:
+    fills = [
+        fill("a", "buy", "10", "100", 0 * HOUR),
+        fill("b", "buy", "10", "100", 0 * HOUR, mode="paper", account="P1"),
+    ]
+    bought = trade("t1", "long", "10", ("100", 0 * HOUR))
+    trades = [bought, replace(bought, trade_id="t2", mode="paper")]
+    found = reconcile(fills, trades, Asked(account="P1"), Tolerances())
+    assert [compared.mode for compared in found.compared] == ["paper"]

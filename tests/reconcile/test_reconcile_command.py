@@ -16,7 +16,12 @@ from fluxhero.archive.batches import utc_now
 from fluxhero.errors import BadInputError, DamagedFileError
 from fluxhero.ledger.query import run_query
 from fluxhero.reconcile.fills import Fill
-from fluxhero.reconcile.kept import difference_files, round_trip_files
+from fluxhero.reconcile.kept import (
+    difference_files,
+    read_differences,
+    read_round_trips,
+    round_trip_files,
+)
 from fluxhero.reconcile.report import ReconcileReport
 from fluxhero.reconcile.trades import Trade
 from tests.archive.conftest import make_house
@@ -137,6 +142,20 @@ def test_agreement_is_said_with_what_was_compared(installed: House) -> None:
     assert text.startswith(f"**{report.verdict}**")
     assert "### Closed trades that both have" in text
     assert "### Differences" not in text
+
+
+def test_what_is_outside_of_what_both_have_is_counted(installed: House) -> None:
+    first, *rest = deals()
+    opening = replace(first.entry[0], realized_pnl=D(1))
+    last = rest[-1].trade
+    after = ledgers.START + timedelta(days=9)
+    later = replace(last, trade_id="later", entry_time=after, exit_time=after + timedelta(hours=1))
+    fills = [opening, *first.fills[1:], *(f for deal in rest for f in deal.fills)]
+    put(installed, fills, [first.trade, *(deal.trade for deal in rest), later])
+    report = flow()
+    assert report.ok
+    (line,) = map(str, report.compared)
+    assert "; 1 trade outside it; 1 round trip began before the broker's first fill" in line
 
 
 def test_one_side_alone_is_nothing_to_compare(installed: House) -> None:
@@ -275,6 +294,8 @@ def test_a_damaged_file_is_named_in_a_query(installed: House) -> None:
         with pytest.raises(DamagedFileError, match=str(path)):
             run_query(installed.workspace, f"SELECT * FROM {table}")
         path.write_bytes(whole)
+    assert read_differences(differences).num_rows == 0
+    assert read_round_trips(trips).num_rows == len(made)
     duckdb.sql(f"COPY (SELECT 1 AS one) TO '{differences}' (FORMAT parquet)")
     with pytest.raises(DamagedFileError, match="run is missing"):
         run_query(installed.workspace, "SELECT kind FROM differences")
