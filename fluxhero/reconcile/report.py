@@ -14,6 +14,10 @@ from fluxhero.wording import counted
 
 _MOST_LISTED = 200
 _MOST_ORDERS = 3
+_BRING_IN = (
+    "Bring in the side that is not there, the broker's export or the bot's database, with `fluxhero ingest`, "
+    "both into one DuckDB store."
+)
 _NONE = Decimal(0)
 _CENT = Decimal("0.01")
 _IN_WORDS = {
@@ -136,10 +140,10 @@ class ReconcileReport(BaseModel):
 
     def details(self) -> list[str]:
         """What else a reader should know, a line each."""
-        lines = [
+        remedies = (
             f"{_words(kind).capitalize()}: {kind.remedy}" for kind in Kind if kind in self.kinds
-        ]
-        return [*lines, *self._facts()]
+        )
+        return [*([_BRING_IN] if self.nothing else []), *remedies, *self._facts()]
 
     def _facts(self) -> list[str]:
         lines = [str(line) for line in self.compared]
@@ -186,7 +190,13 @@ class ReconcileReport(BaseModel):
         more = sum(self.kinds.values()) - len(self.differences)
         return page(
             self.verdict,
-            ("What to do", [table(["kind", ">found", "what it means", "do"], what)]),
+            (
+                "What to do",
+                [
+                    f"{_BRING_IN}\n" if self.nothing else "",
+                    table(["kind", ">found", "what it means", "do"], what),
+                ],
+            ),
             ("Differences", [table(heads, rows), f"\n… and {more:,} more" if more > 0 else ""]),
             ("Closed trades that both have", [table(_SUM_HEADS, sums)]),
             ("What was compared", points(self._facts())),

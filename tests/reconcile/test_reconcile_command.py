@@ -164,6 +164,8 @@ def test_one_side_alone_is_nothing_to_compare(installed: House) -> None:
     report = flow()
     assert not report.ok
     assert "fills of U1 and no trade of a bot" in report.verdict
+    assert report.details()[0].startswith("Bring in the side that is not there")
+    assert "with `fluxhero ingest`" in report.markdown()
     paper = [replace(deal.trade, mode="paper") for deal in made]
     insert_duckdb(installed.store, "trades", *map(trade_row, paper))
     assert "paper: 6 trades of a bot and no fill of a broker" in flow().verdict
