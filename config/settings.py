@@ -327,6 +327,11 @@ class Settings(BaseSettings):
         description="Files and folders that the nightly run brings in first, separated by commas. Empty:"
         " none, the bot writes the hot store itself.",
     )
+    nightly_broker: bool = Field(
+        False,
+        description="Whether the nightly run fetches the account's orders and activities from the broker first,"
+        " with FLUXHERO_ALPACA_API_URL and its keys.",
+    )
     dask_scheduler: DaskScheduler | None = Field(
         None,
         description="Where sweeps of backtests are computed: local (a Dask cluster of this machine's cores),"

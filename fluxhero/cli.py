@@ -23,6 +23,7 @@ from fluxhero.commands.checking import check
 from fluxhero.commands.demonstrating import demo
 from fluxhero.commands.evaluating import evaluate
 from fluxhero.commands.examining import doctor
+from fluxhero.commands.fetching import ingest_broker
 from fluxhero.commands.holding import hold
 from fluxhero.commands.ingesting import ingest
 from fluxhero.commands.night import down, up
@@ -156,6 +157,7 @@ def cli(context: click.Context, *, debug: bool) -> None:
 _VERBS = (
     demo,
     ingest,
+    ingest_broker,
     archive,
     restore,
     hold,

@@ -19,7 +19,7 @@ from fluxhero.ledger.ingest_paths import expand
 from fluxhero.ledger.ingest_report import IngestReport, RefusedFile, ingest_lines
 from fluxhero.ledger.raw_files import FOLDER, clear_half_kept
 from fluxhero.ledger.schema import LEDGER_TABLES, MODES, TRADES
-from fluxhero.ledger.view import archived_rows
+from fluxhero.ledger.view import ArchivedRows, archived_rows
 from fluxhero.progress import rows_read
 from tasks.grouping import in_groups
 from tasks.parameters import form
@@ -85,13 +85,7 @@ def open_ingest_run(
     """
     settings = settings_of_run()
     workspace = Workspace.of(settings)
-    store = workspace.store
-    if not isinstance(store, DuckDBStore):
-        raise ConfigurationError(
-            f"the hot store is the bot's own {store.path}: the bot writes it, nothing is ingested",
-            next_step="archive it in place with `fluxhero archive`, or set FLUXHERO_STORE_URL to a "
-            "duckdb:/// store and ingest the system.db into that",
-        )
+    store = ledger_of(workspace)
     if format_name is not None:
         named(format_name)
     found = expand(paths, format_name)
@@ -109,6 +103,22 @@ def open_ingest_run(
         groups=in_groups(found.files),
         skipped=found.skipped,
     )
+
+
+def ledger_of(workspace: Workspace) -> DuckDBStore:
+    """The hot store, if it is a ledger of ours.
+
+    Raises:
+        ConfigurationError: it is a bot's own database, which only the bot writes.
+    """
+    store = workspace.store
+    if not isinstance(store, DuckDBStore):
+        raise ConfigurationError(
+            f"the hot store is the bot's own {store.path}: the bot writes it, nothing is ingested",
+            next_step="archive it in place with `fluxhero archive`, or set FLUXHERO_STORE_URL to a "
+            "duckdb:/// store and ingest the system.db into that",
+        )
+    return store
 
 
 def _known(name: str, names: Collection[str], what: str, option: str) -> str:
@@ -148,37 +158,43 @@ def ingest_path(run: IngestRun, group: Sequence[Path]) -> Ingested:
     refused: list[RefusedFile] = []
     for path in group:
         try:
-            result = ingest_file(
-                path,
-                run.store,
-                select(path, run.format),
-                run.options,
-                progress=rows_read(path.name),
-                archived=archived,
-                temp_dir=run.staging,
-                imports=run.imports,
-            )
+            results.append(bring_in_file(run, path, run.format, archived))
         except BadInputError as error:
             if run.alone:
                 raise
             logger.warning("%s refused: %s", path, error)
             refused.append(RefusedFile(file=str(path), reason=str(error)))
-        else:
-            results.append(result)
-            for name, count in result.counts.items():
-                logger.info(
-                    "%s (%s): %s: %d new, %d changed, %d known, %d stale, %d quarantined, %d refused before",
-                    path,
-                    result.format,
-                    name,
-                    count.inserted,
-                    count.updated,
-                    count.unchanged,
-                    count.stale,
-                    count.quarantined,
-                    count.refused_before,
-                )
     return Ingested(tuple(results), tuple(refused))
+
+
+def bring_in_file(
+    run: IngestRun, path: Path, format_name: str | None, archived: ArchivedRows
+) -> IngestResult:
+    """Bring one file in, and log what it came to."""
+    result = ingest_file(
+        path,
+        run.store,
+        select(path, format_name),
+        run.options,
+        progress=rows_read(path.name),
+        archived=archived,
+        temp_dir=run.staging,
+        imports=run.imports,
+    )
+    for name, count in result.counts.items():
+        logger.info(
+            "%s (%s): %s: %d new, %d changed, %d known, %d stale, %d quarantined, %d refused before",
+            path,
+            result.format,
+            name,
+            count.inserted,
+            count.updated,
+            count.unchanged,
+            count.stale,
+            count.quarantined,
+            count.refused_before,
+        )
+    return result
 
 
 @compute_task

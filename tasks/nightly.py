@@ -27,10 +27,11 @@ FOUND, COULD_NOT = 1, 3  # exit statuses
 
 @dataclass(frozen=True)
 class Night:
-    """A night that has begun, and what it is to bring in."""
+    """A night that has begun, what it is to bring in, and whether the broker is asked first."""
 
     began_at: datetime
     imports: list[str]
+    broker: bool
 
 
 @compute_task
@@ -45,7 +46,7 @@ def open_night(imports: list[str] | None) -> Night:
     """
     settings = settings_of_run()
     named = [str(path) for path in settings.nightly_imports] if imports is None else imports
-    return Night(utc_now(), named)
+    return Night(utc_now(), named, settings.nightly_broker)
 
 
 def run_step(name: str, flow_run: Callable[[], State[Any]]) -> Step:

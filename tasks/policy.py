@@ -2,8 +2,10 @@
 
 An `io_task` touches the store, the disk or the network: what can pass by itself (locks, I/O) is tried
 again with exponential back-off and jitter, what cannot (bad input, wrong settings, damaged data) is
-not. A `compute_task` only computes, and is never tried again. What either uses of the CPU counts as work
-(`tasks.cost`); a `publishing_task` is tried again like the first, and counts as orchestration.
+not. An `asking_task` asks a provider that is asked again request by request: the step as a whole is not
+tried again. A `compute_task` only computes, and is never tried again. What any of them uses of the CPU
+counts as work (`tasks.cost`); a `publishing_task` is tried again like the first, and counts as
+orchestration.
 """
 
 from collections.abc import Callable
@@ -52,6 +54,11 @@ def publishing_task(function: Callable[P, R]) -> Task[P, R]:
         persist_result=False,
     )
     return decorate(function)
+
+
+def asking_task(function: Callable[P, R]) -> Task[P, R]:
+    """A step of requests each of which is tried again by itself, with pauses of its own."""
+    return compute_task(function)
 
 
 def compute_task(function: Callable[P, R]) -> Task[P, R]:

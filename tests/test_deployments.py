@@ -33,6 +33,7 @@ REWRITE = "REWRITE_GOLDEN"
     ARCHIVE,
     RESTORE,
     INGEST,
+    BROKER,
     RECONCILE,
     EVALUATE,
     REFRESH,
@@ -45,6 +46,7 @@ REWRITE = "REWRITE_GOLDEN"
     "archive-trades/after-close",
     "restore-trades/on-demand",
     "ingest-trades/on-demand",
+    "ingest-broker/on-demand",
     "reconcile-ledger/on-demand",
     "evaluate-backtests/weekly",
     "refresh-market-data/before-open",
@@ -103,6 +105,7 @@ def test_deploying_twice_leaves_one_deployment_of_each(
             ARCHIVE,
             RESTORE,
             INGEST,
+            BROKER,
             RECONCILE,
             EVALUATE,
             REFRESH,
@@ -139,6 +142,7 @@ def test_the_archive_runs_after_the_us_close_on_weekdays(
     assert schedule["schedule"]["timezone"] == "America/New_York"
     assert not schedules[RESTORE]
     assert not schedules[INGEST]
+    assert not schedules[BROKER]
 
 
 @pytest.mark.server
@@ -313,6 +317,7 @@ def test_flows_load_by_file_and_by_module() -> None:
     names = (
         "archive_trades",
         "evaluate_backtests",
+        "ingest_broker",
         "ingest_trades",
         "nightly",
         "refresh_market_data",

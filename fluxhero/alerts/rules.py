@@ -15,6 +15,7 @@ FLOWS: Final = (
     "archive-trades",
     "check-storage",
     "evaluate-backtests",
+    "ingest-broker",
     "ingest-trades",
     "nightly",
     "reconcile-ledger",

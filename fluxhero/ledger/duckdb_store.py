@@ -18,7 +18,7 @@ from fluxhero.ledger.duckdb_catalog import check_tables
 from fluxhero.ledger.duckdb_file import change_token, opened
 from fluxhero.ledger.duckdb_purge import purge
 from fluxhero.ledger.duckdb_soundness import read_duckdb
-from fluxhero.ledger.duckdb_transaction import Transaction, committed
+from fluxhero.ledger.duckdb_transaction import Transaction, committed, room_for_rows
 from fluxhero.ledger.migrations import (
     META,
     SCHEMA_VERSION,
@@ -290,7 +290,7 @@ class DuckDBStore(HotStore):
         """
         with self._open(read_only=False) as connection:
             check_tables(connection, ALL_TABLES.values(), self.path, others_too=False)
-            with committed(connection):
+            with room_for_rows(connection), committed(connection):
                 yield Transaction(connection)
 
     def copy_before_first_purge(self, folder: Path) -> Path | None:

@@ -9,12 +9,13 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from fluxhero.engine import literal, scalar
+from fluxhero.engine import PROTOCOL_MEMORY, literal, scalar
 from fluxhero.ledger.derived_orders import derived_orders
 from fluxhero.ledger.rejected import Listed, Rejected
 from fluxhero.ledger.schema import QUARANTINE, Table
 
 _DIGITS = "0123456789"
+_ROW_GROUP_MEMORY = "256MB"
 
 
 class Transaction:
@@ -103,3 +104,16 @@ def committed(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
         connection.execute("ROLLBACK")
         raise
     connection.execute("COMMIT")
+
+
+@contextmanager
+def room_for_rows(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Within the block DuckDB may hold a whole row group of the widest rows, as it does before writing them.
+
+    That is 122,880 rows, with all that a broker says of an order in each.
+    """
+    connection.execute(f"SET memory_limit = '{_ROW_GROUP_MEMORY}'")
+    try:
+        yield
+    finally:
+        connection.execute(f"SET memory_limit = '{PROTOCOL_MEMORY}'")

@@ -21,7 +21,7 @@ class Step(BaseModel):
     """One step of a night.
 
     Attributes:
-        name: ingest, archive, check or snapshot.
+        name: broker, ingest, archive, check or snapshot.
         ended: how.
         came_to: the verdict of its report; of a failure, the cause; of a step that was not run, why.
         seconds: it took; None where it was not run.

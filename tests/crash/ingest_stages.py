@@ -17,14 +17,16 @@ from typing import Any
 
 import duckdb
 
+from fluxhero.durable import sha256
 from fluxhero.ledger.schema import ALL_TABLES, QUARANTINE
 from tests import samples
 from tests.crash.archive_stages import ARCHIVE
 from tests.crash.bench import Bench, Order, Stage
 from tests.evidence import storage_classes
+from tests.flex import write_executions
 
 STORE = "duckdb"
-OPERATIONS = ("ingest", "ingest system.db", "ingest corrections")
+OPERATIONS = ("ingest", "ingest system.db", "ingest corrections", "ingest executions")
 PAGE_ROWS = 150  # so that each file is several pages
 Picture = Counter[tuple[str, tuple[Any, ...]]]
 
@@ -35,13 +37,17 @@ def prepare(bench: Bench, operation: str) -> Stage:
     rng = random.Random(f"{operation} sources")
     folder = bench.live / "exports"
     folder.mkdir(parents=True)
-    files = [folder / "system.db"] if operation == "ingest system.db" else _exports(folder, rng)
+    files = [folder / "system.db"]
+    if operation in {"ingest", "ingest corrections"}:
+        files = _exports(folder, rng)
     if operation == "ingest corrections":
         bench.complete(STORE, _ingest(files))
         bench.complete(STORE, ARCHIVE)
         files = _corrections(folder, rng)
     elif operation == "ingest system.db":
         samples.write_sqlite_sample(files[0], 1, rng)
+    elif operation == "ingest executions":
+        files = _statements(folder)
     saved = bench.save(operation)
     order = _ingest(files)
     states = [picture(bench.store(STORE))]
@@ -62,6 +68,7 @@ def prepare(bench: Bench, operation: str) -> Stage:
     def at_end() -> list[str]:
         now = picture(bench.store(STORE))
         wrong = [] if now == states[-1] else [f"the ledger differs: {difference(states[-1:], now)}"]
+        wrong += _unproven(bench)
         if _sources(folder) != sources:
             wrong.append("a file that was ingested has changed")
         waiting = bench.data / "tmp" / "ingest"
@@ -73,8 +80,24 @@ def prepare(bench: Bench, operation: str) -> Stage:
 
 
 def _ingest(files: Sequence[Path]) -> Order:
-    parameters = {"paths": [str(path) for path in files]}
+    parameters = {"paths": [str(path) for path in files], "timezone": "UTC"}
     return {"flow": "ingest", "parameters": parameters, "page_rows": PAGE_ROWS}
+
+
+def _unproven(bench: Bench) -> list[str]:
+    """Fills whose raw file is not kept, and raw files that are not what they are called."""
+    kept = {path.name: path for path in (bench.data / "imports").glob("*")}
+    wrong = [f"{name} has other bytes" for name, path in kept.items() if sha256(path) != path.stem]
+    with duckdb.connect(str(bench.store(STORE)), read_only=True) as db:
+        labels = {
+            label for (label,) in db.execute("SELECT DISTINCT source_id FROM fills").fetchall()
+        }
+    digests = {label.split(":")[1] for label in labels}
+    return wrong + [
+        f"no raw file of {digest}"
+        for digest in digests
+        if not any(name.startswith(digest) for name in kept)
+    ]
 
 
 def picture(store: Path) -> Picture:
@@ -126,6 +149,14 @@ def _exports(folder: Path, rng: random.Random) -> list[Path]:
         writer.writeheader()
         writer.writerows(rows)
     return [json_lines, comma_separated]
+
+
+def _statements(folder: Path) -> list[Path]:
+    """A broker's statements, of which each begins with all that the one before it has."""
+    files = [folder / "e.xml", folder / "f.xml"]
+    for file, executions in zip(files, (120, 170), strict=True):
+        write_executions(file, executions)
+    return files
 
 
 def _corrections(folder: Path, rng: random.Random) -> list[Path]:

@@ -116,6 +116,8 @@ def role(path: object) -> str:
         return "copy of the store" if ".backup" in name else "new store"
     if "/tmp/ingest" in text:
         return "waiting rows"
+    if "/imports" in text:
+        return "raw file" if name != "imports" else "folder of raw files"
     if "/mode=" in text:
         return "data file" if name.endswith(".parquet") else "data folder"
     known = {

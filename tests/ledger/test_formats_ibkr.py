@@ -380,7 +380,12 @@ def test_a_field_that_nobody_knows_is_kept(
     [row] = fills(flex.write(tmp_path / "t.xml", trade(newField="7", newEmpty="")))
     assert row["extra"]["newField"] == "7"
     assert "newEmpty" not in row["extra"]
-    assert "Trade has fields nobody knows, kept in extra: newEmpty, newField" in caplog.text
+    assert "Trade has fields unknown to ibflex, kept in extra: newEmpty, newField" in caplog.text
+
+
+def test_no_field_of_a_file_passes_for_what_we_say(tmp_path: Path) -> None:
+    row = one(tmp_path, exact="1", cancels="ibkr:U1:trade:1", derived="true", orderTime="")
+    assert not {"exact", "cancels", "derived", "submitted_at"} & row["extra"].keys()
 
 
 # Cancels and corrections ---------------------------------------------------------------------------

@@ -60,6 +60,12 @@ def test_no_flex_statement(tmp_path: Path) -> None:
             detect(path)
 
 
+def test_a_file_that_only_speaks_of_flex_is_of_its_own_format(tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    path.write_text('{"trade_id": "1", "signal_reason": "<FlexQueryResponse"}\n')
+    assert detect(path).name == "jsonl"
+
+
 def test_ibkr_says_that_there_is_no_statement(tmp_path: Path) -> None:
     path = tmp_path / "t.xml"
     answer = (
@@ -166,6 +172,7 @@ def test_unicode_and_a_byte_order_mark(tmp_path: Path) -> None:
     text = response(statement(trade(symbol="MÜNCHEN–漢", orderReference="a & <b>")))
     path.write_bytes(b'\xef\xbb\xbf<?xml version="1.0" encoding="UTF-8"?>\n' + text.encode())
     [row] = fills(path)
+    assert detect(path).name == "ibkr-flex"
     assert row["symbol"] == "MÜNCHEN–漢"
     assert row["extra"]["orderReference"] == "a & <b>"
 

@@ -13,8 +13,9 @@ import pytest
 from pydantic import SecretStr
 
 from config.settings import Settings
+from fluxhero.alpaca_http import Patience
 from fluxhero.errors import BadInputError, ConfigurationError, ProviderError
-from fluxhero.market.alpaca import Alpaca, Patience
+from fluxhero.market.alpaca import Alpaca
 from fluxhero.market.cache import BARS
 from fluxhero.market.timeframe import DAILY, Timeframe
 from tests.market import alpaca_server

@@ -14,6 +14,7 @@ import pytest
 
 from config.loading import load_settings
 from config.settings import Settings
+from fluxhero.alpaca_http import Patience
 from fluxhero.errors import (
     AlreadyRunningError,
     BadInputError,
@@ -21,7 +22,6 @@ from fluxhero.errors import (
     ForeignStoreError,
 )
 from fluxhero.market import cache
-from fluxhero.market.alpaca import Patience
 from fluxhero.market.calendar import calendar_of
 from fluxhero.market.report import RefreshReport
 from fluxhero.market.timeframe import DAILY, Timeframe

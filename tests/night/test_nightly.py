@@ -24,10 +24,10 @@ from tests.deployed import post
 from tests.house import House
 
 AT = datetime(2026, 11, 30, 1, 30, tzinfo=UTC)
-STEPS = ("ingest", "archive", "check", "snapshot")
+STEPS = ("broker", "ingest", "archive", "check", "snapshot")
 
 
-def night(*ended: Ended, status: int = 3) -> NightReport:
+def night(*ended: Ended, broker: Ended = "skipped", status: int = 3) -> NightReport:
     steps = [
         Step(
             name=name,
@@ -37,7 +37,7 @@ def night(*ended: Ended, status: int = 3) -> NightReport:
             exit_status=status if how == "failed" else 0,
             url=f"http://ui/{name}",
         )
-        for name, how in zip(STEPS, ended, strict=True)
+        for name, how in zip(STEPS, (broker, *ended), strict=True)
     ]
     return NightReport(began_at=AT, ended_at=AT, steps=tuple(steps))
 
@@ -79,6 +79,19 @@ def test_a_step_whose_result_is_missing_is_judged_by_its_state() -> None:
             2,
         ),
         (night("skipped", "ok", "ok", "failed"), "stopped at snapshot: what snapshot came to", 3),
+        (
+            night("not run", "not run", "not run", "ok", broker="failed"),
+            (
+                "stopped at broker: what broker came to; ingest was not run; archive was not run; "
+                "check was not run"
+            ),
+            3,
+        ),
+        (
+            night("ok", "ok", "ok", "ok", broker="ok"),
+            "All done: broker, ingest, archive, check, snapshot.",
+            0,
+        ),
     ],
 )
 def test_the_answer_comes_first(report: NightReport, verdict: str, status: int) -> None:
@@ -136,11 +149,12 @@ def test_a_night_brings_in_archives_checks_and_measures(
     )
     state, report = a_night(imports=[str(file)])
     assert [step.name for step in report.steps] == list(STEPS)
-    assert report.steps[1].ended == "ok", report.verdict
-    assert "purged 3 rows" in report.steps[1].came_to
+    assert report.steps[0].came_to.startswith("FLUXHERO_NIGHTLY_BROKER does not say")
+    assert report.steps[2].ended == "ok", report.verdict
+    assert "purged 3 rows" in report.steps[2].came_to
     assert state.message == report.verdict
     pages = artifacts_of(str(state.state_details.flow_run_id))
-    assert all(f"/runs/flow-run/{step.run_id}" in pages["nightly"] for step in report.steps)
+    assert all(f"/runs/flow-run/{step.run_id}" in pages["nightly"] for step in report.steps[1:])
     assert sorted(job.flow for job in read_jobs(house.data)) == [
         "archive-trades",
         "check-storage",
@@ -156,8 +170,8 @@ def test_a_step_that_fails_stops_what_depends_on_it_and_the_snapshot_is_taken(
 ) -> None:
     with archive_lock(Workspace.of(house.settings).layout, "a test"):
         state, report = a_night()
-    assert [step.ended for step in report.steps][:3] == ["skipped", "failed", "not run"]
-    assert report.steps[3].ended in {"ok", "findings"}
+    assert [step.ended for step in report.steps][1:4] == ["skipped", "failed", "not run"]
+    assert report.steps[4].ended in {"ok", "findings"}
     assert state.is_failed()
     assert state.message.startswith("stopped at archive: the archive")
     assert "in use by a test" in state.message
@@ -171,9 +185,20 @@ def test_a_step_that_fails_stops_what_depends_on_it_and_the_snapshot_is_taken(
 @pytest.mark.server
 def test_what_fails_to_come_in_stops_the_archive(house: House, prefect_harness: str) -> None:
     state, report = a_night(imports=[str(house.data / "no-such.csv")])
-    assert [step.ended for step in report.steps][:3] == ["failed", "not run", "not run"]
-    assert [step.came_to for step in report.steps][1:3] == ["ingest failed", "archive was not run"]
+    assert [step.ended for step in report.steps][1:4] == ["failed", "not run", "not run"]
+    assert [step.came_to for step in report.steps][2:4] == ["ingest failed", "archive was not run"]
     assert "no-such.csv" in state.message
+
+
+@pytest.mark.server
+def test_a_broker_that_cannot_be_asked_stops_what_writes(
+    house: House, prefect_harness: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLUXHERO_NIGHTLY_BROKER", "true")
+    state, report = a_night()
+    assert [step.ended for step in report.steps][:4] == ["failed", *["not run"] * 3]
+    assert report.steps[4].ended in {"ok", "findings"}
+    assert "FLUXHERO_ALPACA_API_KEY is not set" in state.message
 
 
 @pytest.mark.server
@@ -198,7 +223,7 @@ def test_the_command_ends_with_the_exit_status_of_the_step_that_failed(
     ended = run("nightly", "--json")
     assert ended.status == 2, ended.err
     assert ended.document["verdict"].startswith("stopped at archive: there is no store")
-    assert [step["ended"] for step in ended.document["steps"]][2] == "not run"
+    assert [step["ended"] for step in ended.document["steps"]][3] == "not run"
 
 
 @pytest.mark.server

@@ -25,6 +25,7 @@ FORMATS: dict[str, Format] = {
         FLUXHERO,
         FLUXHERO_ARCHIVE,
         PARQUET,
+        IBKR_FLEX,
         ALPACA_ORDERS,
         ALPACA_ACTIVITIES,
         IBKR_FLEX,

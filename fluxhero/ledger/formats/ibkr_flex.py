@@ -32,11 +32,17 @@ from fluxhero.zones import zone_named
 logger = logging.getLogger(__name__)
 
 _PAGE_ROWS = 10_000
+_BOM = b"\xef\xbb\xbf"
 _ROOTS = (b"<FlexQueryResponse", b"<FlexStatementResponse")
 # Sections of which nothing is read, though they may move cash or shares that no other section tells of.
 _MOVES = frozenset({
     "TradeTransfer", "TransactionTax", "SalesTax", "CFDCharge", "ClientFee", "DebitCardActivity",
     "StockGrantActivity", "SLBFee",
+})  # fmt: skip
+# What readers and rules write to `extra` themselves: no field of a file may pass for it.
+_OURS = frozenset({
+    "account", "cancelled_as", "cancels", "corrects", "currency", "date_only", "derived", "exact",
+    "order_type", "submitted_at",
 })  # fmt: skip
 _MOST_NAMES = 20  # in a line of the log
 
@@ -50,7 +56,8 @@ _READERS: dict[str, tuple[Table, Callable[[Element, Context], Row | None]]] = {
 
 
 def _recognises(_path: Path, head: bytes) -> bool:
-    return any(root in head[:4096] for root in _ROOTS)
+    start = head[:4096].removeprefix(_BOM).lstrip()
+    return start.startswith(b"<") and any(root in start for root in _ROOTS)
 
 
 def _pages(path: Path, options: ReadOptions) -> Iterator[Page]:
@@ -156,14 +163,14 @@ def _check_accounts(path: Path, found: Survey, options: ReadOptions) -> None:
 
 
 def _unknown_fields(found: Survey) -> dict[str, tuple[str, ...]]:
-    """By element name, the attributes of a file that ibflex does not know."""
+    """By element name, the attributes of a file that ibflex does not know, less those called as ours."""
     from ibflex import Types
 
     unknown: dict[str, tuple[str, ...]] = {}
     read = _READERS.keys() - ({"Order"} if found.executions else set())
     for tag in sorted(read):
         known = getattr(Types, tag).__annotations__
-        if names := sorted(found.fields.get(tag, set()) - known.keys()):
+        if names := sorted(found.fields.get(tag, set()) - known.keys() - _OURS):
             unknown[tag] = tuple(names)
     return unknown
 
@@ -191,10 +198,10 @@ def _log(file: str, found: Survey, context: Context, left_out: int) -> None:
             ", ".join(moves),
         )
     if strange:
-        logger.warning("%s: has elements nobody knows, left out: %s", file, ", ".join(strange))
+        logger.warning("%s: has elements unknown to ibflex, left out: %s", file, ", ".join(strange))
     for tag, names in context.unknown.items():
         new = ", ".join(names[:_MOST_NAMES])
-        logger.warning("%s: %s has fields nobody knows, kept in extra: %s", file, tag, new)
+        logger.warning("%s: %s has fields unknown to ibflex, kept in extra: %s", file, tag, new)
 
 
 IBKR_FLEX = Format(

@@ -17,13 +17,13 @@ from typing import Any
 
 from fluxhero.errors import BadInputError
 from fluxhero.ledger.formats import exact_json
-from fluxhero.ledger.formats.contract import PAGE_ROWS
 from fluxhero.ledger.rejected import Rejected
 
 _BOM = b"\xef\xbb\xbf"
 # How a document that goes on in the next line ends its first one.
 _OPEN = (b"[", b"{", b",", b":")
 _LINES_BYTES = 1_000_000
+_PAGE_ROWS = 10_000  # of some forty fields, each an object of its own
 _KNOWN_HEADS = (
     (b"SQLite format 3\x00", "a SQLite database"),
     (b"PAR1", "a Parquet file"),
@@ -64,12 +64,12 @@ def row_pages(path: Path, *, wrapped: Sequence[str]) -> Iterator[RowPage]:
     for found in _documents(path, wrapped):
         page.rejected += found.rejected
         while found.rows:
-            room = PAGE_ROWS - len(page.rows)
+            room = _PAGE_ROWS - len(page.rows)
             page.rows += found.rows[:room]
             page.positions += found.positions[:room]
             page.exact |= found.exact
             del found.rows[:room], found.positions[:room]
-            if len(page.rows) == PAGE_ROWS:
+            if len(page.rows) == _PAGE_ROWS:
                 yield page
                 page = RowPage()
     if page.rows or page.rejected:
