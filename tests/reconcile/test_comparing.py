@@ -199,6 +199,28 @@ def test_of_what_expired_the_broker_says_the_day_only() -> None:
     assert not differences(fills, [expired])
 
 
+def test_a_currency_that_the_bot_names_has_to_be_the_brokers() -> None:
+    fills = [
+        fill("e", "buy", "10", "100", 0 * HOUR, currency="EUR"),
+        fill("u", "buy", "10", "100", MINUTE, currency="USD"),
+    ]
+    trades = [
+        trade("t1", "long", "10", ("100", 0 * HOUR), currency="USD"),
+        trade("t2", "long", "10", ("100", MINUTE), currency="EUR"),
+    ]
+    assert not differences(fills, trades)
+    nearer = [replace(one, currency=None) for one in trades]
+    assert not differences(fills, nearer)
+    late = [replace(trades[0], currency="GBP"), trades[1]]
+    assert {one.currency for one in differences(fills, late)} == {"GBP", "USD"}
+
+
+def test_a_trade_from_the_brokers_own_source_is_no_bots() -> None:
+    fills = [fill("a", "buy", "10", "100", 0 * HOUR)]
+    bought = trade("t1", "long", "10", ("100", 0 * HOUR))
+    assert not differences(fills, [bought, replace(bought, trade_id="x", source="alpaca")])
+
+
 def test_what_came_of_an_option_is_not_held_against_the_brokers_result() -> None:
     made = trade("t1", "long", "10", ("100", 0 * HOUR), ("110", HOUR))
     said = {"realized_pnl": D("55")}
