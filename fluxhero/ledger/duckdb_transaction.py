@@ -42,9 +42,16 @@ class Transaction:
         self._write(table, "incoming", "INSERT")
         self._connection.unregister("incoming")
 
-    def upsert_file(self, table: Table, path: Path) -> None:
-        """Insert a Parquet file's rows, replacing those with the same key; none is kept in memory."""
-        self._write(table, f"read_parquet({literal(str(path))})", "INSERT OR REPLACE")
+    def upsert_file(self, table: Table, path: Path, *, new: bool = False) -> None:
+        """Insert a Parquet file's rows, replacing those with the same key; none is kept in memory.
+
+        Args:
+            table: of the rows.
+            path: the file.
+            new: that the store has none of their keys, which halves the work.
+        """
+        verb = "INSERT" if new else "INSERT OR REPLACE"
+        self._write(table, f"read_parquet({literal(str(path))})", verb)
 
     def derived_orders(self, written: Path, folder: Path) -> Iterator[pa.Table]:
         """Orders that fills belong to, given the Parquet file of those that are new."""

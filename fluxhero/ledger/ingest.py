@@ -17,7 +17,7 @@ from typing import Protocol
 import duckdb
 import pyarrow as pa
 
-from fluxhero.errors import BadInputError, StorageIOError
+from fluxhero.errors import BadInputError, DamagedStoreError, StorageIOError
 from fluxhero.ledger.contradictions import (
     ambiguous,
     happened_otherwise,
@@ -43,8 +43,8 @@ class Transaction(Protocol):
     def existing(self, table: Table, keys: pa.Table) -> pa.Table:
         """Read the hot rows that have these keys."""
 
-    def upsert_file(self, table: Table, path: Path) -> None:
-        """Insert a Parquet file's rows, replacing those with the same key."""
+    def upsert_file(self, table: Table, path: Path, *, new: bool = False) -> None:
+        """Insert a Parquet file's rows, replacing those with the same key, unless all are `new`."""
 
     def derived_orders(self, written: Path, folder: Path) -> Iterator[pa.Table]:
         """Orders that fills belong to, given the Parquet file of those that are new."""
@@ -179,9 +179,10 @@ def _bring_in(
     staging = Staging(folder)
     try:
         _stage(content, chosen, options, staging, progress)
-    except BadInputError as error:  # in the words of the user, who named another file
+    except (BadInputError, DamagedStoreError) as error:
+        # In the words of the user, who named another file.
         what = error.what.replace(str(content), str(path))
-        raise BadInputError(what, next_step=error.next_step) from error
+        raise type(error)(what, next_step=error.next_step) from error
     result = IngestResult(path, chosen.name)
     if not staging.tables:
         result.counts[options.table.name] = TableCount()
@@ -252,7 +253,7 @@ class _Writing:
                 count.add_refused(self.transaction.quarantine(self.source, refused))
         if outgoing.rows:
             # One statement: many small ones in one transaction would cost memory for every row.
-            self.transaction.upsert_file(table, outgoing.path)
+            self.transaction.upsert_file(table, outgoing.path, new=not count.updated)
         for rejected in self.staging.rejected(table):
             count.add_refused(self.transaction.quarantine(self.source, rejected))
         return count

@@ -58,6 +58,9 @@ class Reckoning:
 
     def compare(self, incoming: pa.Table, hot: pa.Table, archived: pa.Table) -> Verdict:
         """Compare a page with the rows of the same keys, all in `table.arrow`, keys unique."""
+        if not hot.num_rows and not archived.num_rows:
+            none = incoming.slice(0, 0)
+            return Verdict(incoming, none, none, none, incoming.num_rows, 0, 0, 0)
         for name, rows in (("incoming", incoming), ("hot", hot), ("archived", archived)):
             self._connection.register(name, rows)
         self._connection.execute(f"CREATE OR REPLACE TEMP TABLE verdict AS {self._sql}")

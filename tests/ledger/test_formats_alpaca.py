@@ -14,7 +14,7 @@ import pytest
 from fluxhero.errors import BadInputError
 from fluxhero.integrity.suites.orders import WORKING
 from fluxhero.ledger.duckdb_store import DuckDBStore
-from fluxhero.ledger.formats import FORMATS, ReadOptions, detect, select
+from fluxhero.ledger.formats import FORMATS, ReadOptions, detect, json_rows, select
 from fluxhero.ledger.formats.alpaca_meanings import MEANINGS
 from fluxhero.ledger.formats.alpaca_orders import STATUSES
 from fluxhero.ledger.ingest import TableCount, ingest_file
@@ -135,6 +135,18 @@ def test_legs_are_orders_with_a_parent() -> None:
         row = rows[f"alpaca:{leg['id']}"]
         assert row["order_type"] == "limit"
         assert json.loads(row["extra"])["parent"]["limit_price"] == "1.65"
+
+
+def test_an_order_for_several_instruments_is_no_row_where_its_legs_stand_alone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    spread = {**ORDER, "order_class": "mleg", "symbol": "", "side": "", "legs": None}
+    leg = {**ORDER, "id": "B", "order_class": "mleg", "symbol": "AAPL260417C00190000"}
+    with caplog.at_level("INFO"):
+        rows, rejected = orders_of(tmp_path, spread, leg)
+    assert [row["order_id"] for row in rows] == ["alpaca:B"]
+    assert not rejected
+    assert "1 orders for several instruments" in caplog.text
 
 
 @pytest.mark.parametrize("legs", [{"id": "x"}, ["x"], "x"])
@@ -364,8 +376,9 @@ def test_neither_takes_the_ledgers_own_lines_and_those_do_not_take_theirs(tmp_pa
     assert detect(write(tmp_path / "own.jsonl", json.dumps(row) + "\n")).name == "jsonl"
     assert select(write(tmp_path / "o.jsonl", json.dumps(ORDER)), None).name == "alpaca-orders"
     assert select(write(tmp_path / "a.jsonl", json.dumps(FILL)), None).name == "alpaca-activities"
-    for path, name in ((ORDERS_FILE, "alpaca-orders"), (ACTIVITIES_FILE, "alpaca-activities")):
-        cut = write(tmp_path / "cut.json", path.read_bytes()[:400])
+    for path, size in ((ORDERS_FILE, 400), (ACTIVITIES_FILE, 120)):
+        name = path.stem.replace("_", "-")
+        cut = write(tmp_path / "cut.json", path.read_bytes()[:size])
         assert detect(cut).name == name, "so that reading can say what is wrong"
 
 
@@ -608,3 +621,24 @@ def test_nothing_of_a_cut_file_goes_in_and_two_versions_are_not_chosen_between(
     counts = ingest(path, store)["fills"]
     assert (counts.inserted, counts.quarantined) == (0, 2)
     assert LEDGER_TABLES["fills"].arrow.field("price").type == pa.decimal128(18, 8)
+
+
+def test_pages_hold_what_memory_allows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json_rows, "_PAGE_ROWS", 2)
+    good = [json.dumps({**ORDER, "id": str(at)}) for at in range(3)]
+    path = write(tmp_path / "o.jsonl", "\n".join([*good[:2], "{7}"]) + "\n")
+    pages = list(FORMATS["alpaca-orders"].pages(path, OPTIONS))
+    assert [(page.rows.num_rows, len(page.rejected)) for page in pages] == [(2, 0), (0, 1)]
+    path = write(tmp_path / "o.json", f"[{','.join(good)}]")
+    pages = list(FORMATS["alpaca-orders"].pages(path, OPTIONS))
+    assert [page.rows["source_id"].to_pylist() for page in pages] == [
+        ["o.json:1", "o.json:2"],
+        ["o.json:3"],
+    ]
+
+
+def test_orders_need_not_have_the_same_fields(tmp_path: Path) -> None:
+    other = {("brand_new" if name == "subtag" else name): v for name, v in ORDER.items()}
+    rows, rejected = orders_of(tmp_path, ORDER, {**other, "id": "B", "brand_new": 1})
+    assert not rejected
+    assert [json.loads(row["extra"]).get("brand_new") for row in rows] == [None, 1]

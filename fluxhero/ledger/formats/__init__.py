@@ -13,6 +13,7 @@ from fluxhero.ledger.formats.contract import Format, Page, ReadOptions, nearest
 from fluxhero.ledger.formats.csv_text import CSV
 from fluxhero.ledger.formats.fluxhero_archive import FLUXHERO_ARCHIVE
 from fluxhero.ledger.formats.fluxhero_store import FLUXHERO
+from fluxhero.ledger.formats.freqtrade import FREQTRADE
 from fluxhero.ledger.formats.ibkr_flex import IBKR_FLEX
 from fluxhero.ledger.formats.json_lines import JSON_LINES
 from fluxhero.ledger.formats.parquet import PARQUET
@@ -22,6 +23,7 @@ __all__ = ["FORMATS", "Format", "Page", "ReadOptions", "detect", "named", "selec
 FORMATS: dict[str, Format] = {
     known.name: known
     for known in (
+        FREQTRADE,
         FLUXHERO,
         FLUXHERO_ARCHIVE,
         PARQUET,

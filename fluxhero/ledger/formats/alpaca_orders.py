@@ -1,10 +1,12 @@
 """The `alpaca-orders` format: orders as Alpaca's trading API lists them (`GET /v2/orders`).
 
 An array, pages of arrays a line, or an order a line. Each leg of a nested order is an order of its own,
-with its parent in `extra`. A multi-leg order has no symbol and no side: its legs are the orders, and
-what is said of the whole is in the `extra` of each.
+with its parent in `extra`. An order for several instruments (`mleg`) has no symbol and no side, and is
+knowingly no row: its legs are orders, and where they are nested in it, what is said of the whole is in the
+`extra` of each.
 """
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +22,8 @@ from fluxhero.ledger.formats.json_rows import RowPage, first_object, row_pages
 from fluxhero.ledger.formats.rules import POSITION
 from fluxhero.ledger.rejected import Rejected
 from fluxhero.ledger.schema import ORDERS
+
+logger = logging.getLogger(__name__)
 
 NAME = "alpaca-orders"
 _WRAPPED = ("orders",)
@@ -63,6 +67,7 @@ _FIELDS = {
     "cancelled_at": "canceled_at",
 }
 _IN_COLUMNS = frozenset({"id", "status", "order_type", "legs", *_FIELDS.values()})
+_SPREAD = "mleg"
 PARENT = "parent_id"  # of a leg's `extra`
 
 
@@ -78,24 +83,34 @@ def _recognises(_path: Path, head: bytes) -> bool:
 def _pages(path: Path, options: ReadOptions) -> Iterator[Page]:
     mode = need_mode(path, NAME, options)
     own = replace(options, table=ORDERS, timezone="UTC")
+    left_out = 0
     with admission(path, alpaca.SOURCE, own) as judge:
         for number, page in enumerate(row_pages(path, wrapped=_WRAPPED)):
             if not number:
                 activities = ("activity_type", "account activities", "alpaca-activities")
                 alpaca.check_fields(path, page, _NEEDED, "Alpaca orders", activities)
             columns = alpaca.columns_of(page.rows)
-            if any(columns.get("legs", ())):
-                _lift_legs(page)
+            if any(columns.get("legs", ())) or _SPREAD in columns.get("order_class", ()):
+                left_out += _lift_legs(page)
                 columns = alpaca.columns_of(page.rows)
             raw, refused = _text(page, columns, mode, options.account)
             own_extra = alpaca.EXACT not in columns
             yield judge.page(raw, [*page.rejected, *refused], own_extra=own_extra)
+    if left_out:
+        logger.info(
+            "%s: %d orders for several instruments, of which each leg is an order", path, left_out
+        )
 
 
-def _lift_legs(page: RowPage) -> None:
-    """Make each leg in a page a row of its own; what cannot be one is refused."""
+def _lift_legs(page: RowPage) -> int:
+    """Make each leg in a page a row of its own; what cannot be one is refused.
+
+    Returns:
+        How many orders for several instruments are no row.
+    """
     rows: list[dict[str, Any]] = []
     positions: list[str] = []
+    spreads = 0
     for row, position in zip(page.rows, page.positions, strict=True):
         legs = row.get("legs") or []
         if not isinstance(legs, list) or not all(isinstance(leg, dict) for leg in legs):
@@ -103,11 +118,14 @@ def _lift_legs(page: RowPage) -> None:
             page.rejected.append(Rejected(row, reason, "type", f"row {position}"))
             continue
         family = [_leg(leg, row) for leg in legs]
-        if not legs or row.get("symbol"):
+        if row.get("symbol") or row.get("order_class") != _SPREAD:
             family.insert(0, row)
+        else:
+            spreads += 1
         rows += family
         positions += [position] * len(family)
     page.rows, page.positions = rows, positions
+    return spreads
 
 
 def _leg(leg: dict[str, Any], parent: dict[str, Any]) -> dict[str, Any]:

@@ -78,7 +78,7 @@ def row_pages(path: Path, *, wrapped: Sequence[str]) -> Iterator[RowPage]:
 
 def _documents(path: Path, wrapped: Sequence[str]) -> Iterator[RowPage]:
     """Each line that holds JSON, or the whole file where its first line does not end a document."""
-    with path.open("rb") as file:
+    with path.open("rb", buffering=_LINES_BYTES) as file:
         lines = ((number, line) for number, line in enumerate(file, start=1) if not line.isspace())
         first = next(lines, None)
         if first is None:

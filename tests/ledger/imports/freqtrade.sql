@@ -1,0 +1,72 @@
+-- A bot's database as freqtrade 2026.9 makes it: the columns of its trades and orders, and rows of every kind.
+CREATE TABLE trades (
+    id INTEGER NOT NULL PRIMARY KEY, exchange VARCHAR(25) NOT NULL, pair VARCHAR(25) NOT NULL,
+    base_currency VARCHAR(25), stake_currency VARCHAR(25), is_open BOOLEAN NOT NULL, fee_open FLOAT NOT NULL,
+    fee_open_cost FLOAT, fee_open_currency VARCHAR(25), fee_close FLOAT NOT NULL, fee_close_cost FLOAT,
+    fee_close_currency VARCHAR(25), open_rate FLOAT NOT NULL, open_rate_requested FLOAT, open_trade_value FLOAT,
+    close_rate FLOAT, close_rate_requested FLOAT, realized_profit FLOAT, close_profit FLOAT, close_profit_abs FLOAT,
+    stake_amount FLOAT NOT NULL, max_stake_amount FLOAT, amount FLOAT NOT NULL, amount_requested FLOAT,
+    open_date DATETIME NOT NULL, close_date DATETIME, stop_loss FLOAT, stop_loss_pct FLOAT, initial_stop_loss FLOAT,
+    initial_stop_loss_pct FLOAT, is_stop_loss_trailing BOOLEAN NOT NULL, max_rate FLOAT, min_rate FLOAT,
+    exit_reason VARCHAR(255), exit_order_status VARCHAR(100), strategy VARCHAR(100), enter_tag VARCHAR(255),
+    timeframe INTEGER, trading_mode VARCHAR(7), amount_precision FLOAT, price_precision FLOAT, precision_mode INTEGER,
+    precision_mode_price INTEGER, contract_size FLOAT, leverage FLOAT, is_short BOOLEAN NOT NULL,
+    liquidation_price FLOAT, interest_rate FLOAT NOT NULL, funding_fees FLOAT, funding_fee_running FLOAT,
+    record_version INTEGER NOT NULL
+);
+CREATE TABLE orders (
+    id INTEGER NOT NULL PRIMARY KEY, ft_trade_id INTEGER NOT NULL REFERENCES trades (id),
+    ft_order_side VARCHAR(25) NOT NULL, ft_pair VARCHAR(25) NOT NULL, ft_is_open BOOLEAN NOT NULL,
+    ft_amount FLOAT NOT NULL, ft_price FLOAT NOT NULL, ft_cancel_reason VARCHAR(255), order_id VARCHAR(255) NOT NULL,
+    status VARCHAR(255), symbol VARCHAR(25), order_type VARCHAR(50), side VARCHAR(25), price FLOAT, average FLOAT,
+    amount FLOAT, filled FLOAT, remaining FLOAT, cost FLOAT, stop_price FLOAT, order_date DATETIME,
+    order_filled_date DATETIME, order_update_date DATETIME, funding_fee FLOAT, ft_fee_base FLOAT,
+    ft_order_tag VARCHAR(255), CONSTRAINT _order_pair_order_id UNIQUE (ft_pair, order_id)
+);
+CREATE TABLE "KeyValueStore" (id INTEGER NOT NULL PRIMARY KEY, "key" VARCHAR(25) NOT NULL);
+-- 1: in and out; 2: short on margin with funding; 3: two entries, two exits; 4: open, partly filled exit; 5: never filled
+INSERT INTO trades (id, exchange, pair, base_currency, stake_currency, is_open, fee_open, fee_open_currency, fee_close,
+    fee_close_currency, open_rate, close_rate, close_profit_abs, stake_amount, amount, open_date, close_date, stop_loss,
+    is_stop_loss_trailing, exit_reason, strategy, enter_tag, trading_mode, leverage, is_short, interest_rate,
+    funding_fees, record_version) VALUES
+ (1, 'binance', 'ETH/USDT', 'ETH', 'USDT', 0, 0.001, 'USDT', 0.001, 'USDT', 2000.5, 2100.25, 9.56492500, 200.05, 0.1,
+  '2026-03-02 14:30:00.123456', '2026-03-03 09:00:01.500000', 1900.0, 0, 'roi', 'Trend', 'breakout', 'SPOT', 1.0, 0, 0.0, 0.0, 2),
+ (2, 'bybit', 'BTC/USDT:USDT', 'BTC', 'USDT', 0, 0.0005, NULL, 0.0005, NULL, 60000.0, 59000.0, 9.605, 120.0, 0.01,
+  '2026-03-04 00:00:00.000000', '2026-03-05 00:00:00.000000', 61000.0, 1, 'exit_signal', 'Fade', NULL, 'FUTURES', 5.0, 1, 0.0, 0.2, 2),
+ (3, 'binance', 'SOL/USDT', 'SOL', 'USDT', 0, 0.001, 'SOL', 0.001, 'USDT', 110.0, 130.0, 67.052, 440.0, 1.0,
+  '2026-03-06 10:00:00.000000', '2026-03-08 10:00:00.000000', 0.0, 0, 'exit_signal', 'Trend', 'dip', 'SPOT', 1.0, 0, 0.0, 0.0, 2),
+ (4, 'binance', 'ADA/USDT', 'ADA', 'USDT', 1, 0.001, NULL, 0.001, NULL, 0.45, NULL, NULL, 45.0, 100.0,
+  '2026-03-09 10:00:00.000000', NULL, 0.4, 0, NULL, 'Trend', NULL, 'SPOT', 1.0, 0, 0.0, 0.0, 2),
+ (5, 'binance', 'XRP/USDT', 'XRP', 'USDT', 0, 0.001, NULL, 0.001, NULL, 0.6, NULL, NULL, 60.0, 100.0,
+  '2026-03-10 10:00:00.000000', NULL, 0.5, 0, NULL, 'Trend', NULL, 'SPOT', 1.0, 0, 0.0, 0.0, 2);
+INSERT INTO orders (id, ft_trade_id, ft_order_side, ft_pair, ft_is_open, ft_amount, ft_price, ft_cancel_reason, order_id,
+    status, order_type, side, price, average, amount, filled, stop_price, order_date, order_filled_date,
+    order_update_date, funding_fee, ft_fee_base) VALUES
+ (1, 1, 'buy', 'ETH/USDT', 0, 0.1, 2000.5, NULL, 'b1', 'closed', 'limit', 'buy', 2001.0, 2000.5, 0.1, 0.1, NULL,
+  '2026-03-02 14:30:00.123456', '2026-03-02 14:30:05.000000', '2026-03-02 14:30:06.000001', 0.0, NULL),
+ (2, 1, 'stoploss', 'ETH/USDT', 0, 0.1, 1900.0, 'replaced', 's1', 'canceled', 'stop_loss_limit', 'sell', 1890.0, NULL, 0.1, 0.0, 1900.0,
+  '2026-03-02 14:30:07.000000', NULL, '2026-03-03 09:00:00.000000', NULL, NULL),
+ (3, 1, 'sell', 'ETH/USDT', 0, 0.1, 2100.25, NULL, 'x1', 'closed', 'market', 'sell', 2100.0, 2100.25, 0.1, 0.1, NULL,
+  '2026-03-03 09:00:01.000000', '2026-03-03 09:00:01.500000', '2026-03-03 09:00:02.000000', 0.0, NULL),
+ (4, 2, 'sell', 'BTC/USDT:USDT', 0, 0.01, 60000.0, NULL, 'b2', 'closed', 'limit', 'sell', 60000.0, 60000.0, 0.01, 0.01, NULL,
+  '2026-03-04 00:00:00.000000', '2026-03-04 00:00:01.000000', '2026-03-04 00:00:02.000000', 0.0, NULL),
+ (5, 2, 'stoploss', 'BTC/USDT:USDT', 0, 0.01, 59000.0, NULL, 'x2', 'closed', 'stop_market', NULL, NULL, 59000.0, 0.01, 0.01, 59100.0,
+  '2026-03-04 00:00:03.000000', '2026-03-05 00:00:00.000000', '2026-03-05 00:00:01.000000', 0.2, NULL),
+ (6, 3, 'buy', 'SOL/USDT', 0, 2.0, 100.0, NULL, 'b3', 'closed', 'limit', 'buy', 100.0, 100.0, 2.0, 2.002, NULL,
+  '2026-03-06 10:00:00.000000', '2026-03-06 10:00:01.000000', '2026-03-06 10:00:02.000000', 0.0, 0.002),
+ (7, 3, 'buy', 'SOL/USDT', 0, 5.0, 120.0, 'timeout', 'b4', 'canceled', 'limit', 'buy', 120.0, 120.0, 5.0, 2.0, NULL,
+  '2026-03-06 12:00:00.000000', '2026-03-06 12:00:01.000000', '2026-03-06 12:10:00.000000', 0.0, NULL),
+ (8, 3, 'sell', 'SOL/USDT', 0, 3.0, 126.0, NULL, 'x3', 'closed', 'limit', 'sell', 126.0, 126.0, 3.0, 3.0, NULL,
+  '2026-03-07 10:00:00.000000', '2026-03-07 10:00:01.000000', '2026-03-07 10:00:02.000000', 0.0, NULL),
+ (9, 3, 'sell', 'SOL/USDT', 0, 1.0, 130.0, NULL, 'x4', 'closed', 'limit', 'sell', 130.0, 130.0, 1.0, 1.0, NULL,
+  '2026-03-08 09:59:00.000000', '2026-03-08 10:00:00.000000', '2026-03-08 10:00:01.000000', 0.0, NULL),
+ (10, 4, 'buy', 'ADA/USDT', 0, 100.0, 0.45, NULL, 'b5', 'closed', 'limit', 'buy', 0.45, NULL, 100.0, 100.0, NULL,
+  '2026-03-09 10:00:00.000000', '2026-03-09 10:00:01.000000', '2026-03-09 10:00:02.000000', 0.0, NULL),
+ (11, 4, 'sell', 'ADA/USDT', 1, 100.0, 0.5, NULL, 'x5', 'open', 'limit', 'sell', 0.5, 0.5, 100.0, 40.0, NULL,
+  '2026-03-09 11:00:00.000000', NULL, '2026-03-09 11:30:00.000000', NULL, NULL),
+ (12, 5, 'buy', 'XRP/USDT', 0, 100.0, 0.6, 'timeout', 'b6', 'expired', 'limit', 'buy', 0.6, NULL, NULL, 0.0, NULL,
+  '2026-03-10 10:00:00.000000', NULL, '2026-03-10 10:10:00.000000', NULL, NULL),
+ (13, 5, 'buy', 'XRP/USDT', 1, 100.0, 0.6, NULL, 'b7', NULL, 'limit', 'buy', 0.6, NULL, 100.0, NULL, NULL,
+  '2026-03-10 10:20:00.000000', NULL, NULL, NULL, NULL),
+ (14, 5, 'buy', 'XRP/USDT', 0, 100.0, 0.6, NULL, 'b8', 'rejected', 'limit', 'buy', 0.6, NULL, 100.0, 0.0, NULL,
+  '2026-03-10 10:30:00.000000', NULL, '2026-03-10 10:30:01.000000', NULL, NULL);
