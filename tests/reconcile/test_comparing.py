@@ -86,6 +86,20 @@ def test_the_bot_closed_only_a_part_of_it() -> None:
     )  # fmt: skip
 
 
+def test_a_result_belongs_to_the_exit_and_a_price_to_its_leg() -> None:
+    fills = [
+        fill("a", "buy", "10", "100", 0 * HOUR),
+        fill("b", "sell", "10", "110", 9 * HOUR),
+    ]
+    made = trade("t1", "long", "10", ("101", 0 * HOUR), ("110", 9 * HOUR))
+    stated = replace(made, realized_pnl=D(5000))
+    until = Asked(period=Period(end=START + HOUR))
+    assert kinds(fills, [stated], until) == [("price", "t1", "entry")]
+    since = Asked(period=Period(start=START + HOUR))
+    assert kinds(fills, [stated], since) == [("pnl", "t1", "")]
+    assert not differences(fills, [made], since)
+
+
 @pytest.mark.parametrize(("entry_price", "at_split"), [("400", "10"), ("100", "40")])
 def test_a_split_is_counted_as_the_bot_counts(entry_price: str, at_split: str) -> None:
     fills = [
