@@ -20,7 +20,8 @@ class Fill:
     """A row of the ledger's `fills`. `fees` are a cost where positive; without `multiplier` it is 1.
 
     `cancels` names another fill that this one takes back, by its key or by what that one is
-    `cancelled_as`. A `conversion` is of currencies.
+    `cancelled_as`. A `conversion` is of currencies. Of one that `closes` the broker says that something was
+    held.
     """
 
     fill_id: str
@@ -43,6 +44,7 @@ class Fill:
     cancels: str | None = None
     cancelled_as: str | None = None
     conversion: bool = False
+    closes: bool = False
 
     @property
     def group(self) -> Group:

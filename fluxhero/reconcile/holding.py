@@ -62,7 +62,7 @@ class Holding:
     fees: Exact = 0
     stated: int = 0  # realised P&L as the source says, units
     unstated: int = 0  # closing fills of which it says nothing
-    carried_in: bool = False  # the source realised something where nothing was held
+    carried_in: bool = False  # by the source something was held where nothing was bought
     cost_known: bool = True
     lots: deque[Lot] = field(default_factory=deque)
     parts: list[Part] = field(default_factory=list)
@@ -100,7 +100,7 @@ class Holding:
         self.fees += fees
         if fill.kind == TRANSFER and not price:
             self.cost_known = False
-        if fill.realized_pnl and quantity == units(fill.quantity):
+        if (fill.realized_pnl or fill.closes) and quantity == units(fill.quantity):
             self.carried_in = True
         self.parts.append(Part(fill, quantity, fees, opening=True))
 

@@ -71,6 +71,7 @@ ROUND_TRIPS_SCHEMA: Final = pa.schema(
         ("realized_pnl", _MONEY),
         ("source_pnl", _MONEY),
         ("fills", pa.int64()),
+        ("carried_in", pa.bool_()),
     ]
 )
 

@@ -14,7 +14,8 @@ SELECT fill_id, mode, broker, symbol, currency, side, quantity, price, executed_
     realized_pnl, multiplier, order_id, trade_id, source,
     json_extract_string(extra, '$.cancels') AS cancels,
     json_extract_string(extra, '$.cancelled_as') AS cancelled_as,
-    coalesce(json_extract_string(extra, '$.assetCategory') = 'CASH', false) AS conversion
+    coalesce(json_extract_string(extra, '$.assetCategory') = 'CASH', false) AS conversion,
+    kind = 'expiry' OR coalesce(json_extract_string(extra, '$.openCloseIndicator') = 'C', false) AS closes
 FROM fills
 """
 # Rows that a bot wrote in terms of its own are found by the storage check.

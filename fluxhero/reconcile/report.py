@@ -95,7 +95,7 @@ class ComparedLine(BaseModel):
 
 
 class ReconcileReport(BaseModel):
-    """Outcome of `reconcile_ledger`; `kinds` counts all differences, `differences` has the first 200."""
+    """Outcome of `reconcile_ledger`; `kinds` counts the differences, `effects` is what they change by currency."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -171,7 +171,7 @@ class ReconcileReport(BaseModel):
                 "trade": line.trade_id or "",
                 "orders": _few(line.orders),
             }
-            for line in self.differences
+            for line in self.differences[:_MOST_LISTED]
         ]
 
     def markdown(self) -> str:
@@ -187,7 +187,7 @@ class ReconcileReport(BaseModel):
             ]
             for line in self.sums
         ]
-        more = sum(self.kinds.values()) - len(self.differences)
+        more = len(self.differences) - len(rows)
         return page(
             self.verdict,
             (
@@ -231,7 +231,7 @@ def report_of(
         round_trips=len(found.trips),
         kinds={kind: counts[kind] for kind in Kind if kind in counts},
         effects=_effects(differences),
-        differences=tuple(_line(one) for one in differences[:_MOST_LISTED]),
+        differences=tuple(map(_line, differences)),
         sums=tuple(line for compared in found.compared for line in _sum_lines(compared)),
     )
 

@@ -1,7 +1,7 @@
 """Round trips of the broker's that are, as a whole, one trade of the bot's."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
@@ -93,17 +93,19 @@ class Wholes:
 
 
 class _ByTime:
-    def __init__(self, legs: Sequence[tuple[Executed, Whole]]) -> None:
-        self._legs = sorted(legs, key=lambda leg: leg[0].first)
-        self._starts = [executed.first for executed, _ in self._legs]
-        lasting = (executed.last - executed.first for executed, _ in legs)
-        self._longest = max(lasting, default=_NO_TIME)
+    """Round trips by the times of each order of their entries, or of their exits."""
+
+    def __init__(self, legs: Iterable[tuple[Executed, Whole]]) -> None:
+        spans = [(span, whole) for executed, whole in legs for span in executed.spans]
+        self._spans = sorted(spans, key=lambda found: found[0])
+        self._starts = [start for (start, _), _ in self._spans]
+        self._longest = max((last - start for (start, last), _ in spans), default=_NO_TIME)
 
     def near(self, leg: Leg, window: timedelta) -> Iterator[Whole]:
         first = bisect_left(self._starts, leg.at - window - self._longest)
         last = bisect_right(self._starts, leg.at + window)
-        for executed, whole in self._legs[first:last]:
-            if executed.distance(leg.at) <= window:
+        for (_, until), whole in self._spans[first:last]:
+            if leg.at - until <= window:
                 yield whole
 
 

@@ -86,6 +86,20 @@ def test_the_bot_closed_only_a_part_of_it() -> None:
     )  # fmt: skip
 
 
+def test_a_result_belongs_to_the_exit_and_a_price_to_its_leg() -> None:
+    fills = [
+        fill("a", "buy", "10", "100", 0 * HOUR),
+        fill("b", "sell", "10", "110", 9 * HOUR),
+    ]
+    made = trade("t1", "long", "10", ("101", 0 * HOUR), ("110", 9 * HOUR))
+    stated = replace(made, realized_pnl=D(5000))
+    until = Asked(period=Period(end=START + HOUR))
+    assert kinds(fills, [stated], until) == [("price", "t1", "entry")]
+    since = Asked(period=Period(start=START + HOUR))
+    assert kinds(fills, [stated], since) == [("pnl", "t1", "")]
+    assert not differences(fills, [made], since)
+
+
 @pytest.mark.parametrize(("entry_price", "at_split"), [("400", "10"), ("100", "40")])
 def test_a_split_is_counted_as_the_bot_counts(entry_price: str, at_split: str) -> None:
     fills = [
@@ -197,6 +211,28 @@ def test_of_what_expired_the_broker_says_the_day_only() -> None:
     made = trade("t1", "long", "1", ("2.50", 0 * HOUR), ("0", 6 * HOUR))
     expired = replace(made, symbol="SPY 260302C00500000", realized_pnl=D(-250))
     assert not differences(fills, [expired])
+
+
+def test_a_currency_that_the_bot_names_has_to_be_the_brokers() -> None:
+    fills = [
+        fill("e", "buy", "10", "100", 0 * HOUR, currency="EUR"),
+        fill("u", "buy", "10", "100", MINUTE, currency="USD"),
+    ]
+    trades = [
+        trade("t1", "long", "10", ("100", 0 * HOUR), currency="USD"),
+        trade("t2", "long", "10", ("100", MINUTE), currency="EUR"),
+    ]
+    assert not differences(fills, trades)
+    nearer = [replace(one, currency=None) for one in trades]
+    assert not differences(fills, nearer)
+    late = [replace(trades[0], currency="GBP"), trades[1]]
+    assert {one.currency for one in differences(fills, late)} == {"GBP", "USD"}
+
+
+def test_a_trade_from_the_brokers_own_source_is_no_bots() -> None:
+    fills = [fill("a", "buy", "10", "100", 0 * HOUR)]
+    bought = trade("t1", "long", "10", ("100", 0 * HOUR))
+    assert not differences(fills, [bought, replace(bought, trade_id="x", source="alpaca")])
 
 
 def test_what_came_of_an_option_is_not_held_against_the_brokers_result() -> None:

@@ -196,6 +196,9 @@ def test_shares_that_are_transferred_realise_nothing() -> None:
 def test_a_result_stated_for_what_opens_tells_of_a_position_carried_in() -> None:
     trip = only_trip([fill(1, "sell", "5", "10", realized_pnl=D("7")), fill(2, "buy", "5", "9")])
     assert trip.carried_in
+    assert only_trip([fill(1, "sell", "5", "10", closes=True)]).carried_in
+    closed = [fill(1, "buy", "5", "10"), fill(2, "sell", "5", "10", closes=True)]
+    assert not only_trip(closed).carried_in
 
 
 def test_groups_do_not_mix() -> None:

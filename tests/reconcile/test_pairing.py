@@ -116,6 +116,21 @@ def test_an_exit_that_the_broker_does_not_have() -> None:
     assert never.pnl_effect == -100
 
 
+def test_what_is_still_held_was_not_closed_by_an_order_of_somebody_else() -> None:
+    fills = [
+        fill("x", "buy", "1", "9", -HOUR, symbol="QQQ"),
+        fill("h1", "buy", "10", "90", -MINUTE * 30),
+        fill("a", "buy", "10", "100", 0 * HOUR),
+        fill("h2", "sell", "10", "95", HOUR),
+    ]
+    trades = [
+        trade("t0", "long", "1", ("9", -HOUR), symbol="QQQ"),
+        trade("t1", "long", "10", ("100", 0 * HOUR)),
+    ]
+    (by_hand,) = differences(fills, trades)
+    assert (by_hand.kind, by_hand.orders) == (Kind.MISSING, ("alpaca:h1", "alpaca:h2"))
+
+
 def test_the_bot_takes_for_open_what_was_closed() -> None:
     fills = [
         fill("a", "buy", "10", "100", 0 * HOUR),

@@ -47,12 +47,13 @@ def deals(count: int = 6) -> list[Deal]:
 
 
 def fill_row(fill: Fill) -> dict[str, Any]:
-    columns = [
-        name for name in Fill.__slots__ if name not in {"cancels", "cancelled_as", "conversion"}
-    ]
+    told_aside = {"cancels", "cancelled_as", "conversion", "closes"}
+    columns = [name for name in Fill.__slots__ if name not in told_aside]
     extra = {name: getattr(fill, name) for name in ("cancels", "cancelled_as")}
     if fill.conversion:
         extra["assetCategory"] = "CASH"
+    if fill.closes:
+        extra["openCloseIndicator"] = "C"
     told = {name: value for name, value in extra.items() if value is not None}
     row = {name: getattr(fill, name) for name in columns}
     return row | {"extra": json.dumps(told) if told else None}
@@ -146,7 +147,7 @@ def test_agreement_is_said_with_what_was_compared(installed: House) -> None:
 
 def test_what_is_outside_of_what_both_have_is_counted(installed: House) -> None:
     first, *rest = deals()
-    opening = replace(first.entry[0], realized_pnl=D(1))
+    opening = replace(first.entry[0], closes=True)
     last = rest[-1].trade
     after = ledgers.START + timedelta(days=9)
     later = replace(last, trade_id="later", entry_time=after, exit_time=after + timedelta(hours=1))
@@ -265,7 +266,7 @@ def test_more_differences_than_a_page_shows(installed: House) -> None:
     )
     report = flow()
     assert report.kinds == {"pnl": 230}
-    assert len(report.table()) == 200
+    assert (len(report.differences), len(report.table())) == (230, 200)
     assert "… and 30 more" in report.markdown()
 
 
