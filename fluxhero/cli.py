@@ -29,6 +29,7 @@ from fluxhero.commands.ingesting import ingest
 from fluxhero.commands.night import down, up
 from fluxhero.commands.nightly_running import nightly
 from fluxhero.commands.querying import query
+from fluxhero.commands.reconciling import reconcile
 from fluxhero.commands.refreshing import refresh
 from fluxhero.commands.repairing import repairs
 from fluxhero.commands.serving import serve
@@ -163,6 +164,7 @@ _VERBS = (
     check,
     waiver,
     repairs,
+    reconcile,
     refresh,
     snapshot,
     breaker,

@@ -34,6 +34,7 @@ REWRITE = "REWRITE_GOLDEN"
     RESTORE,
     INGEST,
     BROKER,
+    RECONCILE,
     EVALUATE,
     REFRESH,
     CHECK,
@@ -46,6 +47,7 @@ REWRITE = "REWRITE_GOLDEN"
     "restore-trades/on-demand",
     "ingest-trades/on-demand",
     "ingest-broker/on-demand",
+    "reconcile-ledger/on-demand",
     "evaluate-backtests/weekly",
     "refresh-market-data/before-open",
     "check-storage/daily",
@@ -104,6 +106,7 @@ def test_deploying_twice_leaves_one_deployment_of_each(
             RESTORE,
             INGEST,
             BROKER,
+            RECONCILE,
             EVALUATE,
             REFRESH,
             CHECK,
@@ -188,7 +191,7 @@ def test_two_runs_do_not_write_the_store_at_once(deployments: dict[str, dict[str
         assert one["global_concurrency_limit"]["limit"] == 1, name
         assert one["concurrency_options"]["collision_strategy"] == "CANCEL_NEW", name
         queue_name = (
-            "watch" if name in {IN_SESSION, HOURLY, EVALUATE} else "store"
+            "watch" if name in {IN_SESSION, HOURLY, EVALUATE, RECONCILE} else "store"
         )  # they do not write it
         assert (one["work_pool_name"], one["work_queue_name"]) == ("fluxhero", queue_name), name
     (queue,) = post("/work_queues/filter", work_queues={"name": {"any_": ["store"]}})

@@ -44,7 +44,7 @@ def commands() -> Iterator[tuple[str, str, list[str]]]:
     """(page, line, arguments) of each `fluxhero …` in a shell block, piped ones included."""
     for page in PAGES:
         for block in _BLOCK.findall(read(page)):
-            for line in block.splitlines():
+            for line in block.replace("\\\n", " ").splitlines():
                 words = shlex.split(line.removeprefix("$ "), comments=True)
                 while words and _ASSIGNMENT.fullmatch(words[0]):
                     words = words[1:]

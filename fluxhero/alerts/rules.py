@@ -18,6 +18,7 @@ FLOWS: Final = (
     "ingest-broker",
     "ingest-trades",
     "nightly",
+    "reconcile-ledger",
     "refresh-market-data",
     "restore-trades",
     "snapshot-metrics",

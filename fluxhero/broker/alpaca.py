@@ -23,6 +23,7 @@ URL: Final = variable("alpaca_api_url")
 _MODES: Final = {"paper-api.alpaca.markets": "paper", "api.alpaca.markets": "live"}
 
 ORDERS_A_PAGE: Final = 500  # the most Alpaca gives
+DEFAULT_A_PAGE: Final = 50  # what it gives where none is asked for
 ACTIVITIES_A_PAGE: Final = 100  # likewise
 _MOST_PAGES: Final = 100_000
 _ORDERS, _ACTIVITIES = "/v2/orders", "/v2/account/activities"
@@ -78,7 +79,7 @@ class TradingApi:
                     yield new
                 elif walk.by_id and page:
                     break
-                elif walk.by_id or len(page) < ORDERS_A_PAGE:
+                elif walk.by_id or not walk.is_full(page):
                     return
                 else:
                     walk.by_id = True
@@ -87,15 +88,14 @@ class TradingApi:
     def activities(self, after: datetime | None) -> Iterator[list[Row]]:
         """Every activity of every type after a moment, each once; None for all there are."""
         query = {"direction": "asc", "page_size": str(ACTIVITIES_A_PAGE)} | _after(after)
-        tokens: dict[str, str] = {}
-        before: set[str] = set()
+        before, tokens = set[str](), dict[str, str]()
         with self._connection() as connection:
             for _ in range(_MOST_PAGES):
                 page = connection.ask(_ACTIVITIES, query | tokens, "", _rows)
                 ids = [row["id"] for row in page]
                 if new := [row for row in page if row["id"] not in before]:
                     yield new
-                elif len(page) < ACTIVITIES_A_PAGE:
+                elif ids in ([], [*tokens.values()]):  # nothing, or the last one again
                     return
                 else:
                     break
@@ -115,9 +115,10 @@ class _Walk:
     """
 
     def __init__(self, after: datetime | None) -> None:
-        self._begin = self._border = after and after.replace(microsecond=0)
+        self._border = after and after.replace(microsecond=0)
         self._known: dict[str, datetime | None] = {}  # what may come again, with its time
         self._last = ""
+        self._longest = DEFAULT_A_PAGE
         self.by_id = False
 
     @property
@@ -130,6 +131,7 @@ class _Walk:
     def new_of(self, page: list[Row]) -> list[Row]:
         """The orders of a page that none before it had; where there are some, the walk moves on."""
         new = [row for row in page if row["id"] not in self._known]
+        self._longest = max(self._longest, len(page))
         if new:
             times = {row["id"]: submitted_at(row) for row in page}
             border = self._before(max(filter(None, times.values()), default=None))
@@ -137,14 +139,19 @@ class _Walk:
                 one: at for one, at in self._known.items() if at and (not border or at > border)
             }
             self._known = {**near, **times}
-            self._last, self._border, self.by_id = page[-1]["id"], border, border is None
+            self._last, self.by_id = page[-1]["id"], border is None
+            self._border = border or self._border
         return new
+
+    def is_full(self, page: list[Row]) -> bool:
+        """Whether there may be more than a page holds, also where it holds less than was asked for."""
+        return len(page) >= self._longest
 
     def _before(self, newest: datetime | None) -> datetime | None:
         if newest is None:
             return None
-        border = newest.replace(microsecond=0) - timedelta(seconds=1)
-        return max(border, self._begin) if self._begin else border
+        before = newest.replace(microsecond=0) - timedelta(seconds=1)
+        return max(before, self._border) if self._border else before  # never back
 
 
 def mode_of(url: str) -> str | None:

@@ -48,7 +48,7 @@ SHA256 = Rule(
 STRUCTURE = Rule(
     "recorded.structure",
     Severity.ERROR,
-    "Every file of bars, findings, profiles, snapshots and evaluations can be read as Parquet.",
+    "Every file of bars, findings, profiles, snapshots, evaluations and reconciliations can be read as Parquet.",
     "The file is damaged. Whatever is calculated from it fails or is wrong.",
     _AGAIN,
 )
@@ -67,7 +67,7 @@ UNFINISHED = Rule(
     "Run `fluxhero check --repair`, which removes it, or remove it by hand.",
 )
 RECORDED_RULES = (RECORD, PRESENT, SHA256, STRUCTURE, COLUMNS, UNFINISHED)
-_OWN = (FOLDER, "profiles", "snapshots", "evaluations", "metrics")
+_OWN = (FOLDER, "profiles", "snapshots", "evaluations", "metrics", "reconcile")
 _SETTLING_SECONDS = 0.3  # after which a file that somebody is writing has its name, or has grown
 
 

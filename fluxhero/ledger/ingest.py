@@ -154,7 +154,7 @@ def ingest_file(
         if not chosen.keeps_raw or imports is None:
             return _bring_in(path, path, store, chosen, options, work, progress, archived)
         raw = keep_raw(path, imports, work=work, snapshot=chosen.snapshot)
-        labelled = dataclasses.replace(options, label=raw.label)
+        labelled = dataclasses.replace(options, label=raw.label, shown=path)
         named = False
         try:
             result = _bring_in(path, raw.path, store, chosen, labelled, work, progress, archived)

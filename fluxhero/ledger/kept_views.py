@@ -1,4 +1,4 @@
-"""What the pipeline keeps as many files of one schema, as relations: snapshots and trials."""
+"""What the pipeline keeps as files of one schema, as relations: snapshots, trials, reconciliations."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ import pyarrow as pa
 from fluxhero.backtest import trials
 from fluxhero.engine import identifier, literal
 from fluxhero.metrics import snapshot_files
+from fluxhero.reconcile import kept
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,4 +68,12 @@ SNAPSHOTS: Final = KeptView(
 )
 # Every backtest that was tried.
 TRIALS: Final = KeptView("trials", trials.SCHEMA, trials.trial_files, trials.read_trials)
-KEPT_VIEWS: Final = {view.name: view for view in (SNAPSHOTS, TRIALS)}
+# What differed between a broker's records and a bot's ledger, in every run.
+DIFFERENCES: Final = KeptView(
+    "differences", kept.DIFFERENCES_SCHEMA, kept.difference_files, kept.read_differences
+)
+# The round trips that all fills made, as of the last run.
+ROUND_TRIPS: Final = KeptView(
+    "round_trips", kept.ROUND_TRIPS_SCHEMA, kept.round_trip_files, kept.read_round_trips
+)
+KEPT_VIEWS: Final = {view.name: view for view in (SNAPSHOTS, TRIALS, DIFFERENCES, ROUND_TRIPS)}

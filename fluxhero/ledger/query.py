@@ -27,6 +27,7 @@ from fluxhero.ledger.kept_views import KEPT_VIEWS
 from fluxhero.ledger.partial import NOT_LOADED
 from fluxhero.ledger.view import VIEWS, open_view
 from fluxhero.metrics import snapshot_files
+from fluxhero.reconcile import kept
 
 TIMEOUT = 60.0  # seconds
 # What makes DuckDB look at tables that the text does not name.
@@ -86,8 +87,8 @@ def run_query(
 
     Raises:
         BadInputError: it is not one reading statement, or DuckDB refuses it.
-        DamagedFileError: it came upon a file of the archive, the cache, the snapshots or the trials that is
-            damaged or gone.
+        DamagedFileError: it came upon a file of the archive, the cache, or what the pipeline keeps beside
+            them that is damaged or gone.
         FluxHeroError: it took longer than `timeout`.
     """
     _check_statement(sql)
@@ -98,7 +99,7 @@ def run_query(
 
 def _readable(workspace: Workspace) -> list[Path]:
     """Folders whose files a statement may read by name."""
-    names = (FOLDER, snapshot_files.FOLDER, trials.FOLDER.parent)
+    names = (FOLDER, snapshot_files.FOLDER, trials.FOLDER.parent, kept.FOLDER)
     results = [workspace.data_dir / name for name in names]
     return [workspace.layout.root, *results, workspace.cache_dir]
 

@@ -47,7 +47,7 @@ def open_view(
     `trades` and `orders` have three columns more than the ledger: `_location` (hot or archive),
     `_archived_at` and `_batch_id`. `batches` has one row a manifest, `findings` what every check of
     storage and limits found, `snapshots` what was measured when, `trials` every backtest that was tried,
-    `bars` the cache of bars.
+    `differences` and `round_trips` what reconciling found, `bars` the cache of bars.
 
     Args:
         workspace: the store and its archive; neither is changed.

@@ -209,7 +209,7 @@ def test_trouble_in_the_midst_brings_nothing_in_and_moves_no_mark(
         passing = [_answered(busy)] * (request - 1)
         busy.troubles = [*passing, *[breaks_off] * 2]
 
-    for request in (1, 2, 3, 4, 5):
+    for request in (2, 5):
         broken_from(request)
         with pytest.raises(ProviderError, match="cannot be reached"):
             run()

@@ -150,6 +150,21 @@ def test_pages_that_come_back_for_ever_are_left(broker: Settings, trading: Tradi
     assert len(trading.asked) == 5
 
 
+def test_a_server_that_does_not_heed_an_id_is_an_error_and_no_loss(
+    broker: Settings, trading: Trading
+) -> None:
+    trading.deaf = True
+    early = [order(number, at) for number, at in enumerate(times(700, apart=7))]
+    trading.orders = [*early, *[order(900 + n, "2024-01-03T15:00:00Z") for n in range(501)]]
+    with pytest.raises(ProviderError, match="round in circles"):
+        orders(broker)
+    trading.page = 60
+    with pytest.raises(ProviderError, match="round in circles"):
+        orders(broker)
+    trading.deaf = False
+    assert sorted(orders(broker)) == sorted(ids(trading.orders))
+
+
 # --------------------------------------------------------------------------- pages of activities
 
 

@@ -24,12 +24,14 @@ class Trading(Served):
         orders: in any order; they are given by the time of submission, and those of one time as they are here.
         activities: in the order in which they were posted.
         page: most rows in an answer, whatever is asked for.
+        deaf: whether it does not heed `after_order_id`.
     """
 
     number: str = "PA3TEST0001"
     orders: list[Row] = field(default_factory=list)
     activities: list[Row] = field(default_factory=list)
     page: int = 500
+    deaf: bool = False
 
 
 def order_id(number: int) -> str:
@@ -169,7 +171,7 @@ def _orders(trading: Trading, query: Query) -> list[Row]:
     if "after" in query:
         begin = _time(query["after"])
         every = [row for row in every if datetime.fromisoformat(row["submitted_at"]) > begin]
-    if "after_order_id" in query:
+    if "after_order_id" in query and not trading.deaf:
         places = [row["id"] for row in every]
         every = every[places.index(query["after_order_id"]) + 1 :]
     return every[: min(int(query["limit"]), trading.page)]

@@ -261,7 +261,6 @@ BAD = [
     ("ingest-trades/on-demand", {"paths": ["x.csv"], "format": "excel"}),
     ("ingest-trades/on-demand", {"paths": ["x.csv"], "timezone": "not a zone"}),
     ("ingest-broker/on-demand", {"mode": "legacy"}),
-    ("ingest-broker/on-demand", {"since": "soon"}),
     ("refresh-market-data/before-open", {"feed": "tape"}),
     ("refresh-market-data/before-open", {"adjustment": "none"}),
     ("refresh-market-data/before-open", {"timeframe": "daily"}),

@@ -1,5 +1,7 @@
 """The night as a whole: its steps, what stops it, what it says, and how the command ends."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,14 +13,17 @@ from prefect.states import Failed
 
 from fluxhero.archive.lock import archive_lock
 from fluxhero.archive.workspace import Workspace
+from fluxhero.broker.watermark import Watermark, write_watermark
 from fluxhero.errors import StoreLockedError
 from fluxhero.metrics.jobs import RunOutcome, read_jobs
 from fluxhero.night.nightly_report import Ended, NightReport, Step
 from tasks.nightly import night_as, run_step
 from tasks.policy import RETRIES
 from tests import samples
+from tests.alpaca_http import KEY, SECRET
 from tests.archive.conftest import make_house
 from tests.archive.test_resources import locked
+from tests.broker.trading_server import Trading, serving, working
 from tests.command import Run
 from tests.deployed import post
 from tests.house import House
@@ -138,26 +143,47 @@ def house(clean_environment: Path, monkeypatch: pytest.MonkeyPatch) -> House:
     return made
 
 
+@contextmanager
+def asking_a_broker(house: House, monkeypatch: pytest.MonkeyPatch) -> Iterator[Trading]:
+    """Within the block, the night asks a broker whose account was fetched before, so that its mode is known."""
+    with serving() as trading:
+        for name, value in {
+            "NIGHTLY_BROKER": "true",
+            "ALPACA_API_URL": trading.url,
+            "ALPACA_API_KEY": KEY,
+            "ALPACA_API_SECRET": SECRET,
+        }.items():
+            monkeypatch.setenv(f"FLUXHERO_{name}", value)
+        store_id = house.workspace.store.identity()
+        mark = Watermark(account=trading.number, mode="paper", store_id=store_id, moved_at=AT)
+        write_watermark(house.data, mark)
+        yield trading
+
+
 @pytest.mark.server
-def test_a_night_brings_in_archives_checks_and_measures(
-    house: House, prefect_harness: str, tmp_path: Path
+def test_a_night_fetches_brings_in_archives_checks_and_measures(
+    house: House, prefect_harness: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "trades.jsonl"
     file.write_text(
         '{"trade_id": "n-1", "mode": "paper", "symbol": "AAPL", "side": "long", "quantity": "1",'
         ' "entry_price": "10", "entry_time": "2026-01-05T15:00:00Z", "status": "open"}\n'
     )
-    state, report = a_night(imports=[str(file)])
+    with asking_a_broker(house, monkeypatch) as trading:
+        trading.orders = [working(1, "2026-01-05T15:00:00Z")]
+        state, report = a_night(imports=[str(file)])
     assert [step.name for step in report.steps] == list(STEPS)
-    assert report.steps[0].came_to.startswith("FLUXHERO_NIGHTLY_BROKER does not say")
+    assert report.steps[0].ended == "ok", report.verdict
+    assert "1 order and 0 activities fetched. Ingested 1 new" in report.steps[0].came_to
     assert report.steps[2].ended == "ok", report.verdict
     assert "purged 3 rows" in report.steps[2].came_to
     assert state.message == report.verdict
     pages = artifacts_of(str(state.state_details.flow_run_id))
-    assert all(f"/runs/flow-run/{step.run_id}" in pages["nightly"] for step in report.steps[1:])
+    assert all(f"/runs/flow-run/{step.run_id}" in pages["nightly"] for step in report.steps)
     assert sorted(job.flow for job in read_jobs(house.data)) == [
         "archive-trades",
         "check-storage",
+        "ingest-broker",
         "ingest-trades",
         "nightly",
         "snapshot-metrics",
@@ -170,7 +196,8 @@ def test_a_step_that_fails_stops_what_depends_on_it_and_the_snapshot_is_taken(
 ) -> None:
     with archive_lock(Workspace.of(house.settings).layout, "a test"):
         state, report = a_night()
-    assert [step.ended for step in report.steps][1:4] == ["skipped", "failed", "not run"]
+    assert [step.ended for step in report.steps][:4] == ["skipped", "skipped", "failed", "not run"]
+    assert report.steps[0].came_to.startswith("FLUXHERO_NIGHTLY_BROKER does not say")
     assert report.steps[4].ended in {"ok", "findings"}
     assert state.is_failed()
     assert state.message.startswith("stopped at archive: the archive")

@@ -98,7 +98,9 @@ def _pages(path: Path, options: ReadOptions) -> Iterator[Page]:
             yield judge.page(raw, [*page.rejected, *refused], own_extra=own_extra)
     if left_out:
         logger.info(
-            "%s: %d orders for several instruments, of which each leg is an order", path, left_out
+            "%s: %d orders for several instruments, of which each leg is an order",
+            options.named(path),
+            left_out,
         )
 
 

@@ -29,6 +29,7 @@ class ReadOptions:
         timezone_given: whether the user named the zone for this very file.
         account: the broker's account, for files that do not tell.
         label: what rows call their file; its name where there is none.
+        shown: what the user calls the file, where it is read from a copy.
     """
 
     table: Table = TRADES
@@ -37,6 +38,11 @@ class ReadOptions:
     timezone_given: bool = False
     account: str | None = None
     label: str | None = None
+    shown: Path | None = None
+
+    def named(self, path: Path) -> Path:
+        """What to call a file in words."""
+        return self.shown or path
 
     def file(self, path: Path) -> str:
         """What rows call a file: the first part of their `source_id`."""

@@ -89,7 +89,7 @@ def _pages(path: Path, options: ReadOptions) -> Iterator[Page]:
         for batch in batches.values():
             if not batch.is_empty:
                 yield batch.page()
-    _log(options.file(path), found, context, left_out)
+    _log(options.named(path), found, context, left_out)
 
 
 class _Batch:
@@ -175,7 +175,7 @@ def _unknown_fields(found: Survey) -> dict[str, tuple[str, ...]]:
     return unknown
 
 
-def _log(file: str, found: Survey, context: Context, left_out: int) -> None:
+def _log(file: Path, found: Survey, context: Context, left_out: int) -> None:
     """Say once what of the file is not in the ledger, and what of it is new to us."""
     from ibflex import Types
 
