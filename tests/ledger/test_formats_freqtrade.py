@@ -106,13 +106,13 @@ def test_a_trade_in_steps_is_what_its_orders_sum_to(rows: Rows) -> None:
     assert trade["exit_price"] == 127
     extra = json.loads(trade["extra"])
     assert (extra["amount"], extra["open_rate"], extra["close_rate"]) == (1.0, 110.0, 130.0)
-    assert trade["stop_loss"] is None, "freqtrade's zero is no price"
 
 
 def test_what_is_open_and_what_was_never_filled(rows: Rows) -> None:
     going, never = rows["trades"][3:]
     assert (going["status"], going["exit_price"], going["fees"]) == ("open", None, None)
     assert (never["status"], never["realized_pnl"]) == ("cancelled", None)
+    assert never["stop_loss"] is None, "freqtrade's zero is no price"
 
 
 def test_orders_have_their_states_sides_and_times(rows: Rows) -> None:
@@ -126,7 +126,7 @@ def test_orders_have_their_states_sides_and_times(rows: Rows) -> None:
         ("sell", "market", "filled", Decimal("0.1"), Decimal("0.1")),
         ("sell", "limit", "filled", Decimal("0.01"), Decimal("0.01")),
         ("buy", "stop_market", "filled", Decimal("0.01"), Decimal("0.01")),
-        ("buy", "limit", "filled", 2, Decimal("2.002")),
+        ("buy", "limit", "filled", 2, 2),
         ("buy", "limit", "cancelled", 5, 2),
         ("sell", "limit", "filled", 3, 3),
         ("sell", "limit", "filled", 1, 1),
@@ -145,6 +145,12 @@ def test_orders_have_their_states_sides_and_times(rows: Rows) -> None:
     assert first["filled_at"] == datetime(2026, 3, 2, 14, 30, 5, tzinfo=UTC)
     assert json.loads(first["extra"])["updated_at"] == "2026-03-02T14:30:06.000001Z"
     assert (stop["limit_price"], stop["stop_price"], stop["filled_at"]) == (1890, 1900, None)
+    in_coins = json.loads(rows["orders"][5]["extra"])
+    assert (in_coins["filled"], in_coins["amount"], in_coins["ft_fee_base"]) == (
+        2.002,
+        2.002,
+        0.002,
+    )
     assert (market["limit_price"], json.loads(market["extra"])["price"]) == (None, 2100.0)
 
 
@@ -192,6 +198,13 @@ def test_what_was_bought_is_what_can_be_sold(rows: Rows) -> None:
         ("UPDATE trades SET open_date = 'then' WHERE id = 4", "time", "entry_time 'then'"),
         ("UPDATE trades SET amount = -1 WHERE id = 4", "sign", "quantity '-1.0'"),
         ("UPDATE trades SET amount = 9e999 WHERE id = 4", "finite", "quantity 'inf'"),
+        ("UPDATE orders SET filled = 'some' WHERE id = 1", "type", "filled_quantity 'some'"),
+        ("UPDATE orders SET average = 9e999 WHERE id = 1", "finite", "average_fill_price 'inf'"),
+        (
+            "UPDATE trades SET fee_open = 'low', stop_loss = 'x' WHERE id = 1",
+            "type",
+            "stop_loss 'x'",
+        ),
         (
             "UPDATE trades SET strategy = CAST(x'ff41' AS TEXT) WHERE id = 4",
             "type",

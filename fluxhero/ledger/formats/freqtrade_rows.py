@@ -1,10 +1,15 @@
 """What the rows of freqtrade's database mean in the ledger's columns.
 
 freqtrade reckons fees at a rate of what was bought and sold, and keeps what it calls a profit net of them.
-It reckons in floating point: each number is written as the shortest decimal that is the same one.
+It reckons in floating point: each number is taken as the shortest decimal that is the same one, and what is
+made of several is made of those.
+
+A fee that was taken in the coin itself (`ft_fee_base`) is taken off what was filled, as freqtrade does, so
+that what was bought is what can be sold, in orders, fills and trades alike.
 """
 
 from collections.abc import Iterable, Mapping
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import orjson
@@ -42,20 +47,21 @@ def trade(row: Source, orders: Iterable[Source], account: str | None) -> Row:
     A trade in several steps is what its filled orders sum to: `amount` is only what is left of it, and
     `close_rate` only the last exit's.
     """
-    done = [each for each in orders if _amount(each) > 0 and not each["ft_is_open"]]
-    closed = not row["is_open"]
+    done = [each for each in orders if _amount(each) > 0 and not _is_true(each["ft_is_open"])]
+    closed = not _is_true(row["is_open"])
     entries = [each for each in done if _is_entry(each, row)]
     exits = [each for each in done if not _is_entry(each, row)]
     quantity, entry, exit_price = row["amount"], row["open_rate"], row.get("close_rate")
     in_steps = len(entries) > 1 or len(exits) > 1
-    if closed and entries and exits and in_steps:
+    summed = closed and entries and exits and in_steps
+    if summed:
         quantity, entry = sum(map(_amount, entries)), _average(entries)
         exit_price = _average(exits)
     never = closed and exit_price is None and not done
     columns = {
         "trade_id": _trade_key(row),
         "symbol": _text(row["pair"]),
-        "side": "short" if row.get("is_short") else "long",
+        "side": "short" if _is_true(row.get("is_short")) else "long",
         "quantity": _text(quantity),
         "entry_price": _text(entry),
         "entry_time": _text(row["open_date"]),
@@ -74,7 +80,7 @@ def trade(row: Source, orders: Iterable[Source], account: str | None) -> Row:
             "fees": _text(_fees(row, quantity, entry, exit_price)),
         }
     rest = {name: value for name, value in row.items() if name not in _TRADE_COLUMNS}
-    if quantity != row["amount"]:
+    if summed:
         rest |= {name: row.get(name) for name in ("amount", "open_rate", "close_rate")}
     return columns | {"extra": _extra(rest, row, account)}
 
@@ -87,10 +93,14 @@ def order(row: Source, of_trade: Source, account: str | None) -> Row:
     """
     kind, status = row.get("order_type"), _status(row)
     limit = isinstance(kind, str) and "limit" in kind
-    filled = row.get("filled")
+    ordered, filled = _first(row, "amount", "ft_amount"), row.get("filled")
     rest = {name: value for name, value in row.items() if name not in _ORDER_COLUMNS}
     if limit:
         rest["price"] = None
+    if filled and row.get("ft_fee_base"):
+        rest |= {"amount": ordered, "filled": filled}
+        filled = _amount(row)
+        ordered = filled if status == "filled" else ordered
     if updated := row.get("order_update_date"):
         rest["updated_at"] = f"{str(updated).replace(' ', 'T')}Z"
     return {
@@ -99,11 +109,11 @@ def order(row: Source, of_trade: Source, account: str | None) -> Row:
         "symbol": _text(row["ft_pair"]),
         "side": _side(row, of_trade),
         "order_type": _text(kind),
-        "quantity": _text(_first(row, "amount", "ft_amount")),
+        "quantity": _text(ordered),
         "filled_quantity": _text(filled),
         "limit_price": _text(row.get("price")) if limit else None,
         "stop_price": _text(row.get("stop_price")),
-        "average_fill_price": _text(_price(row)) if filled else None,
+        "average_fill_price": _text(_told_price(row)) if filled else None,
         "status": status,
         "submitted_at": _text(row.get("order_date")),
         "filled_at": _text(row.get("order_filled_date")) if status == "filled" else None,
@@ -113,15 +123,11 @@ def order(row: Source, of_trade: Source, account: str | None) -> Row:
 
 
 def fill(row: Source, of_trade: Source, account: str | None) -> Row | None:
-    """The ledger's row of what an order bought or sold; None while it goes on, or if that is nothing.
-
-    A fee that was taken in the coin itself is taken off the quantity, as freqtrade does, so that what was
-    bought is what can be sold.
-    """
+    """The ledger's row of what an order bought or sold; None while it goes on, or if that is nothing."""
     quantity, price = _amount(row), _price(row)
-    if row["ft_is_open"] or quantity <= 0:
+    if _is_true(row["ft_is_open"]) or quantity <= 0:
         return None
-    rate = of_trade.get("fee_open" if _is_entry(row, of_trade) else "fee_close")
+    rate = _number(of_trade.get("fee_open" if _is_entry(row, of_trade) else "fee_close"))
     told = ("filled", "ft_fee_base", "funding_fee", "ft_order_tag", "order_update_date")
     return {
         "fill_id": _order_key(row, of_trade),
@@ -131,30 +137,32 @@ def fill(row: Source, of_trade: Source, account: str | None) -> Row | None:
         "currency": _currency(of_trade),
         "side": _side(row, of_trade),
         "quantity": _text(quantity),
-        "price": _text(price),
+        "price": _text(_told_price(row)),
         "executed_at": _text(_first(row, "order_filled_date", "order_update_date")),
         "fees": None if rate is None or price is None else _text(quantity * price * rate),
         "kind": "trade",
         "order_id": _order_key(row, of_trade),
         "trade_id": _trade_key(of_trade),
-        "extra": _packed({"fee_rate": rate, **{name: row.get(name) for name in told}}),
+        "extra": _packed(
+            {"fee_rate": rate and float(rate), **{name: row.get(name) for name in told}}
+        ),
     }
 
 
-def _fees(row: Source, quantity: float, entry: float, exit_price: float | None) -> float | None:
+def _fees(row: Source, quantity: Any, entry: Any, exit_price: Any) -> Decimal | None:
     """What the rates make of both values, less what funding brought in."""
-    opened, closed = row.get("fee_open"), row.get("fee_close")
-    if opened is None or closed is None or exit_price is None:
+    opened, closed = _number(row.get("fee_open")), _number(row.get("fee_close"))
+    amount, bought, sold = _number(quantity), _number(entry), _number(exit_price)
+    if opened is None or closed is None or amount is None or bought is None or sold is None:
         return None
-    paid: float = quantity * (entry * opened + exit_price * closed)
-    return paid - (row.get("funding_fees") or 0.0)
+    return amount * (bought * opened + sold * closed) - (_number(row.get("funding_fees")) or 0)
 
 
 def _status(row: Source) -> str:
     told = row["status"]
     if told in _STATUSES:
         return _STATUSES[told]
-    if told == _OPEN or (told is None and row["ft_is_open"]):
+    if told == _OPEN or (told is None and _is_true(row["ft_is_open"])):
         return "partially_filled" if row.get("filled") else "new"
     raise UnknownStatusError(f"status '{str(told)[:60]}' is none that ccxt knows")
 
@@ -163,33 +171,48 @@ def _side(row: Source, of_trade: Source) -> str | None:
     """Which way an order goes; a stop-loss goes the way out."""
     told = row.get("side") or row["ft_order_side"]
     if told == "stoploss":
-        return "buy" if of_trade.get("is_short") else "sell"
+        return "buy" if _is_true(of_trade.get("is_short")) else "sell"
     side: str | None = _text(told)
     return side
 
 
 def _is_entry(row: Source, of_trade: Source) -> bool:
-    return bool(row["ft_order_side"] == ("sell" if of_trade.get("is_short") else "buy"))
+    return bool(row["ft_order_side"] == ("sell" if _is_true(of_trade.get("is_short")) else "buy"))
 
 
-def _amount(row: Source) -> float:
-    return (row.get("filled") or 0.0) - (row.get("ft_fee_base") or 0.0)
+def _amount(row: Source) -> Decimal:
+    return (_number(row.get("filled")) or Decimal(0)) - (_number(row.get("ft_fee_base")) or 0)
 
 
-def _price(row: Source) -> float | None:
+def _told_price(row: Source) -> Any:
     """What was paid for one, as freqtrade takes it."""
-    found: float | None = next(
-        (row[name] for name in ("average", "price", "stop_price", "ft_price") if row.get(name)),
-        None,
-    )
-    return found
+    names = ("average", "price", "stop_price", "ft_price")
+    return next((row[name] for name in names if row.get(name)), None)
 
 
-def _average(orders: Iterable[Source]) -> float | None:
+def _price(row: Source) -> Decimal | None:
+    return _number(_told_price(row))
+
+
+def _average(orders: Iterable[Source]) -> Decimal | None:
     """What was paid for one in all of several orders."""
-    amounts = [(_amount(each), _price(each) or 0.0) for each in orders]
+    amounts = [(_amount(each), _price(each)) for each in orders]
     whole = sum(amount for amount, _ in amounts)
-    return sum(amount * price for amount, price in amounts) / whole if whole else None
+    return sum(amount * (price or 0) for amount, price in amounts) / whole if whole else None
+
+
+def _number(value: Any) -> Decimal | None:
+    """A number; None for what is none, which the rules name where it is a column of the ledger."""
+    try:
+        number = Decimal(str(value))
+    except InvalidOperation:
+        return None
+    return number if number.is_finite() else None
+
+
+def _is_true(value: Any) -> bool:
+    """Whether SQLite's number for a truth value is that; it comes as text beside a text."""
+    return str(value) not in ("0", "0.0", "None", "")
 
 
 def _last_change(row: Source, orders: Iterable[Source]) -> str | None:
@@ -237,4 +260,4 @@ def _text(value: Any) -> Any:
     """A value as text: the shortest decimal of a float; bytes are left, to be refused."""
     if value is None or isinstance(value, str | bytes):
         return value
-    return repr(value)
+    return f"{value:f}" if isinstance(value, Decimal) else repr(value)

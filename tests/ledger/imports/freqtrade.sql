@@ -34,11 +34,11 @@ INSERT INTO trades (id, exchange, pair, base_currency, stake_currency, is_open, 
  (2, 'bybit', 'BTC/USDT:USDT', 'BTC', 'USDT', 0, 0.0005, NULL, 0.0005, NULL, 60000.0, 59000.0, 9.605, 120.0, 0.01,
   '2026-03-04 00:00:00.000000', '2026-03-05 00:00:00.000000', 61000.0, 1, 'exit_signal', 'Fade', NULL, 'FUTURES', 5.0, 1, 0.0, 0.2, 2),
  (3, 'binance', 'SOL/USDT', 'SOL', 'USDT', 0, 0.001, 'SOL', 0.001, 'USDT', 110.0, 130.0, 67.052, 440.0, 1.0,
-  '2026-03-06 10:00:00.000000', '2026-03-08 10:00:00.000000', 0.0, 0, 'exit_signal', 'Trend', 'dip', 'SPOT', 1.0, 0, 0.0, 0.0, 2),
+  '2026-03-06 10:00:00.000000', '2026-03-08 10:00:00.000000', 90.0, 0, 'exit_signal', 'Trend', 'dip', 'SPOT', 1.0, 0, 0.0, 0.0, 2),
  (4, 'binance', 'ADA/USDT', 'ADA', 'USDT', 1, 0.001, NULL, 0.001, NULL, 0.45, NULL, NULL, 45.0, 100.0,
   '2026-03-09 10:00:00.000000', NULL, 0.4, 0, NULL, 'Trend', NULL, 'SPOT', 1.0, 0, 0.0, 0.0, 2),
  (5, 'binance', 'XRP/USDT', 'XRP', 'USDT', 0, 0.001, NULL, 0.001, NULL, 0.6, NULL, NULL, 60.0, 100.0,
-  '2026-03-10 10:00:00.000000', NULL, 0.5, 0, NULL, 'Trend', NULL, 'SPOT', 1.0, 0, 0.0, 0.0, 2);
+  '2026-03-10 10:00:00.000000', NULL, 0.0, 0, NULL, 'Trend', NULL, 'SPOT', 1.0, 0, 0.0, 0.0, 2);
 INSERT INTO orders (id, ft_trade_id, ft_order_side, ft_pair, ft_is_open, ft_amount, ft_price, ft_cancel_reason, order_id,
     status, order_type, side, price, average, amount, filled, stop_price, order_date, order_filled_date,
     order_update_date, funding_fee, ft_fee_base) VALUES
@@ -52,7 +52,7 @@ INSERT INTO orders (id, ft_trade_id, ft_order_side, ft_pair, ft_is_open, ft_amou
   '2026-03-04 00:00:00.000000', '2026-03-04 00:00:01.000000', '2026-03-04 00:00:02.000000', 0.0, NULL),
  (5, 2, 'stoploss', 'BTC/USDT:USDT', 0, 0.01, 59000.0, NULL, 'x2', 'closed', 'stop_market', NULL, NULL, 59000.0, 0.01, 0.01, 59100.0,
   '2026-03-04 00:00:03.000000', '2026-03-05 00:00:00.000000', '2026-03-05 00:00:01.000000', 0.2, NULL),
- (6, 3, 'buy', 'SOL/USDT', 0, 2.0, 100.0, NULL, 'b3', 'closed', 'limit', 'buy', 100.0, 100.0, 2.0, 2.002, NULL,
+ (6, 3, 'buy', 'SOL/USDT', 0, 2.002, 100.0, NULL, 'b3', 'closed', 'limit', 'buy', 100.0, 100.0, 2.002, 2.002, NULL,
   '2026-03-06 10:00:00.000000', '2026-03-06 10:00:01.000000', '2026-03-06 10:00:02.000000', 0.0, 0.002),
  (7, 3, 'buy', 'SOL/USDT', 0, 5.0, 120.0, 'timeout', 'b4', 'canceled', 'limit', 'buy', 120.0, 120.0, 5.0, 2.0, NULL,
   '2026-03-06 12:00:00.000000', '2026-03-06 12:00:01.000000', '2026-03-06 12:10:00.000000', 0.0, NULL),
