@@ -1,4 +1,4 @@
-"""Large exports as brokers write them, made anew for each run: the same bytes for the same numbers."""
+"""Large exports of Alpaca, as it writes them, made anew for each run: the same bytes for the same numbers."""
 
 import random
 import uuid
@@ -75,28 +75,3 @@ def write_orders(path: Path, count: int) -> None:
                 file.write(b"\n")
         if not lines:
             file.write(b"]")
-
-
-def write_executions(path: Path, count: int) -> None:
-    """Write a Flex statement of Interactive Brokers with so many executions."""
-    chance = random.Random(2)
-    with path.open("w", encoding="utf-8") as file:
-        file.write(
-            '<FlexQueryResponse queryName="all" type="AF">\n<FlexStatements count="1">\n'
-            '<FlexStatement accountId="U1234567" fromDate="20260105" toDate="20261231" '
-            'period="LastYear" whenGenerated="20261231;235959">\n<Trades>\n'
-        )
-        for number in range(count):
-            at = _FIRST + timedelta(seconds=60 * number)
-            side, sign = chance.choice((("BUY", ""), ("SELL", "-")))
-            price = chance.randrange(20_000, 600_000) / 1000
-            file.write(
-                '<Trade accountId="U1234567" currency="USD" fxRateToBase="1" assetCategory="STK" '
-                f'symbol="{chance.choice(_SYMBOLS)}" conid="756733" tradeID="{number + 1}" multiplier="1" '
-                f'ibExecID="0000e0d5.{number:08x}.01.01" ibOrderID="{number + 1}" '
-                f'dateTime="{at:%Y%m%d;%H%M%S}" tradeDate="{at:%Y%m%d}" orderTime="{at:%Y%m%d;%H%M%S}" '
-                f'transactionType="ExchTrade" exchange="ARCA" quantity="{sign}10" tradePrice="{price}" '
-                f'ibCommission="-1" ibCommissionCurrency="USD" taxes="0" fifoPnlRealized="0" '
-                f'buySell="{side}" orderType="LMT" levelOfDetail="EXECUTION" notes="" />\n'
-            )
-        file.write("</Trades>\n</FlexStatement>\n</FlexStatements>\n</FlexQueryResponse>\n")

@@ -20,13 +20,13 @@ from benchmarks import import_data
 from benchmarks.report import machine, verdict_line
 from benchmarks.routes import cpu_seconds, peak_mb
 from fluxhero.ledger.duckdb_store import DuckDBStore
-from fluxhero.ledger.formats import FORMATS, ReadOptions, select
+from fluxhero.ledger.formats import ReadOptions, select
 from fluxhero.ledger.ingest import ingest_file
+from tests.flex import write_executions
 
 _ROOT = Path(__file__).parent.parent
-_OPTIONS = ReadOptions(mode="live", account="A1", timezone="America/New_York", timezone_given=True)
+_OPTIONS = ReadOptions(mode="live", timezone="America/New_York", timezone_given=True)
 _BOUND, _GROWTH, _TIMES = 10, 1.25, 10
-_FLEX = "ibkr-flex"
 
 Measured = dict[str, float]
 
@@ -112,9 +112,10 @@ def speed(folder: Path, orders: int, rounds: int) -> dict[str, Measured]:
 
 def memory(folder: Path, orders: int) -> dict[str, dict[str, Measured]]:
     """Format → route → what it took of a file of so many rows, and of ten times that."""
-    kinds = {"JSON lines": ("rows.jsonl", import_data.write_orders)}
-    if _FLEX in FORMATS:
-        kinds["Flex XML"] = ("rows.xml", import_data.write_executions)
+    kinds: dict[str, tuple[str, Callable[[Path, int], object]]] = {
+        "JSON lines": ("rows.jsonl", import_data.write_orders),
+        "Flex XML": ("rows.xml", write_executions),
+    }
     found: dict[str, dict[str, Measured]] = {}
     for kind, (name, write) in kinds.items():
         path = folder / name

@@ -642,3 +642,15 @@ def test_orders_need_not_have_the_same_fields(tmp_path: Path) -> None:
     rows, rejected = orders_of(tmp_path, ORDER, {**other, "id": "B", "brand_new": 1})
     assert not rejected
     assert [json.loads(row["extra"]).get("brand_new") for row in rows] == [None, 1]
+
+
+@pytest.mark.parametrize(
+    "name", ['say "so"', "back\\slash", "line\nbreak", "naïve ✓", "\x7f", "nul\x00"]
+)
+def test_what_a_client_calls_its_order_comes_back_as_it_was(tmp_path: Path, name: str) -> None:
+    row = one_order(tmp_path, client_order_id=name)
+    assert json.loads(row["extra"])["client_order_id"] == name
+    beside, _ = orders_of(tmp_path, {**ORDER, "client_order_id": name}, {**ORDER, "more": [1]})
+    assert beside[0]["extra"] == row["extra"], "whatever it is read together with"
+    odd = one_order(tmp_path, **{name: "x", "client_order_id": None})
+    assert json.loads(odd["extra"])[name] == "x"

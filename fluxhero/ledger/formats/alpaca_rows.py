@@ -26,6 +26,7 @@ from fluxhero.ledger.schema import BASE_CURRENCY
 SOURCE = "alpaca"
 EXACT = "exact"  # of any `extra`: what the ledger itself puts there
 _OPTION = re.compile(r"[A-Z]{1,6}[0-9]?[0-9]{6}[CP][0-9]{8}")
+_ESCAPED = re.compile(r'["\\\x00-\x1f]')
 _SORTED = orjson.OPT_SORT_KEYS
 
 
@@ -139,6 +140,8 @@ def extra_column(
         exact: whether numbers may be `exact_json.Number`.
         refusals: rows whose extra cannot be written go there.
     """
+    if not exact and count and (joined := _joined(columns)) is not None:
+        return joined
     gaps = {name: list(map(type, values)).count(NoneType) for name, values in columns.items()}
     full = tuple(name for name, missing in gaps.items() if not missing)
     told = zip(*(columns[name] for name in full), strict=True) if full else repeat((), count)
@@ -159,6 +162,33 @@ def extra_column(
             texts.append("{}")
             refusals.add(at, "json", str(error))
     return pa.array(texts, pa.string())
+
+
+def _joined(columns: Mapping[str, Sequence[Any]]) -> pa.Array | None:
+    """The same for columns of plain text and truth values, put together a column at a time.
+
+    Twice as quick as a row at a time; None where there is anything else, or text to be escaped.
+    """
+    texts, members = [], []
+    for name in sorted(columns):
+        kinds = set(map(type, columns[name])) - {NoneType}
+        if _ESCAPED.search(name):
+            return None
+        if kinds == {str}:
+            text = pa.array(columns[name], pa.string())
+            texts.append(text)
+            members.append(pc.binary_join_element_wise(f'"{name}":"', text, '"', ""))
+        elif kinds == {bool}:
+            text = pa.array(columns[name], pa.bool_()).cast(pa.string())
+            members.append(pc.binary_join_element_wise(f'"{name}":', text, ""))
+        elif kinds:
+            return None
+    every = pc.binary_join_element_wise(*texts, "", null_handling="skip")
+    if pc.any(pc.match_substring_regex(every, _ESCAPED.pattern)).as_py():
+        return None
+    return pc.binary_join_element_wise(
+        "{", pc.binary_join_element_wise(*members, ",", null_handling="skip"), "}", ""
+    )
 
 
 def extra_text(members: dict[str, Any], *, exact: bool) -> str:
