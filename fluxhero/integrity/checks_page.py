@@ -23,6 +23,7 @@ _AREAS = {
     "mirror": "Mirror",
     "orders": "Orders: values",
     "positions": "Positions: values",
+    "raw": "Kept exports",
     "recorded": "The pipeline's own files",
     "store": "Hot store",
     "trades": "Trades: values",

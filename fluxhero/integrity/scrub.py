@@ -19,6 +19,7 @@ from fluxhero.integrity.chain_scrub import scrub_chain, survey_of
 from fluxhero.integrity.file_scrub import scrub_files
 from fluxhero.integrity.mirror_scrub import scrub_mirror
 from fluxhero.integrity.passed import Passed
+from fluxhero.integrity.raw_scrub import RAW_RULES, scrub_raw
 from fluxhero.integrity.recorded_scrub import RECORDED_RULES, scrub_recorded
 from fluxhero.integrity.results import Result, errored
 from fluxhero.integrity.rules import Rule
@@ -27,7 +28,7 @@ from fluxhero.integrity.store_scrub import scrub_store
 from fluxhero.integrity.tree_scrub import scrub_tree
 
 logger = logging.getLogger(__name__)
-RULES = (*ARCHIVE_RULES, *RECORDED_RULES)
+RULES = (*ARCHIVE_RULES, *RECORDED_RULES, *RAW_RULES)
 
 
 def scrub(scope: Scope, memory: Passed) -> list[Result]:
@@ -44,6 +45,7 @@ def scrub(scope: Scope, memory: Passed) -> list[Result]:
         (TREE_RULES, lambda: scrub_tree(scope, found)),
         (MIRROR_RULES, lambda: scrub_mirror(scope, found, memory)),
         (RECORDED_RULES, lambda: scrub_recorded(scope, memory)),
+        (RAW_RULES, lambda: scrub_raw(scope, memory)),
     )
     return [*store, *(result for rules, part in parts for result in _told(rules, part))]
 

@@ -27,22 +27,25 @@ WITH touched AS (
     SELECT DISTINCT order_id FROM read_parquet({written}) WHERE order_id IS NOT NULL AND kind = 'trade'
 ),
 mine AS (
-    SELECT f.*, json_extract_string(f.extra, '$.{cancels}') AS taken_back
+    SELECT f.order_id, mode, broker, symbol, side, quantity, price, executed_at, source, source_id, trade_id,
+        account, currency, extra ->> '$.order_type' AS order_type,
+        TRY_CAST(extra ->> '$.submitted_at' AS TIMESTAMPTZ) AS submitted_at,
+        extra ->> '$.{cancels}' AS taken_back, coalesce(extra ->> '$.{cancelled_as}', fill_id) AS called
     FROM hot.fills f SEMI JOIN touched USING (order_id) WHERE f.kind = 'trade'
 ),
 counted AS (
-    SELECT *, taken_back IS NULL AND coalesce(json_extract_string(extra, '$.{cancelled_as}'), fill_id)
-        NOT IN (SELECT taken_back FROM mine WHERE taken_back IS NOT NULL) AS stands
+    SELECT *, taken_back IS NULL
+        AND called NOT IN (SELECT taken_back FROM mine WHERE taken_back IS NOT NULL) AS stands
     FROM mine
 ),
 summed AS (
     SELECT order_id, any_value(mode) AS mode, any_value(broker) AS broker, any_value(symbol) AS symbol,
         arg_min(side, executed_at) FILTER (taken_back IS NULL) AS side,
-        any_value(json_extract_string(extra, '$.order_type')) AS order_type,
+        any_value(order_type) AS order_type,
         coalesce(sum(quantity) FILTER (stands), 0) AS filled,
         sum(quantity) FILTER (taken_back IS NULL) AS ever,
         sum(quantity::DECIMAL(38,8) * price) FILTER (stands) AS paid,
-        min(TRY_CAST(json_extract_string(extra, '$.submitted_at') AS TIMESTAMPTZ)) AS submitted_at,
+        min(submitted_at) AS submitted_at,
         max(executed_at) FILTER (stands) AS filled_at,
         max(executed_at) AS last_at, any_value(source) AS source,
         arg_max(source_id, executed_at) AS source_id,

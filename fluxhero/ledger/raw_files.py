@@ -4,6 +4,7 @@ A row that was read from one names it by the first digits of that, so that whate
 broker can be held against what the broker said.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from fluxhero.durable import (
 FOLDER: Final = Path("imports")  # of the data folder
 _DIGITS: Final = 16  # of the digest, in the rows
 _LONGEST_SUFFIX: Final = 10
+_NAME: Final = re.compile(r"[0-9a-f]{64}(\.[0-9a-z]{1,9})?")
 
 Snapshot = Callable[[Path, Path], None]
 
@@ -79,9 +81,14 @@ def discard_raw(raw: RawFile) -> None:
         remove(raw.path)
 
 
+def kept_files(folder: Path) -> list[Path]:
+    """All files that are kept."""
+    return sorted(path for path in folder.glob("*") if _NAME.fullmatch(path.name))
+
+
 def clear_half_kept(folder: Path) -> None:
     """Remove what a killed process did not finish; no other may be at work."""
-    for path in half_written(folder, r"[0-9a-f]{64}\S*", copies=True):
+    for path in half_written(folder, _NAME.pattern, copies=True):
         remove(path)
 
 
