@@ -77,6 +77,7 @@ def _missing(scope: Scope, files: list[Path]) -> Iterator[Result]:
 
 def _named(scope: Scope) -> set[str]:
     """What rows call the files that they were read from."""
+    scope.workspace.store.check_there()  # one that is gone names nothing, which is no proof
     named: set[str] = set()
     with connect() as connection:
         connection.execute("CREATE SCHEMA hot")

@@ -142,6 +142,8 @@ def fill_the_rest(house: House, rng: random.Random) -> None:
         "quantity": Decimal(199),
         "entry_price": Decimal("58.1"),
     }
+    abroad = flows[0] | {"flow_id": "f-abroad", "currency": "EUR"}
+    flows.append(abroad)
     samples.insert_duckdb(house.store, "orders", *orders)
     samples.insert_duckdb(house.store, "cash_flows", *flows)
     samples.insert_duckdb(house.store, "equity", *values)
@@ -233,5 +235,6 @@ def test_another_process_measures_the_same(house: House) -> None:
             "unrealized_pnl_usd",
             "cash_flow_usd",
             "fees_usd_total",
+            "rows_other_currency",
         }:
             assert told in names, "what the test has no data for it does not prove"
