@@ -618,11 +618,16 @@ def test_a_flow_that_is_run_as_a_module_is_the_command(
 
 
 @pytest.mark.server
-def test_the_demo_can_be_run_twice(
-    clean_environment: Path, run: Run, prefect_harness: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("times", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_the_demo_shows_every_step_and_can_be_run_again(
+    clean_environment: Path,
+    run: Run,
+    prefect_harness: str,
+    monkeypatch: pytest.MonkeyPatch,
+    times: int,
 ) -> None:
     monkeypatch.setenv("FLUXHERO_STORE_URL", f"sqlite:///{clean_environment}/the-users-own.db")
-    for _ in range(2):
+    for _ in range(times):
         with patch.dict(os.environ):  # so that what the demo sets is undone
             ended = run("demo", "--json")
         assert ended.status == 0, ended.err

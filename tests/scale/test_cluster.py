@@ -179,6 +179,7 @@ def test_a_killed_worker_costs_nothing_but_time(
     assert not workers()
 
 
+@pytest.mark.slow
 @pytest.mark.server
 def test_workers_that_end_again_and_again_are_told_and_the_next_run_goes_on(
     prefect_harness: str,
