@@ -48,16 +48,7 @@ def fills() -> Suite:
                 remedy=parts.COMPARE + parts.CORRECT,
                 bad="price < 0 OR (kind = 'trade' AND price = 0)",
             ),
-            RowRule(
-                "fills.fees-not-negative",
-                Severity.WARNING,
-                says="Fees are not negative.",
-                means="Fees are what was paid, as a positive amount. A negative one is added to the result instead of "
-                "taken from it, unless the broker did pay a rebate.",
-                remedy="If the broker pays rebates, waive the finding (`fluxhero waiver add`). "
-                + parts.CORRECT,
-                bad="fees < 0",
-            ),
+            parts.fees_not_negative(FILLS),
             RowRule(
                 "fills.multiplier",
                 Severity.ERROR,

@@ -159,6 +159,21 @@ def readable_times(table: Table) -> RowRule:
     )
 
 
+def fees_not_negative(table: Table) -> RowRule:
+    """Fees are a cost."""
+    return RowRule(
+        f"{table.name}.fees-not-negative",
+        Severity.WARNING,
+        says="Fees are not negative.",
+        means="Fees are what was paid, as a positive amount. A negative one is added to the result instead of "
+        "taken from it, unless the broker did pay a rebate.",
+        remedy="If the broker paid a rebate, waive the finding (`fluxhero waiver add`). "
+        + COMPARE
+        + CORRECT,
+        bad="fees < 0",
+    )
+
+
 def positive_prices(table: Table, names: Sequence[str], *, or_zero: Sequence[str] = ()) -> RowRule:
     """Prices are above zero; some may be zero."""
     conditions = [f"{name} <= 0" for name in names] + [f"{name} < 0" for name in or_zero]

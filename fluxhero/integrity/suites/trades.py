@@ -105,17 +105,7 @@ def _amounts() -> tuple[RowRule, ...]:
             ("entry_price", "exit_price", "stop_loss", "take_profit"),
             ("entry_price", "exit_price"),
         ),
-        RowRule(
-            "trades.fees-not-negative",
-            Severity.WARNING,
-            says="Fees are not negative.",
-            means="Fees are what was paid, as a positive amount. A negative one is added to the result instead of "
-            "taken from it, unless the broker did pay a rebate.",
-            remedy="If the broker paid a rebate, waive the finding (`fluxhero waiver add`). "
-            + parts.COMPARE
-            + parts.CORRECT,
-            bad="fees < 0",
-        ),
+        parts.fees_not_negative(TRADES),
     )
 
 
