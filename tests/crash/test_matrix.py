@@ -25,7 +25,7 @@ def judge_with_reader(results: Sequence[Result], kills: int) -> None:
 @pytest.mark.parametrize("store", STORES)
 def test_a_sample_of_kills_loses_nothing(store: str, tmp_path: Path) -> None:
     places = [place for place in ARCHIVE if place[0] == store]
-    judge_with_reader(run_matrix(6, 20261123, tmp_path, places=places), 6)
+    judge_with_reader(run_matrix(8, 20261123, tmp_path, places=places), 8)
 
 
 @pytest.mark.timeout(240)
