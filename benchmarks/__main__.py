@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from benchmarks import data, report, writer
+from benchmarks.report import say
 
 _ROOT = Path(__file__).parent.parent
 _SETTLE = 3  # seconds: a store that was changed just now is compared more thoroughly
@@ -38,10 +39,6 @@ def _route(name: str, store: Path, rounds: int) -> dict[str, float]:
     return min(results, key=lambda result: result["cpu"])
 
 
-def _say(text: str) -> None:
-    sys.stderr.write(text + "\n")
-
-
 def main() -> None:
     """Measure and report."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
@@ -58,7 +55,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="fluxhero-bench-") as name:
         folder = Path(name)
         duckdb_store, sqlite_store = folder / "ledger.duckdb", folder / "system.db"
-        _say(f"making two stores of {options.rows:,} trades")
+        say(f"making two stores of {options.rows:,} trades")
         data.make_duckdb_store(duckdb_store, options.rows)
         data.make_sqlite_store(sqlite_store, options.rows)
         for route, store in (
@@ -68,12 +65,12 @@ def main() -> None:
             ("archive_sqlite", sqlite_store),
         ):
             results[route] = _route(route, store, options.rounds)
-            _say(f"{route}: {results[route]}")
+            say(f"{route}: {results[route]}")
         live_store = folder / "live.db"
         data.make_sqlite_store(live_store, options.rows // 20)
         for journal in ("wal", "delete"):
             results[f"writer_{journal}"] = writer.measure(live_store, folder, journal)
-            _say(f"writer, {journal}: {results[f'writer_{journal}']}")
+            say(f"writer, {journal}: {results[f'writer_{journal}']}")
         duckdb_store.unlink()
         sqlite_store.unlink()
         if options.large:
@@ -81,17 +78,17 @@ def main() -> None:
                 ("duckdb", data.make_duckdb_store),
                 ("sqlite", data.make_sqlite_store),
             ):
-                _say(f"making a {kind} store of {options.large:,} trades")
+                say(f"making a {kind} store of {options.large:,} trades")
                 with tempfile.TemporaryDirectory(dir=folder) as own:
                     store = Path(own, "large.store")
                     make(store, options.large)
                     results[f"large_{kind}"] = _run(
                         "benchmarks.routes", f"archive_{kind}", str(store), own
                     )
-                _say(f"large {kind}: {results[f'large_{kind}']}")
+                say(f"large {kind}: {results[f'large_{kind}']}")
         results["start"] = report.start_up_seconds(folder)
     options.out.write_text(report.markdown(results, options.rows, options.large), encoding="utf-8")
-    _say(f"written to {options.out}")
+    say(f"written to {options.out}")
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ import psutil
 from websockets.asyncio.client import ClientConnection, connect
 
 from benchmarks import data
-from benchmarks.report import machine, verdict_line
+from benchmarks.report import machine, say, verdict_line
 from benchmarks.routes import archive_duckdb
 from fluxhero.api.tokens import make_secret
 
@@ -186,15 +186,15 @@ async def _load(url: str, token: str, server: psutil.Process) -> dict[str, Measu
     await pool.open(_CONNECTIONS)
     for path in (*_MIX, "/metrics"):  # imports and first reads are charged to nobody
         await pool.get(path)
-    _say("/metrics while flows run")
+    say("/metrics while flows run")
     results["metrics"] = await _scrapes(pool)
     pool = _Pool(url, token)
     await pool.open(_CONNECTIONS)
-    _say(f"{_RATE} requests a second for {_SECONDS} s")
+    say(f"{_RATE} requests a second for {_SECONDS} s")
     before = sum(server.cpu_times()[:2])
     results["requests"] = requests = await _requests(pool)
     requests["cpu"] = (sum(server.cpu_times()[:2]) - before) / requests["seconds"]
-    _say(f"{_CLIENTS} WebSocket clients, {_EVENTS} events")
+    say(f"{_CLIENTS} WebSocket clients, {_EVENTS} events")
     results["events"] = await _events(url.replace("http:", "ws:") + "ws", headers)
     results["server"] = {"mb": server.memory_info().rss / 1e6}
     return results
@@ -204,7 +204,7 @@ def measure(rows: int) -> dict[str, Measured]:
     """Everything, on a ledger of so many trades."""
     with tempfile.TemporaryDirectory(prefix="fluxhero-api-") as name:
         folder = Path(name)
-        _say(f"a ledger of {rows:,} trades")
+        say(f"a ledger of {rows:,} trades")
         data.make_duckdb_store(folder / _STORE, rows)
         archive_duckdb(folder / _STORE, folder)
         make_secret(folder / "auth-secret")
@@ -286,10 +286,6 @@ def markdown(results: dict[str, Measured], rows: int) -> str:
     )
 
 
-def _say(text: str) -> None:
-    sys.stderr.write(text + "\n")
-
-
 def main() -> None:
     """Measure and report, or be the flows that run meanwhile."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.api", description=__doc__)
@@ -301,7 +297,7 @@ def main() -> None:
         night()
     results = measure(options.rows)
     options.out.write_text(markdown(results, options.rows), encoding="utf-8")
-    _say(f"written to {options.out}")
+    say(f"written to {options.out}")
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from benchmarks.report import machine, routes_table, verdict_line
+from benchmarks.report import machine, routes_table, say, verdict_line
 from benchmarks.routes import cpu_seconds, peak_mb
 from config.loading import load_settings
 from fluxhero.backtest.asking import targets_of
@@ -237,7 +237,7 @@ def measure() -> Routes:
     """Everything."""
     results: Routes = {}
     for name in ROUTES:
-        _say(name)
+        say(name)
         done = subprocess.run(
             [sys.executable, "-m", "benchmarks.backtests", "--route", name],
             cwd=_ROOT,
@@ -249,7 +249,7 @@ def measure() -> Routes:
     engine = next(engine for engine in ENGINES if engine.name == "vectorbt")
     environment = environment_of(engine, load_settings(), build=True)
     for route in (documented, runner_one, runner_sweep):
-        _say(f"vectorbt, {route.__name__}")
+        say(f"vectorbt, {route.__name__}")
         with tempfile.TemporaryDirectory(prefix="fluxhero-backtests-") as folder:
             results |= route(environment, Path(folder))
     return results
@@ -363,10 +363,6 @@ def _line(name: str, results: Routes, *routes: str) -> str:
     return f"| {' | '.join([name, *cells, *[''] * (3 - len(cells))])} |"
 
 
-def _say(text: str) -> None:
-    sys.stderr.write(text + "\n")
-
-
 def main() -> None:
     """Measure and report, or run one route."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.backtests", description=__doc__)
@@ -379,7 +375,7 @@ def main() -> None:
         return
     results = measure()
     options.out.write_text(markdown(results, _version()), encoding="utf-8")
-    _say(f"written to {options.out}")
+    say(f"written to {options.out}")
 
 
 def _version() -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 import duckdb
 
 from benchmarks import data, expect, scrub
-from benchmarks.report import machine, routes_table, verdict_line
+from benchmarks.report import machine, routes_table, say, verdict_line
 from benchmarks.routes import archive_duckdb, cpu_seconds, peak_mb
 from fluxhero.engine import literal
 
@@ -104,18 +104,18 @@ def measure(rows: int, scrub_rows: int) -> dict[str, Measured]:
     """Everything, each route in a process of its own."""
     results: dict[str, Measured] = {}
     with tempfile.TemporaryDirectory(prefix="fluxhero-checks-") as name:
-        _say(f"values: {rows:,} rows")
+        say(f"values: {rows:,} rows")
         results |= expect.measure(rows, Path(name))
     with tempfile.TemporaryDirectory(prefix="fluxhero-checks-") as name:
-        _say(f"scrub: {scrub_rows:,} rows")
+        say(f"scrub: {scrub_rows:,} rows")
         results |= scrub.measure(Path(name), scrub_rows)
     with tempfile.TemporaryDirectory(prefix="fluxhero-checks-") as name:
-        _say(f"whole checks: archiving {rows:,} rows")
+        say(f"whole checks: archiving {rows:,} rows")
         folder = Path(name)
         make_archive(folder, rows)
         for route, deep in (("first", False), ("fast", False), ("deep", True)):
             results[route] = _step(folder, deep=deep)
-            _say(f"{route}: {results[route]}")
+            say(f"{route}: {results[route]}")
     return results
 
 
@@ -191,10 +191,6 @@ def markdown(results: dict[str, Measured], rows: int, scrub_rows: int) -> str:
     )
 
 
-def _say(text: str) -> None:
-    sys.stderr.write(text + "\n")
-
-
 def main() -> None:
     """Measure and report, or run the steps of one check."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.checks", description=__doc__)
@@ -208,7 +204,7 @@ def main() -> None:
         return
     results = measure(options.rows, options.scrub_rows)
     options.out.write_text(markdown(results, options.rows, options.scrub_rows), encoding="utf-8")
-    _say(f"written to {options.out}")
+    say(f"written to {options.out}")
 
 
 if __name__ == "__main__":

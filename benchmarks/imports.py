@@ -17,7 +17,7 @@ from pathlib import Path
 import orjson
 
 from benchmarks import import_data
-from benchmarks.report import machine, verdict_line
+from benchmarks.report import machine, say, verdict_line
 from benchmarks.routes import cpu_seconds, peak_mb
 from fluxhero.ledger.duckdb_store import DuckDBStore
 from fluxhero.ledger.formats import ReadOptions, select
@@ -207,10 +207,6 @@ def markdown(fast: dict[str, Measured], flat: dict[str, dict[str, Measured]], or
     )
 
 
-def _say(text: str) -> None:
-    sys.stderr.write(text + "\n")
-
-
 def main() -> None:
     """Measure and report, or run one route."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.imports", description=__doc__)
@@ -226,11 +222,11 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory(prefix="fluxhero-imports-") as folder:
         fast = speed(Path(folder), options.orders, options.rounds)
-        _say(json.dumps(fast, indent=1))
+        say(json.dumps(fast, indent=1))
         flat = memory(Path(folder), options.memory)
-        _say(json.dumps(flat, indent=1))
+        say(json.dumps(flat, indent=1))
     options.out.write_text(markdown(fast, flat, options.orders), encoding="utf-8")
-    _say(f"written to {options.out}")
+    say(f"written to {options.out}")
 
 
 if __name__ == "__main__":

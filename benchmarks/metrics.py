@@ -21,7 +21,7 @@ from typing import Any
 import duckdb
 
 from benchmarks import data
-from benchmarks.report import machine, routes_table, verdict_line
+from benchmarks.report import machine, routes_table, say, verdict_line
 from benchmarks.routes import archive_duckdb, cpu_seconds, peak_mb
 from fluxhero.archive.layout import Layout
 from fluxhero.archive.workspace import Workspace
@@ -171,7 +171,7 @@ def measure(folder: Path, rounds: int) -> dict[str, dict[str, Any]]:
                 check=True,
             )
             found = json.loads(done.stdout.splitlines()[-1])
-            _say(f"{route}: {found['cpu']} CPU s, {found['peak_mb']} MB")
+            say(f"{route}: {found['cpu']} CPU s, {found['peak_mb']} MB")
             if route not in results or found["cpu"] < results[route]["cpu"]:
                 results[route] = found
     _compare(results["product"]["numbers"], results["script"]["numbers"])
@@ -233,10 +233,6 @@ def markdown(results: dict[str, dict[str, Any]], rows: int) -> str:
     )
 
 
-def _say(text: str) -> None:
-    sys.stderr.write(text + "\n")
-
-
 def main() -> None:
     """Measure and report, or run one route."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.metrics", description=__doc__)
@@ -250,11 +246,11 @@ def main() -> None:
         sys.stdout.write(json.dumps(run(route, Path(folder))) + "\n")
         return
     with tempfile.TemporaryDirectory(prefix="fluxhero-metrics-") as name:
-        _say(f"making a ledger of {options.rows:,} trades and as many orders")
+        say(f"making a ledger of {options.rows:,} trades and as many orders")
         make_ledger(Path(name), options.rows)
         results = measure(Path(name), options.rounds)
     options.out.write_text(markdown(results, options.rows), encoding="utf-8")
-    _say(f"written to {options.out}")
+    say(f"written to {options.out}")
 
 
 if __name__ == "__main__":

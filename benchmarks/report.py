@@ -182,3 +182,8 @@ def _writer_line(journal: str, m: Mapping[str, float]) -> str:
         f"| {journal} | {m['inserts']:.0f} | {m['failed']:.0f} | {m['p50_ms']} | {m['p99_ms']} | "
         f"{m['p999_ms']} | {m['max_ms']} |"
     )
+
+
+def say(text: str) -> None:
+    """Tell how far the measuring is."""
+    sys.stderr.write(text + "\n")

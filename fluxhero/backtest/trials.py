@@ -17,13 +17,12 @@ from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from fluxhero.backtest.contract import Contract
 from fluxhero.durable import sha256, storage_errors
 from fluxhero.errors import AlreadyRunningError, DamagedFileError
 from fluxhero.locks import locked
-from fluxhero.parquet import DAMAGE, schema_difference
+from fluxhero.parquet import DAMAGE, read_declared
 from fluxhero.recorded import RECORD_SUFFIX, read_record, record_path, write_recorded
 
 EVALUATIONS: Final = "evaluations"  # folder of all that evaluations keep
@@ -191,10 +190,7 @@ def read_trials(path: Path) -> pa.Table:
             raise _unreadable(path, "it is gone")
         if not record.knows(sha256(path)):
             raise _unreadable(path, "it is not what its record says")
-        difference = schema_difference(pq.read_schema(path).remove_metadata(), SCHEMA)
-        if difference:
-            raise _unreadable(path, difference)
-        return pq.read_table(path, page_checksum_verification=True, partitioning=None)
+        return read_declared(path, SCHEMA)
     except DAMAGE as error:
         raise _unreadable(path, str(error)) from error
 

@@ -14,11 +14,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fluxhero.engine import literal
-from fluxhero.ledger.schema import ORDERS
+from fluxhero.ledger.schema import CANCELLED_AS, CANCELS, ORDERS
 
 MARK = "derived"  # of such an order's `extra`
-CANCELS = "cancels"  # of a fill's `extra`: what the fill is called that it takes back
-CANCELLED_AS = "cancelled_as"  # what a fill is called there, where that is not its key
 _PAGE_ROWS = 25_000
 
 # Fills that were taken back, and those that take them back, are no longer part of what was filled.

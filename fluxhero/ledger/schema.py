@@ -119,6 +119,9 @@ TRADE_STATUSES = ("open", "closed", "cancelled")
 FINISHED_TRADES = ("closed", "cancelled")
 CASH_FLOW_KINDS = ("deposit", "withdrawal", "dividend", "fee", "interest", "tax", "rebate")
 FILL_KINDS = ("trade", "expiry", "assignment", "exercise", "split", "transfer")
+# In a fill's `extra`: what the fill is called that it takes back, and what it is called there itself,
+# where that is not its key.
+CANCELS, CANCELLED_AS = "cancels", "cancelled_as"
 BASE_CURRENCY = "USD"  # of every sum; a row that names no currency is in it
 ORDER_SIDES = ("buy", "sell")
 FINAL_ORDERS = ("filled", "cancelled", "expired", "rejected", "replaced")

@@ -14,11 +14,10 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from fluxhero.durable import storage_errors
 from fluxhero.errors import DamagedFileError
-from fluxhero.parquet import DAMAGE, schema_difference
+from fluxhero.parquet import DAMAGE, read_declared
 from fluxhero.recorded import RECORD_SUFFIX
 
 FOLDER = "snapshots"
@@ -186,17 +185,8 @@ def read_file(
         DamagedFileError: it is gone, damaged, or holds something else.
     """
     try:
-        difference = schema_difference(pq.read_schema(path).remove_metadata(), SCHEMA)
-        if difference:
-            raise _unreadable(path, difference)
-        return pq.read_table(
-            path,
-            schema=SCHEMA,
-            columns=columns,
-            filters=where,
-            page_checksum_verification=True,
-            partitioning=None,
-            use_threads=False,
+        return read_declared(
+            path, SCHEMA, schema=SCHEMA, columns=columns, filters=where, use_threads=False
         )
     except DAMAGE as error:
         raise _unreadable(path, "it is gone" if not path.exists() else str(error)) from error

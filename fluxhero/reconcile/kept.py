@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from fluxhero.durable import storage_errors
 from fluxhero.errors import DamagedFileError
-from fluxhero.parquet import DAMAGE, schema_difference
+from fluxhero.parquet import DAMAGE, read_declared
 from fluxhero.reconcile.differences import Difference
 from fluxhero.reconcile.exact import DECIMALS
 from fluxhero.reconcile.round_trips import RoundTrip
@@ -173,10 +172,7 @@ def read_round_trips(path: Path) -> pa.Table:
 
 def _read(path: Path, schema: pa.Schema) -> pa.Table:
     try:
-        difference = schema_difference(pq.read_schema(path).remove_metadata(), schema)
-        if difference:
-            raise _unreadable(path, difference)
-        return pq.read_table(path, page_checksum_verification=True, partitioning=None)
+        return read_declared(path, schema)
     except DAMAGE as error:
         raise _unreadable(path, str(error)) from error
 

@@ -4,16 +4,16 @@ from dataclasses import dataclass
 from typing import Final
 
 from fluxhero.archive.workspace import Workspace
-from fluxhero.ledger.schema import FILLS, TRADES
+from fluxhero.ledger.schema import CANCELLED_AS, CANCELS, FILLS, TRADES
 from fluxhero.ledger.view import open_view
 from fluxhero.reconcile.fills import Fill
 from fluxhero.reconcile.trades import Trade
 
-_FILLS: Final = """
+_FILLS: Final = f"""
 SELECT fill_id, mode, broker, symbol, currency, side, quantity, price, executed_at, kind, account, fees,
     realized_pnl, multiplier, order_id, trade_id, source,
-    json_extract_string(extra, '$.cancels') AS cancels,
-    json_extract_string(extra, '$.cancelled_as') AS cancelled_as,
+    json_extract_string(extra, '$.{CANCELS}') AS cancels,
+    json_extract_string(extra, '$.{CANCELLED_AS}') AS cancelled_as,
     coalesce(json_extract_string(extra, '$.assetCategory') = 'CASH', false) AS conversion,
     kind = 'expiry' OR coalesce(json_extract_string(extra, '$.openCloseIndicator') = 'C', false) AS closes
 FROM fills

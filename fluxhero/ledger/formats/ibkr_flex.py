@@ -26,7 +26,7 @@ from fluxhero.ledger.formats.ibkr_survey import Survey, survey
 from fluxhero.ledger.formats.ibkr_trades import fill
 from fluxhero.ledger.formats.ibkr_values import Clock
 from fluxhero.ledger.rejected import Rejected
-from fluxhero.ledger.schema import CASH_FLOWS, FILLS, ORDERS, Table
+from fluxhero.ledger.schema import CANCELLED_AS, CANCELS, CASH_FLOWS, FILLS, ORDERS, Table
 from fluxhero.zones import zone_named
 
 logger = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ _MOVES = frozenset({
 })  # fmt: skip
 # What readers and rules write to `extra` themselves: no field of a file may pass for it.
 _OURS = frozenset({
-    "account", "cancelled_as", "cancels", "corrects", "currency", "date_only", "derived", "exact",
+    "account", CANCELLED_AS, CANCELS, "corrects", "currency", "date_only", "derived", "exact",
     "order_type", "submitted_at",
 })  # fmt: skip
 _MOST_NAMES = 20  # in a line of the log

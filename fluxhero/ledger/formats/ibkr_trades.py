@@ -36,6 +36,7 @@ from fluxhero.ledger.formats.ibkr_values import (
     plain,
     total,
 )
+from fluxhero.ledger.schema import CANCELLED_AS, CANCELS
 
 _KEPT = (
     "assetCategory", "conid", "exchange", "strike", "putCall", "underlyingSymbol",
@@ -114,9 +115,9 @@ def _links(element: Element, account: str, context: Context, *, cancel: bool) ->
     if cancel:
         if original:
             before = survey.booked_before(element, original)
-            return {"cancels": _booking(account, original, before)}
+            return {CANCELS: _booking(account, original, before)}
         transaction = numbered(attributes.get("origTransactionID"))
-        return {"cancels": f"ibkr:{account}:transaction:{transaction}"} if transaction else {}
+        return {CANCELS: f"ibkr:{account}:transaction:{transaction}"} if transaction else {}
     links = {}
     notes = codes(attributes.get("notes"))
     if attributes.get("transactionType") == "TradeCorrect" or "Co" in notes:
@@ -130,7 +131,7 @@ def _links(element: Element, account: str, context: Context, *, cancel: bool) ->
             )
         links["corrects"] = f"ibkr:{account}:trade:{original or trade}"
     if trade:
-        links["cancelled_as"] = _booking(account, trade, survey.booked_before(element, trade))
+        links[CANCELLED_AS] = _booking(account, trade, survey.booked_before(element, trade))
     return links
 
 
